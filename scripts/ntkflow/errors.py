@@ -1,4 +1,4 @@
-"""Errors that a user can cause, each a single line naming the culprit, its value and what is allowed."""
+"""Errors that a user can cause: one line with the culprit, its value and what is allowed."""
 
 
 class NtkflowError(ValueError):

@@ -100,7 +100,8 @@ class Dense(_ScaledLayer):
 
     def extra_repr(self) -> str:
         """Sizes and scales, for printing."""
-        return f"{self.in_features}, {self.out_features}, sigma_w={self.sigma_w}, sigma_b={self.sigma_b}"
+        sizes = f"{self.in_features}, {self.out_features}"
+        return f"{sizes}, sigma_w={self.sigma_w}, sigma_b={self.sigma_b}"
 
 
 class Conv2d(_ScaledLayer):

@@ -11,6 +11,6 @@ def generator(seed: int, stream: str) -> np.random.Generator:
 
 
 def torch_seed(seed: int, stream: str) -> int:
-    """63-bit seed for `torch.Generator.manual_seed`, derived from `SeedSequence([seed, stream])`."""
+    """63-bit seed for `torch.manual_seed`, from `SeedSequence([seed, stream])`."""
     state = np.random.SeedSequence([seed, STREAMS[stream]]).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
