@@ -6,7 +6,8 @@ N(0, 1) and scales the layer instead: h = sigma_w W x / sqrt(fan_in) + sigma_b b
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -315,6 +316,27 @@ def cnn(
     return nn.Sequential(*layers, nn.Flatten(), Dense(features, output_dim, **options))
 
 
+def build_network(network: Mapping[str, Any], input_dim: int, output_dim: int) -> nn.Sequential:
+    """Network described by a `network` block of the configuration.
+
+    Args:
+        network: keys kind, width, depth, activation, sigma_w, sigma_b, bias.
+        input_dim: n0, the input dimension.
+        output_dim: O, number of outputs.
+
+    Returns:
+        A network on the meta device: its architecture only. Weights come from `draw_parameters`.
+    """
+    builders = {"mlp": _build_mlp}
+    return builders[network["kind"]](network, input_dim, output_dim)
+
+
+def _build_mlp(network: Mapping[str, Any], input_dim: int, output_dim: int) -> nn.Sequential:
+    options = {key: network[key] for key in ("activation", "sigma_w", "sigma_b", "bias")}
+    widths = [network["width"]] * network["depth"]
+    return mlp(input_dim, widths, output_dim, device="meta", **options)
+
+
 def draw_parameters(
     network: nn.Module, seeds: Sequence[int], *, dtype: torch.dtype | None = None, device=None
 ) -> dict[str, Tensor]:
@@ -335,16 +357,19 @@ def draw_parameters(
         Name to tensor (S, *shape) with S = len(seeds).
     """
     template = copy.deepcopy(network).to_empty(device="cpu")
-    drawn: dict[str, list[Tensor]] = {name: [] for name, _ in template.named_parameters()}
+    stacked = {
+        name: torch.empty(len(seeds), *like.shape, dtype=dtype or like.dtype, device=device)
+        for name, like in template.named_parameters()
+    }
     with torch.random.fork_rng(devices=[]):
-        for seed in seeds:
+        for index, seed in enumerate(seeds):
             torch.manual_seed(torch_seed(seed, "init"))
             for module in template.modules():
                 if hasattr(module, "reset_parameters"):
                     module.reset_parameters()
             for name, parameter in template.named_parameters():
-                drawn[name].append(parameter.detach().clone())
-    return {name: torch.stack(each).to(device=device, dtype=dtype) for name, each in drawn.items()}
+                stacked[name][index] = parameter.detach()
+    return stacked
 
 
 def member(parameters: dict[str, Tensor], index: int) -> dict[str, Tensor]:

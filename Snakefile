@@ -1,0 +1,40 @@
+# ntkflow: from a configuration of experiments to one report. Table of contents.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/kernels.smk"
+include: "rules/limits.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
+include: "rules/claims.smk"
+include: "rules/report.smk"
+
+
+report: "report/workflow.rst"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RESULTS}/report/index.html",
+
+
+# One target per experiment, `snakemake --cores 2 kernel_profile`: its tables and figures.
+for name in PLAN.experiments:
+
+    rule:
+        name: name
+        input:
+            experiment_products(name),

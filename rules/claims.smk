@@ -1,0 +1,28 @@
+rule judge_claims:
+    input:
+        tables=all_products(experiment_tables),
+        claims=CLAIMS,
+        schema="config/claims_schema.yaml",
+        code=code_of("judge_claims"),
+    output:
+        claims=report(
+            f"{RESULTS}/claims.json",
+            caption="../report/captions/claims.rst",
+            category="claims",
+            labels={"content": "every claim, judged"},
+        ),
+    log:
+        f"{RESULTS}/logs/judge_claims.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/judge_claims.tsv"
+    params:
+        cfg=lambda wildcards: {"experiments": sorted(PLAN.config["experiments"])},
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    conda:
+        "../envs/analysis.yaml"
+    message:
+        "Judging the claims"
+    script:
+        "../scripts/judge_claims.py"

@@ -1,0 +1,91 @@
+# Binds ntkflow.planning to this workflow: configuration, path patterns, input functions.
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(workflow.current_basedir / "../scripts"))
+
+from ntkflow import describe, planning
+from ntkflow.errors import ConfigurationError
+from ntkflow.imports import import_closure
+
+SCHEMA = "config/schema.yaml"
+CLAIMS = "config/claims.yaml"
+
+
+def load_plan():
+    files = ["config/config.yaml", *map(str, workflow.overwrite_configfiles)]
+    try:
+        plan = planning.load_plan(files, SCHEMA, workflow.config_settings.config)
+        planning.check_writable(plan.results)
+        return plan
+    except ConfigurationError as error:
+        raise WorkflowError(f"ConfigurationError: {error}") from None
+
+
+PLAN = load_plan()
+RESULTS = PLAN.results
+
+
+wildcard_constraints:
+    experiment="[a-z][a-z0-9_]*",
+    cell="all|[^/~]+~[^/~]+(/[^/~]+~[^/~]+)*",
+    block="[0-9]+-[0-9]+",
+    table="[a-z_]+",
+    figure="[a-z][a-z0-9_]*",
+
+
+def code_of(script):
+    """The script and every library file that it imports, so that an edit re-runs what it touches."""
+    return import_closure(f"scripts/{script}.py")
+
+
+def job_config(stage):
+    """What a job may know, as one value of `params`."""
+    return lambda wildcards: PLAN.job_config(
+        stage, wildcards.experiment, wildcards.cell, wildcards.get("block")
+    )
+
+
+def upstream(stage, earlier):
+    """The one file of an earlier stage that a job reads."""
+    return lambda wildcards: PLAN.upstream_file(
+        stage, earlier, wildcards.experiment, wildcards.cell
+    )
+
+
+def memory(stage):
+    """Memory estimate of a job in MB."""
+    return lambda wildcards: PLAN.memory_mb(
+        stage, wildcards.experiment, wildcards.cell, wildcards.block
+    )
+
+
+def table_inputs(wildcards):
+    table = PLAN.tables(wildcards.experiment)[wildcards.table]
+    return PLAN.stage_files(table.stage, wildcards.experiment)
+
+
+def experiment_tables(experiment):
+    return [PLAN.table_file(experiment, table) for table in PLAN.tables(experiment)]
+
+
+def experiment_figures(experiment):
+    return [PLAN.figure_file(experiment, figure) for figure in PLAN.figures(experiment)]
+
+
+def experiment_products(experiment):
+    return experiment_tables(experiment) + experiment_figures(experiment)
+
+
+def network_tables(experiment):
+    """The table that says which networks diverged."""
+    return [PLAN.table_file(experiment, "networks")] if "networks" in PLAN.tables(experiment) else []
+
+
+def figure_caption(experiment, figure):
+    return describe.caption(f"scripts/figures/{figure}.py", PLAN.block(experiment))
+
+
+def all_products(kind):
+    return [file for name in PLAN.experiments for file in kind(name)]

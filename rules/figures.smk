@@ -1,0 +1,29 @@
+rule draw_figure:
+    input:
+        tables=lambda wildcards: experiment_tables(wildcards.experiment),
+        code=lambda wildcards: code_of("draw_figure") + code_of(f"figures/{wildcards.figure}"),
+    output:
+        svg=report(
+            f"{RESULTS}/{{experiment}}/figures/{{figure}}.svg",
+            caption="../report/captions/figure.rst",
+            category=lambda wildcards: PLAN.block(wildcards.experiment)["source"],
+            subcategory=lambda wildcards: PLAN.block(wildcards.experiment)["title"],
+            labels={"experiment": "{experiment}", "figure": "{figure}"},
+        ),
+        png=f"{RESULTS}/{{experiment}}/figures/{{figure}}.png",
+    log:
+        f"{RESULTS}/logs/draw_figure/{{experiment}}/{{figure}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/draw_figure/{{experiment}}/{{figure}}.tsv"
+    params:
+        cfg=lambda wildcards: PLAN.figure_config(wildcards.experiment),
+        note=lambda wildcards: figure_caption(wildcards.experiment, wildcards.figure),
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    conda:
+        "../envs/analysis.yaml"
+    message:
+        "Drawing {wildcards.figure} of {wildcards.experiment}"
+    script:
+        "../scripts/draw_figure.py"

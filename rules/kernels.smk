@@ -1,0 +1,24 @@
+rule extract_ntk:
+    input:
+        dataset=upstream("ntk", "dataset"),
+        networks=f"{RESULTS}/{{experiment}}/{{cell}}/train/{{block}}.h5",
+        code=code_of("extract_ntk"),
+    output:
+        measurements=f"{RESULTS}/{{experiment}}/{{cell}}/ntk/{{block}}.h5",
+    log:
+        f"{RESULTS}/logs/extract_ntk/{{experiment}}/{{cell}}/{{block}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/extract_ntk/{{experiment}}/{{cell}}/{{block}}.tsv"
+    params:
+        cfg=job_config("ntk"),
+    threads: PLAN.threads
+    resources:
+        mem_mb=memory("ntk"),
+        runtime=120,
+        gpu=1,
+    conda:
+        "../envs/torch.yaml"
+    message:
+        "Extracting kernels of {wildcards.experiment}, {wildcards.cell}, seeds {wildcards.block}"
+    script:
+        "../scripts/extract_ntk.py"

@@ -1,0 +1,23 @@
+rule compute_limit_kernel:
+    input:
+        dataset=upstream("limit", "dataset"),
+        code=code_of("compute_limit_kernel"),
+    output:
+        measurements=f"{RESULTS}/{{experiment}}/{{cell}}/limit.h5",
+    log:
+        f"{RESULTS}/logs/compute_limit_kernel/{{experiment}}/{{cell}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compute_limit_kernel/{{experiment}}/{{cell}}.tsv"
+    params:
+        cfg=job_config("limit"),
+    threads: PLAN.threads
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        gpu=1,
+    conda:
+        "../envs/torch.yaml"
+    message:
+        "Computing the limit kernel of {wildcards.experiment}"
+    script:
+        "../scripts/compute_limit_kernel.py"

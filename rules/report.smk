@@ -1,0 +1,26 @@
+rule render_report:
+    input:
+        claims=f"{RESULTS}/claims.json",
+        figures=all_products(experiment_figures),
+        template=expand(
+            "report/template/{file}", file=["index.html.j2", "style.css", "report.js"]
+        ),
+        networks=all_products(network_tables),
+        code=code_of("render_report"),
+    output:
+        html=f"{RESULTS}/report/index.html",
+    log:
+        f"{RESULTS}/logs/render_report.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/render_report.tsv"
+    params:
+        cfg=lambda wildcards: describe.report_config(PLAN, "scripts/figures"),
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    conda:
+        "../envs/report.yaml"
+    message:
+        "Writing the report"
+    script:
+        "../scripts/render_report.py"

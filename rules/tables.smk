@@ -1,0 +1,21 @@
+rule aggregate_table:
+    input:
+        files=table_inputs,
+        code=code_of("aggregate_table"),
+    output:
+        table=f"{RESULTS}/{{experiment}}/tables/{{table}}.csv",
+    log:
+        f"{RESULTS}/logs/aggregate_table/{{experiment}}/{{table}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/aggregate_table/{{experiment}}/{{table}}.tsv"
+    params:
+        cfg=lambda wildcards: PLAN.table_config(wildcards.experiment, wildcards.table),
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    conda:
+        "../envs/analysis.yaml"
+    message:
+        "Collecting table {wildcards.table} of {wildcards.experiment}"
+    script:
+        "../scripts/aggregate_table.py"

@@ -1,0 +1,48 @@
+rule train_ensemble:
+    input:
+        dataset=upstream("train", "dataset"),
+        code=code_of("train_ensemble"),
+    output:
+        networks=f"{RESULTS}/{{experiment}}/{{cell}}/train/{{block}}.h5",
+    log:
+        f"{RESULTS}/logs/train_ensemble/{{experiment}}/{{cell}}/{{block}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_ensemble/{{experiment}}/{{cell}}/{{block}}.tsv"
+    params:
+        cfg=job_config("train"),
+    threads: PLAN.threads
+    resources:
+        mem_mb=memory("train"),
+        runtime=240,
+        gpu=1,
+    conda:
+        "../envs/torch.yaml"
+    message:
+        "Training {wildcards.experiment}, {wildcards.cell}, seeds {wildcards.block}"
+    script:
+        "../scripts/train_ensemble.py"
+
+
+rule measure_initialization:
+    input:
+        dataset=upstream("initialization", "dataset"),
+        code=code_of("measure_initialization"),
+    output:
+        measurements=f"{RESULTS}/{{experiment}}/{{cell}}/initialization/{{block}}.h5",
+    log:
+        f"{RESULTS}/logs/measure_initialization/{{experiment}}/{{cell}}/{{block}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measure_initialization/{{experiment}}/{{cell}}/{{block}}.tsv"
+    params:
+        cfg=job_config("initialization"),
+    threads: PLAN.threads
+    resources:
+        mem_mb=memory("initialization"),
+        runtime=240,
+        gpu=1,
+    conda:
+        "../envs/torch.yaml"
+    message:
+        "Measuring {wildcards.experiment} at initialisation, {wildcards.cell}, seeds {wildcards.block}"
+    script:
+        "../scripts/measure_initialization.py"

@@ -1,0 +1,19 @@
+"""Compute the same measurements for the infinitely wide network."""
+
+from job import run_job
+from ntkflow.inputs import input_sizes
+from ntkflow.limit_measurements import measure_limit
+from ntkflow.networks import build_network
+from ntkflow.storage import open_file, write_file
+
+
+def main(input: dict, output: dict, cfg: dict, device: str) -> None:
+    """Write one group per measurement, in float64."""
+    with open_file(input["dataset"], "dataset") as data:
+        # The limit does not depend on the width: any will do.
+        network = build_network({**cfg["network"], "width": 1}, *input_sizes(data))
+        arrays = measure_limit(cfg["measurements"], network, data, device)
+    write_file(output["measurements"], cfg, arrays, device=device, dtype="float64")
+
+
+run_job(main, globals())

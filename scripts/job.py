@@ -1,0 +1,112 @@
+"""Run a rule's script: inside Snakemake with its log, or alone on one cell for debugging.
+
+Every script ends with `run_job(main, globals())`. Snakemake runs it with an object `snakemake`; its
+names are handed to `main(input, output, cfg, ...)` as plain dictionaries. Each job first writes
+<log>.json, and `python scripts/<script>.py <log>.json [--output-dir DIR]` runs that very job again,
+outside Snakemake, where a debugger works.
+"""
+
+import argparse
+import contextlib
+import inspect
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ntkflow.errors import NtkflowError
+
+
+def run_job(main: Callable[..., None], namespace: dict[str, Any]) -> None:
+    """Call `main` as Snakemake or the command line asks; nothing happens on a plain import."""
+    if "snakemake" in namespace:
+        _run_logged(main, *_read_snakemake(namespace["snakemake"]))
+    elif namespace["__name__"] == "__main__":
+        _call(main, _read_command_line(main.__doc__ or sys.argv[0]))
+
+
+def _read_snakemake(snakemake) -> tuple[dict[str, Any], Path]:
+    record = {
+        "input": {name: _plain(files) for name, files in snakemake.input.items() if name != "code"},
+        "output": {name: _plain(files) for name, files in snakemake.output.items()},
+        "cfg": snakemake.params.cfg,
+        "threads": snakemake.threads,
+        "gpu": int(snakemake.resources.get("gpu", 0)),
+    }
+    return record, Path(str(snakemake.log[0]))
+
+
+def _plain(files) -> str | list[str]:
+    return files if isinstance(files, str) else [str(file) for file in files]
+
+
+def _run_logged(main: Callable[..., None], record: dict[str, Any], log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.with_suffix(".json").write_text(json.dumps(record, indent=1))
+    with open(log, "w", buffering=1) as stream, _tee(stream):
+        try:
+            _call(main, record)
+        except NtkflowError as error:
+            # The user's mistake: no traceback, one line, the last of the log.
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            sys.exit(1)
+        except Exception:
+            traceback.print_exc()
+            sys.exit(1)
+
+
+def _call(main: Callable[..., None], record: dict[str, Any]) -> None:
+    """`main` with the names that its signature asks for; torch set up if it takes a device."""
+    wanted = inspect.signature(main).parameters
+    if "device" in wanted:
+        record = record | {"device": _prepare_torch(record["threads"], record["gpu"])}
+    main(**{name: record[name] for name in wanted})
+
+
+def _prepare_torch(threads: int, gpu: int) -> str:
+    import torch
+
+    torch.set_num_threads(threads)
+    # Kernels lose three digits in TF32.
+    torch.set_float32_matmul_precision("highest")
+    return "cuda" if gpu and torch.cuda.is_available() else "cpu"
+
+
+@contextlib.contextmanager
+def _tee(stream) -> Iterator[None]:
+    """Send standard output and error to the log and where they went before."""
+    out, err = _Tee(sys.stdout, stream), _Tee(sys.stderr, stream)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        yield
+
+
+class _Tee:
+    def __init__(self, *streams):
+        self._streams = streams
+
+    def write(self, text: str) -> int:
+        for stream in self._streams:
+            stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        for stream in self._streams:
+            stream.flush()
+
+
+def _read_command_line(description: str) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("job", help="the <log>.json that a run of this job left")
+    parser.add_argument("--output-dir", help="write the outputs here instead of over the results")
+    arguments = parser.parse_args()
+    record = json.loads(Path(arguments.job).read_text())
+    if arguments.output_dir:
+        os.makedirs(arguments.output_dir, exist_ok=True)
+        record["output"] = {
+            name: str(Path(arguments.output_dir, Path(file).name))
+            for name, file in record["output"].items()
+        }
+    return record

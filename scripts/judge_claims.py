@@ -1,0 +1,50 @@
+"""Judge every claim from the tables of a run."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from job import run_job
+from ntkflow.configuration import complete, read_schema, read_yaml, validate
+from ntkflow.errors import ConfigurationError
+from ntkflow.judging import judge_claim
+from ntkflow.storage import replacing
+
+
+def main(input: dict, output: dict, cfg: dict) -> None:
+    """Write sources and judged claims as JSON; no verdict is written by hand."""
+    schema = read_schema(input["schema"])
+    document = read_yaml(input["claims"])
+    validate(document, schema, source=input["claims"])
+    document = complete(document, schema)
+    tables = read_tables(input.get("tables", []))
+    judged = []
+    for claim in document["claims"]:
+        check_claim(claim, document["sources"], cfg["experiments"], input["claims"])
+        judged.append(judge_claim(claim, tables.get(claim["experiment"], {})))
+        print(f"{claim['id']}: {judged[-1]['verdict']}")
+    with replacing(output["claims"]) as temporary:
+        temporary.write_text(json.dumps({"sources": document["sources"], "claims": judged}, indent=1))
+
+
+def read_tables(files: str | list[str]) -> dict[str, dict[str, pd.DataFrame]]:
+    """Tables by experiment and name, from paths <results>/<experiment>/tables/<name>.csv."""
+    tables: dict[str, dict[str, pd.DataFrame]] = {}
+    for file in [files] if isinstance(files, str) else files:
+        path = Path(file)
+        tables.setdefault(path.parts[-3], {})[path.stem] = pd.read_csv(path)
+    return tables
+
+
+def check_claim(claim: dict, sources: dict, experiments: list[str], source: str) -> None:
+    """Refuse a claim that names an unknown source or experiment."""
+    for key, allowed in (("source", list(sources)), ("experiment", experiments)):
+        if claim[key] not in allowed:
+            raise ConfigurationError(
+                f"{source}: {claim['id']}: {key}: {claim[key]!r} is unknown; "
+                f"allowed: {', '.join(allowed)}"
+            )
+
+
+run_job(main, globals())

@@ -1,0 +1,70 @@
+"""Style of the figures: colours, ink, sizes and the axes that several figures share."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from .storage import replacing
+
+# Okabe and Ito's palette without black and yellow: told apart by colour-blind readers, and visible
+# on white and on dark backgrounds.
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
+LIMIT_COLOUR = "#7f7f7f"
+INK = "#1a2b3c"  # text and axes; the report replaces it by the page's own text colour
+WIDTH = 7.2  # inches, the report's column
+
+_STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": plt.cycler(color=COLOURS),
+    "figure.constrained_layout.use": True,
+    "legend.frameon": False,
+    "savefig.transparent": True,
+    "svg.fonttype": "path",
+    **{key: INK for key in ("text.color", "axes.edgecolor", "axes.labelcolor")},
+    **{key: INK for key in ("xtick.color", "ytick.color")},
+}
+
+
+def use_style() -> None:
+    """Set matplotlib to the project's style."""
+    plt.rcdefaults()
+    plt.rcParams.update(_STYLE)
+
+
+def colour_of(values: Iterable) -> dict:
+    """A colour for each distinct value, in sorted order."""
+    distinct = sorted(set(values))
+    return {value: COLOURS[index % len(COLOURS)] for index, value in enumerate(distinct)}
+
+
+def save_figure(figure: Figure, svg: str | Path, png: str | Path, *, name: str) -> None:
+    """Write a figure as SVG (for the report) and PNG (to look at); equal figures give equal files."""
+    with replacing(svg) as temporary, plt.rc_context({"svg.hashsalt": name}):
+        figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
+    with replacing(png) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, transparent=False)
+    plt.close(figure)
+
+
+def label_angle_axis(axes: Axes) -> None:
+    """Ticks of an angle gamma in [-pi, pi] at multiples of pi / 2."""
+    axes.set_xlim(-np.pi, np.pi)
+    axes.set_xticks(np.pi * np.array([-1, -0.5, 0, 0.5, 1]), ["−π", "−π/2", "0", "π/2", "π"])
+    axes.set_xlabel("angle γ of the input (radian)")
+
+
+def line_key(labels: Sequence[tuple[str, dict]]) -> list[Line2D]:
+    """Handles of a legend from (label, line style) pairs."""
+    return [Line2D([], [], label=label, **style) for label, style in labels]

@@ -1,0 +1,62 @@
+"""Tidy tables: an HDF5 group of labelled arrays as rows, one observation each."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .storage import Array, open_file
+
+WIDE = ("coordinate", "output")  # axes that become columns x_0, x_1, ... instead of rows
+
+
+def read_group(path: str | Path, stage: str, group: str) -> pd.DataFrame:
+    """One group of a stage file as a tidy table.
+
+    Columns: the cell's swept values, `seed`, the other axes (their coordinates where the file has
+    them, else 0, 1, ...), then one column per array. Arrays with fewer axes than the group's
+    largest are repeated.
+    """
+    with open_file(path, stage) as file:
+        arrays = {name: file.array(f"{group}/{name}") for name in file.names(group)}
+        coordinates = {"seed": np.array(file.seeds)}
+        cell = file.cell
+    axes = _axes(arrays)
+    for name in [name for name in arrays if name in axes]:
+        coordinates[name] = arrays.pop(name).values
+    index = pd.MultiIndex.from_product(
+        [coordinates.get(name, np.arange(size)) for name, size in axes.items()], names=list(axes)
+    )
+    columns: dict[str, np.ndarray] = {}
+    for name, array in arrays.items():
+        columns |= _columns(name, array, axes)
+    table = pd.DataFrame(columns, index=index).reset_index()
+    for position, (name, value) in enumerate(cell.items()):
+        table.insert(position, name, value)
+    return table
+
+
+def _axes(arrays: dict[str, Array]) -> dict[str, int]:
+    """Row axes of a group and their sizes, in the order of its arrays."""
+    axes: dict[str, int] = {}
+    for array in sorted(arrays.values(), key=lambda array: -array.values.ndim):
+        for name, size in zip(array.dims, array.values.shape, strict=True):
+            if name not in WIDE:
+                axes.setdefault(name, size)
+    return axes
+
+
+def _columns(name: str, array: Array, axes: dict[str, int]) -> dict[str, np.ndarray]:
+    """Flat column of an array, or one per component of its wide axis."""
+    if array.dims and array.dims[-1] in WIDE:
+        parts = np.moveaxis(array.values, -1, 0)
+        return {
+            f"{name}_{index}": _flat(Array(part, array.dims[:-1]), axes)
+            for index, part in enumerate(parts)
+        }
+    return {name: _flat(array, axes)}
+
+
+def _flat(array: Array, axes: dict[str, int]) -> np.ndarray:
+    shape = [size if name in array.dims else 1 for name, size in axes.items()]
+    return np.broadcast_to(array.values.reshape(shape), list(axes.values())).reshape(-1)

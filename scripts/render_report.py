@@ -1,0 +1,108 @@
+"""Write the report: claims, experiments, figures and provenance in one HTML page."""
+
+import json
+import platform
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from job import run_job
+from ntkflow.reporting import render
+from ntkflow.storage import git_revision, replacing, software_versions
+
+
+def main(input: dict, output: dict, cfg: dict) -> None:
+    """Collect what the workflow made into the report's model and render it."""
+    judged = json.loads(Path(input["claims"]).read_text())
+    figures = {(Path(file).parts[-3], Path(file).stem): file for file in as_list(input, "figures")}
+    networks = {Path(file).parts[-3]: file for file in as_list(input, "networks")}
+    times = read_times(Path(cfg["results"], "benchmarks"))
+    model = {
+        "title": "Neural tangent kernels, measured",
+        "subtitle": "Claims of five documents on wide networks, checked over many seeds",
+        "scale": Path(cfg["results"]).name,
+        "results": cfg["results"],
+        "sources": judged["sources"],
+        "claims": judged["claims"],
+        "experiments": [
+            describe_experiment(name, block, figures, networks.get(name), times)
+            for name, block in cfg["experiments"].items()
+        ],
+        "provenance": describe_provenance(cfg, times),
+    }
+    template = Path(input["template"][0]).parent
+    with replacing(output["html"]) as temporary:
+        temporary.write_text(render(model, template), encoding="utf-8")
+
+
+def as_list(input: dict, name: str) -> list[str]:
+    """Files of one input name: none, one or several."""
+    files = input.get(name, [])
+    return [files] if isinstance(files, str) else files
+
+
+def describe_experiment(
+    name: str, block: dict, figures: dict, networks: str | None, times: pd.DataFrame
+) -> dict:
+    """One experiment's section."""
+    texts = ("title", "source", "question", "explanation", "status", "status_reason", "protocol")
+    return {
+        "name": name,
+        **{key: block[key] for key in texts},
+        "figures": [
+            {
+                "name": figure,
+                "svg": Path(figures[name, figure]).read_text(encoding="utf-8"),
+                "caption": caption,
+                "alt": caption.split(". ")[0],
+                "animation": None,
+            }
+            for figure, caption in block["captions"].items()
+            if (name, figure) in figures
+        ],
+        "notes": describe_divergence(pd.read_csv(networks)) if networks else [],
+        "seconds": float(times.loc[times["experiment"] == name, "s"].sum()) or None,
+    }
+
+
+def describe_divergence(networks: pd.DataFrame) -> list[str]:
+    """One sentence per network that diverged in training."""
+    notes = []
+    for row in networks[networks["diverged_at"] >= 0].to_dict("records"):
+        cell = ", ".join(f"{k} {v}" for k, v in row.items() if k not in ("seed", "diverged_at"))
+        where = f" ({cell})" if cell else ""
+        notes.append(f"Seed {row['seed']}{where} diverged at step {row['diverged_at']}.")
+    return notes
+
+
+def read_times(folder: Path) -> pd.DataFrame:
+    """Snakemake's benchmark records: rule, experiment, seconds `s` and memory `max_rss` in MB."""
+    rows = []
+    for file in sorted(folder.rglob("*.tsv")):
+        record = pd.read_csv(file, sep="\t", na_values="-").iloc[0]
+        parts = file.relative_to(folder).parts
+        experiment = parts[1] if len(parts) > 1 else ""
+        rule = parts[0].removesuffix(".tsv")
+        rows.append((rule, experiment, float(record["s"]), float(record["max_rss"])))
+    return pd.DataFrame(rows, columns=["rule", "experiment", "s", "max_rss"]).fillna(0.0)
+
+
+def describe_provenance(cfg: dict, times: pd.DataFrame) -> dict:
+    """Versions, configuration, revision and run time per rule."""
+    rules = times.groupby("rule").agg(jobs=("s", "size"), s=("s", "sum"), rss=("max_rss", "max"))
+    return {
+        "versions": software_versions(),
+        "revision": git_revision(),
+        "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "config": yaml.safe_dump(cfg["config"], sort_keys=False, width=100, allow_unicode=True),
+        "seeds": cfg["seeds"],
+        "rules": [
+            {"rule": rule, "jobs": int(row.jobs), "seconds": row.s, "max_rss_mb": row.rss}
+            for rule, row in rules.sort_values("s", ascending=False).iterrows()
+        ],
+        "total_seconds": float(times["s"].sum()),
+    }
+
+
+run_job(main, globals())
