@@ -15,9 +15,11 @@ _HOMES = {
     "GlobalAveragePool": "networks",
     "Residual": "networks",
     "Sin": "networks",
+    "TrainingResult": "training",
     "cnn": "networks",
     "draw_parameters": "networks",
     "mlp": "networks",
+    "train_ensemble": "training",
 }
 
 __all__ = sorted(_HOMES)

@@ -1,0 +1,144 @@
+"""Full-batch training of whole ensembles of networks, all seeds of a block together."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import ConfigurationError
+from . import dense
+from .dense import DenseEngine
+from .ensemble import GroupTraining, TrainingResult
+from .general import GeneralEngine
+from .losses import LOSSES
+from .optimizers import GradientDescent
+
+__all__ = ["TrainingResult", "train_ensemble"]
+
+ENGINES = {"dense": DenseEngine, "general": GeneralEngine}
+
+
+def train_ensemble(
+    network: nn.Module,
+    parameters: dict[str, Tensor],
+    x: Float[Tensor, "m *d"],
+    y: Float[Tensor, "m *o"],
+    *,
+    learning_rate: float,
+    steps: int,
+    loss: str = "mse",
+    engine: str = "auto",
+    output_scale: float = 1.0,
+    centred: bool = False,
+    record_steps: Sequence[int] = (),
+    snapshot_steps: Sequence[int] = (),
+    on_snapshot: Callable[[int, dict[str, Tensor]], object] | None = None,
+) -> TrainingResult:
+    """Train every member of an ensemble by full-batch gradient descent.
+
+    theta <- theta - eta dL/dtheta with L = (1/M) sum_i |f(x_i) - y_i|^2 / alpha^2, |.|^2 summed
+    over the outputs, f = alpha h or, centred, f = alpha (h - h_0) with the network h and its
+    initial function h_0. Source: Jacot et al. 2018 (arXiv:1806.07572); scale alpha: Chizat, Bach
+    2018 (arXiv:1812.07956).
+
+    A seed's numbers do not depend on its neighbours: bitwise at one thread.
+
+    Args:
+        network: maps (M, *d) to (M, O); only its structure is used.
+        parameters: name to tensor (S, *shape) as `draw_parameters` makes it; not changed. Their
+            dtype and device are those of the training.
+        x: inputs.
+        y: targets (M, O), or (M,) for one output.
+        learning_rate: eta > 0.
+        steps: number of updates, >= 0.
+        loss: a name in `LOSSES`.
+        engine: "dense" (written-out gradients of multilayer perceptrons), "general" (torch.func,
+            any network) or "auto" (dense where it fits, else general).
+        output_scale: alpha > 0.
+        centred: subtract the initial function.
+        record_steps: steps whose losses are recorded, 0 (before any update) to `steps`.
+        snapshot_steps: steps, 0 to `steps`, at which `on_snapshot` is called.
+        on_snapshot: called with the step and the parameters (S, *shape) after so many updates;
+            the tensors change when training goes on, so copy what is to be kept.
+
+    Returns:
+        Final parameters, losses and steps of divergence. A seed diverges when its loss is not
+        finite or above 1e6 (L at step 0 + L of the zero function); its parameters become NaN.
+
+    Raises:
+        ConfigurationError: if a name is unknown, a number out of range, or the engine does not
+            fit the network.
+    """
+    _check(learning_rate, steps, loss, output_scale, record_steps, snapshot_steps)
+    chosen = _choose_engine(engine, network)
+    seeds = len(next(iter(parameters.values())))
+    size = chosen.seeds_per_group(parameters, x)
+    size = size if size > 2 else 1
+    # One seed in a batched product takes another path through the matrix library than several,
+    # with other rounding: groups are therefore of one always, or of at least two always.
+    copies = 2 if seeds == 1 and size > 1 else 1
+    trained = {name: torch.cat([p.detach()] * copies) for name, p in parameters.items()}
+    visible = {name: p[:seeds] for name, p in trained.items()}
+    some = next(iter(trained.values()))
+    x, y = x.to(some), y.to(some).reshape(len(x), -1)
+    recorded = sorted(set(record_steps))
+    losses = some.new_full((len(some), len(recorded)), torch.nan)
+    diverged_at = torch.full((len(some),), -1, device=some.device)
+    groups, buffers = [], {}
+    for group in _groups(len(some), size):
+        mine = {name: p[group] for name, p in trained.items()}
+        member = chosen(network, mine, x, buffers)
+        offset = y.new_zeros(len(losses[group]), *y.shape)
+        if centred:
+            member.forward(offset)
+        objective = LOSSES[loss].scaled(y, output_scale, offset)
+        record = recorded, losses[group], diverged_at[group]
+        groups.append(GroupTraining(member, objective, GradientDescent(learning_rate), *record))
+    for stop in sorted({*snapshot_steps, steps}):
+        for group in groups:
+            with torch.no_grad():
+                group.advance(stop)
+        if stop in snapshot_steps and on_snapshot is not None:
+            on_snapshot(stop, visible)
+    return TrainingResult(
+        visible, torch.tensor(recorded, dtype=torch.int64), losses[:seeds], diverged_at[:seeds]
+    )
+
+
+def _groups(seeds: int, size: int) -> list[slice]:
+    """Even slices of at most `size` seeds; of one seed only where `size` is one."""
+    count = -(-seeds // size)
+    edges = [seeds * i // count for i in range(count + 1)]
+    return [slice(*edge) for edge in pairwise(edges)]
+
+
+def _choose_engine(engine: str, network: nn.Module):
+    if engine not in ("auto", *ENGINES):
+        allowed = ", ".join(["auto", *ENGINES])
+        raise ConfigurationError(f"engine: {engine!r} is unknown; use one of {allowed}")
+    if engine == "general":
+        return GeneralEngine
+    try:
+        dense.parse(network)
+    except TypeError as reason:
+        if engine == "auto":
+            return GeneralEngine
+        message = f"engine: 'dense' does not fit the network: {reason}; use 'general'"
+        raise ConfigurationError(message) from None
+    return DenseEngine
+
+
+def _check(learning_rate, steps, loss, output_scale, record_steps, snapshot_steps) -> None:
+    if loss not in LOSSES:
+        raise ConfigurationError(f"loss: {loss!r} is unknown; use one of {', '.join(LOSSES)}")
+    for name, value in (("learning_rate", learning_rate), ("output_scale", output_scale)):
+        if not value > 0:
+            raise ConfigurationError(f"{name}: {value!r} is not allowed; use a number > 0")
+    if steps < 0:
+        raise ConfigurationError(f"steps: {steps!r} is not allowed; use an integer >= 0")
+    for name, values in (("record_steps", record_steps), ("snapshot_steps", snapshot_steps)):
+        outside = [value for value in values if not 0 <= value <= steps]
+        if outside:
+            raise ConfigurationError(f"{name}: {outside[0]!r} is not within 0 .. steps = {steps}")
