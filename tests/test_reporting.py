@@ -14,7 +14,7 @@ from ntkflow import reporting, vector_graphics
 from ntkflow.reporting import format_duration, format_interval, format_number, render
 
 TEMPLATE = Path(__file__).parents[1] / "report" / "template"
-VOID = {"meta", "link", "br", "img", "input", "hr"}
+VOID = {"meta", "link", "br", "col", "img", "input", "hr"}
 
 
 class Page(HTMLParser):
@@ -148,10 +148,10 @@ def test_contrast_is_readable(scheme):
 
 def test_embedded_figure_is_clean_and_responsive():
     svg = vector_graphics.embed_svg(draw_figure("profiles"), prefix="f7-", label='a "plot" <of> it')
-    assert svg.startswith("<svg ")
+    assert svg.startswith('<div class="plot" style="width: 460.8pt; aspect-ratio: 460.8 / 244.8">')
     assert not re.search(r"metadata|<style|<\?xml|DOCTYPE|xmlns|http", svg)
     assert 'role="img" aria-label="a &quot;plot&quot; &lt;of&gt; it"' in svg
-    assert "max-width: 460.8pt" in svg
+    assert " width=" not in svg.split(">")[1]
     ids = set(re.findall(r' id="([^"]*)"', svg))
     references = set(re.findall(r'url\(#([^)]*)\)|href="#([^"]*)"', svg))
     assert all(i.startswith("f7-") for i in ids)

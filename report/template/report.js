@@ -18,6 +18,7 @@ themeButton.addEventListener("click", () => {
 });
 
 // Filter of the claims; its state lives in the URL: #source=exp001&verdict=corrected,contradicted&words=width
+const claims = document.getElementById("claims");
 const form = document.getElementById("filter");
 const source = document.getElementById("filter-source");
 const words = document.getElementById("filter-words");
@@ -54,6 +55,7 @@ function filterHash() {
 
 function onFilter() {
   applyFilter();
+  if (claims.getBoundingClientRect().top < 0) claims.scrollIntoView();
   try {
     history.replaceState(null, "", `#${filterHash() || "claims"}`);
   } catch { /* a browser that forbids it on file:// keeps the old address */ }
@@ -69,7 +71,7 @@ function readHash() {
   if (source.selectedIndex < 0) source.value = "";
   chips.forEach((chip) => { chip.ariaPressed = String(verdicts.includes(chip.dataset.verdict)); });
   applyFilter();
-  document.getElementById("claims").scrollIntoView();
+  claims.scrollIntoView();
 }
 
 form.hidden = false;
@@ -102,7 +104,10 @@ const observer = new IntersectionObserver((entries) => {
     inView[isIntersecting ? "add" : "delete"](target.id);
   }
   const current = [...links.keys()].find((id) => inView.has(id));
-  links.forEach((link, id) => link.toggleAttribute("aria-current", id === current));
+  links.forEach((link, id) => {
+    if (id === current) link.setAttribute("aria-current", "location");
+    else link.removeAttribute("aria-current");
+  });
   const link = links.get(current);
   if (!link || !wide.matches) return;
   const top = link.offsetTop - contents.clientHeight / 2;

@@ -14,12 +14,12 @@ _DROPPED = {"metadata", "style", "title"}
 
 
 def embed_svg(svg: str, *, prefix: str, label: str) -> Markup:
-    """Return an SVG document as an inline element of an HTML page.
+    """Return an SVG document as an inline element of an HTML page, in a `div` of class `plot`.
 
     The ink colour becomes `currentColor`, every identifier and reference gets the prefix,
-    coordinates of paths are rounded to 0.01 of the figure's unit, and the size becomes `max-width`
-    beside a `viewBox`, so that the figure shrinks with the page. Prolog, metadata and style sheets
-    (which would act on the whole page) are dropped.
+    coordinates of paths are rounded to 0.01 of the figure's unit, and the size becomes the style of
+    the `div`, so that the figure shrinks with the page and has its place before it is drawn.
+    Prolog, metadata and style sheets (which would act on the whole page) are dropped.
 
     Args:
         svg: Text of the document, as written by matplotlib.
@@ -33,9 +33,10 @@ def embed_svg(svg: str, *, prefix: str, label: str) -> Markup:
                 parent.remove(child)
     for element in root.iter():
         _adapt(element, prefix)
-    _make_responsive(root)
+    style = _move_size(root)
     root.attrib |= {"role": "img", "aria-label": label}
-    return Markup(ElementTree.tostring(root, encoding="unicode"))
+    element = ElementTree.tostring(root, encoding="unicode")
+    return Markup('<div class="plot" style="{}">{}</div>').format(style, Markup(element))
 
 
 def _local(name: str) -> str:
@@ -66,8 +67,9 @@ def _round(match: re.Match) -> str:
     return f"{float(match[0]):.2f}".rstrip("0").rstrip(".")
 
 
-def _make_responsive(root: ElementTree.Element) -> None:
+def _move_size(root: ElementTree.Element) -> str:
+    """Take the size off the root, where it would be rigid, and return it as a style."""
     width, height = root.attrib.pop("width"), root.attrib.pop("height")
-    size = [re.match(r"[\d.]+", text)[0] for text in (width, height)]
-    root.attrib.setdefault("viewBox", f"0 0 {size[0]} {size[1]}")
-    root.set("style", f"width: 100%; max-width: {width}; aspect-ratio: {size[0]} / {size[1]}")
+    x, y = (re.match(r"[\d.]+", text)[0] for text in (width, height))
+    root.attrib.setdefault("viewBox", f"0 0 {x} {y}")
+    return f"width: {width}; aspect-ratio: {x} / {y}"
