@@ -1,0 +1,220 @@
+"""The HTML report: one self-contained page from a model of plain JSON types (see `render`).
+
+Neither torch nor the workflow is needed here.
+"""
+
+import math
+import re
+from collections import Counter
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from .vector_graphics import embed_svg
+
+VERDICTS = ("reproduced", "corrected", "contradicted", "inconclusive", "not run")
+
+Number = float | int
+
+ABSENT = "—"
+MINUS = "−"
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_PLAIN_EXPONENTS = range(-4, 6)
+_MOST_DIGITS = 12
+
+
+def render(model: dict, template_dir: Path) -> str:
+    """Return the report as one HTML document that loads nothing from outside.
+
+    Args:
+        model: Plain JSON types: `title`, `subtitle`, `scale`, `results`, `sources` (name ->
+            `title`, `description`), `claims`, `experiments` and `provenance`. Empty lists, empty
+            strings and None stand for what is missing; a missing key is an error.
+        template_dir: Folder with `index.html.j2`, `style.css` and `report.js`.
+
+    Raises:
+        jinja2.UndefinedError: A key is missing from the model.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(template_dir),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {
+        "slug": slug,
+        "prose": prose,
+        "inline": inline,
+        "number": format_number,
+        "interval": format_interval,
+        "duration": format_duration,
+    }
+    return environment.get_template("index.html.j2").render(
+        **model,
+        verdicts=VERDICTS,
+        tally=tally_verdicts(model["claims"]),
+        sections=arrange_sections(model),
+        style=Markup((template_dir / "style.css").read_text(encoding="utf-8")),
+        script=Markup((template_dir / "report.js").read_text(encoding="utf-8")),
+    )
+
+
+def tally_verdicts(claims: list[dict]) -> Counter:
+    """Count claims by (source, verdict), where None in either place stands for all."""
+    return Counter(
+        key
+        for claim in claims
+        for key in (
+            (claim["source"], claim["verdict"]),
+            (claim["source"], None),
+            (None, claim["verdict"]),
+            (None, None),
+        )
+    )
+
+
+def arrange_sections(model: dict) -> list[dict]:
+    """Return the experiments, each with its claims and its numbered, embedded figures.
+
+    Claims of an experiment that the model does not hold come last, in sections without protocol, so
+    that no claim can drop out of the report.
+    """
+    experiments = list(model["experiments"])
+    known = {experiment["name"] for experiment in experiments}
+    for claim in model["claims"]:
+        if claim["experiment"] not in known:
+            known.add(claim["experiment"])
+            experiments.append(_empty_experiment(claim))
+    sections, first = [], 1
+    for experiment in experiments:
+        figures = _number_figures(experiment, first)
+        claims = [c for c in model["claims"] if c["experiment"] == experiment["name"]]
+        sections.append(experiment | {"claims": claims, "figures": figures})
+        first += len(figures)
+    return sections
+
+
+def _empty_experiment(claim: dict) -> dict:
+    return {
+        "name": claim["experiment"],
+        "title": claim["experiment"] or "Other claims",
+        "source": claim["source"],
+        "question": "",
+        "explanation": "",
+        "status": "not run",
+        "status_reason": claim["reason"],
+        "protocol": [],
+        "figures": [],
+        "notes": [],
+        "seconds": None,
+    }
+
+
+def _number_figures(experiment: dict, first: int) -> list[dict]:
+    return [
+        figure
+        | {
+            "number": number,
+            "anchor": f"figure-{slug(experiment['name'])}.{slug(figure['name'])}",
+            "plot": embed_svg(figure["svg"], prefix=f"f{number}-", label=figure["alt"])
+            if figure["svg"]
+            else None,
+        }
+        for number, figure in enumerate(experiment["figures"], start=first)
+    ]
+
+
+def slug(text: str) -> str:
+    """Return `text` as an anchor: runs of characters it cannot hold become a hyphen."""
+    return re.sub(r"[^\w.~-]+", "-", text)
+
+
+def prose(text: str) -> Markup:
+    """Return paragraphs of HTML; blank lines separate them, each is set as by `inline`."""
+    paragraphs = re.split(r"\n\s*\n", text.strip())
+    return Markup("\n").join(Markup("<p>{}</p>").format(inline(p)) for p in paragraphs if p)
+
+
+def inline(text: str) -> Markup:
+    """Return one run of HTML: backticks mark code, the rest is escaped."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def format_number(value: Number | None, uncertainty: Number | None = None) -> str:
+    """Return `value` to two significant digits of its uncertainty, or else to four of its own.
+
+    Integers are shown in full; magnitudes outside 1e-4 ... 1e6 as a×10ᵇ. The minus sign is U+2212.
+    """
+    if value is None:
+        return ABSENT
+    if isinstance(value, int):
+        return str(value).replace("-", MINUS)
+    if not math.isfinite(value):
+        return {math.inf: "∞", -math.inf: f"{MINUS}∞"}.get(value, "not a number")
+    spread = float(uncertainty) if uncertainty and math.isfinite(uncertainty) else 0.0
+    place = _last_place(value, spread)
+    exponent = _exponent(max(abs(value), spread), place)
+    return _to_place(value, place, exponent, trim=not spread) + _power(exponent)
+
+
+def format_interval(low: Number | None, high: Number | None) -> str:
+    """Return "low to high" to two digits of half the width; None stands for an open end."""
+    if low is None and high is None:
+        return ABSENT
+    if low is None:
+        return f"≤ {format_number(high)}"
+    if high is None:
+        return f"≥ {format_number(low)}"
+    half = (high - low) / 2
+    return f"{format_number(low, half)} to {format_number(high, half)}"
+
+
+def format_duration(seconds: Number | None) -> str:
+    """Return a run time as 0.42 s, 42 s, 4 min 2 s or 1 h 04 min."""
+    if seconds is None:
+        return ABSENT
+    if seconds < 9.95:
+        return f"{seconds:.2g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _exponent_of(value: float, digits: int) -> int:
+    """Exponent of the leading digit of `value` once rounded to `digits` significant digits."""
+    return int(f"{value:.{digits - 1}e}".split("e")[1])
+
+
+def _last_place(value: float, spread: float) -> int:
+    """Power of ten of the last digit shown."""
+    if spread:
+        place = _exponent_of(spread, 2) - 1
+        return max(place, _exponent_of(abs(value), 2) - _MOST_DIGITS + 1) if value else place
+    return _exponent_of(abs(value), 4) - 3 if value else 0
+
+
+def _exponent(magnitude: float, place: int) -> int:
+    """Exponent to factor out: zero where the plain notation is short enough."""
+    if not magnitude:
+        return 0
+    digits = max(_exponent_of(magnitude, 1) - place + 1, 1)
+    exponent = _exponent_of(magnitude, digits)
+    return 0 if exponent in _PLAIN_EXPONENTS else exponent
+
+
+def _to_place(value: float, place: int, exponent: int, *, trim: bool) -> str:
+    decimals = exponent - place
+    rounded = round(value / 10.0**exponent, decimals)
+    text = f"{abs(rounded):.{max(decimals, 0)}f}"
+    if trim and "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return (MINUS if rounded < 0 else "") + text
+
+
+def _power(exponent: int) -> str:
+    return f"×10{str(exponent).translate(_SUPERSCRIPTS)}" if exponent else ""

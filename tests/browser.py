@@ -1,0 +1,100 @@
+"""A headless Chromium, spoken to over the WebDriver protocol."""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class Browser:
+    """One window of a running browser."""
+
+    def __init__(self, port: int, profile: Path):
+        self._root = f"http://127.0.0.1:{port}"
+        options = {
+            "binary": shutil.which("chromium"),
+            "args": [*ARGUMENTS, f"--user-data-dir={profile}"],
+        }
+        capabilities = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        session = self._post("/session", capabilities={"alwaysMatch": capabilities})
+        self._root += f"/session/{session['sessionId']}"
+
+    def _post(self, path: str, **body):
+        request = urllib.request.Request(self._root + path, data=json.dumps(body).encode())
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)["value"]
+
+    def open(self, address: str) -> None:
+        """Load an address afresh, even where only its fragment differs from the last one."""
+        self._post("/url", url="about:blank")
+        self._post("/url", url=address)
+
+    def run(self, script: str):
+        """Return what the body of a JavaScript function returns."""
+        return self._post("/execute/sync", script=script, args=[])
+
+    def command(self, name: str, **parameters):
+        """Send a command of the DevTools protocol."""
+        return self._post("/goog/cdp/execute", cmd=name, params=parameters)
+
+    def set_screen(self, width: int, scheme: str = "light") -> None:
+        """Take a screen width in CSS pixels and a preferred colour scheme."""
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.command("Emulation.setDeviceMetricsOverride", **size)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.command("Emulation.setEmulatedMedia", features=features)
+
+    def press(self, key: str) -> None:
+        """Press and release a key on the element that has the focus."""
+        keys = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
+        self._post("/actions", actions=[{"type": "key", "id": "keyboard", "actions": keys}])
+
+    def read_log(self) -> list[str]:
+        """Return the messages of the console, errors of scripts included."""
+        return [entry["message"] for entry in self._post("/se/log", type="browser")]
+
+
+@contextmanager
+def start_browser(folder: Path) -> Iterator[Browser]:
+    """Run a browser with a fresh profile; end it with everything that it started."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = (folder / "driver.log").open("wb")
+    with (
+        log,
+        subprocess.Popen(["chromedriver", f"--port={port}"], stdout=log, stderr=log) as driver,
+    ):
+        _wait_for(port)
+        browser = Browser(port, folder / "profile")
+        try:
+            yield browser
+        finally:
+            request = urllib.request.Request(browser._root, method="DELETE")
+            urllib.request.urlopen(request).close()
+            driver.terminate()
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(100):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+    raise TimeoutError("chromedriver does not answer")

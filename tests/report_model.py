@@ -1,0 +1,221 @@
+"""A realistic model of a report, small enough for tests."""
+
+import io
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+INK = "#1a2b3c"
+
+STYLE = {
+    "svg.fonttype": "path",
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "font.size": 10,
+}
+
+
+def draw_figure(kind: str) -> str:
+    """Return a real matplotlib figure as SVG text."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
+        if kind == "profiles":
+            angles = [i / 30 - 3.1416 for i in range(189)]
+            for width, colour in zip(
+                (100, 500, 2048), ("#d55e00", "#0072b2", "#009e73"), strict=True
+            ):
+                ys = [0.28 * (1 - abs(a) / 4) + (a * 7 % 1) / width for a in angles]
+                axes.plot(angles, ys, color=colour, lw=1, label=f"width {width}")
+            axes.set(xlabel="angle γ", ylabel="Θ(x₀, x(γ))")
+        else:
+            axes.loglog([100, 500, 2048], [0.04, 0.018, 0.0089], "o-", color="#0072b2", label="std")
+            axes.set(xlabel="width", ylabel="spread over seeds")
+        axes.legend(frameon=False)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True)
+        plt.close(figure)
+    return buffer.getvalue()
+
+
+def criterion(role="observation", **changes) -> dict:
+    return {
+        "role": role,
+        "kind": "slope",
+        "description": "slope of log std of Θ(x₀, x₀) against log width",
+        "value": -0.5123,
+        "low": -0.561,
+        "high": -0.463,
+        "allowed": "−0.5 ± 0.15",
+        "n_seeds": 100,
+        "status": "holds",
+        "note": "",
+    } | changes
+
+
+def claim(id: str, experiment: str, verdict: str, **changes) -> dict:
+    return {
+        "id": id,
+        "source": id.split(".")[0],
+        "section": "2.1",
+        "experiment": experiment,
+        "statement": f"The statement of {id}, in one sentence of ordinary length",
+        "published": "about 0.2825 at the peak",
+        "measured": "0.2826 (0.2801 to 0.2851)",
+        "verdict": verdict,
+        "reason": "",
+        "flags": [],
+        "criteria": [criterion()],
+        "explanation": "Wider averages fluctuate less.\n\nSo the spread falls like `n**-0.5`.",
+        "figures": [],
+    } | changes
+
+
+def experiment(name: str, title: str, **changes) -> dict:
+    return {
+        "name": name,
+        "title": title,
+        "source": "exp001",
+        "question": "Does the empirical kernel concentrate on its limit as the network gets wider?",
+        "explanation": "At infinite width the kernel is deterministic and constant in time.",
+        "status": "run",
+        "status_reason": "",
+        "protocol": [["widths", "100, 500, 2048"], ["learning rate", "1.0"], ["steps", "200"]],
+        "figures": [],
+        "notes": ["seed 3 diverged at step 12 (width 2048)"],
+        "seconds": 187.2,
+    } | changes
+
+
+def figure(name: str, caption: str, **changes) -> dict:
+    return {
+        "name": name,
+        "svg": draw_figure(name),
+        "caption": caption,
+        "alt": f"Plot of {name}",
+        "animation": None,
+    } | changes
+
+
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+
+PROVENANCE = {
+    "versions": {"ntkflow": "0.1.0", "torch": "2.13.0", "numpy": "2.3.1", "snakemake": "9.27.1"},
+    "revision": "828b838 (clean)",
+    "platform": "Linux x86_64, 2 cores, CPU only",
+    "config": "experiments:\n  kernel_profile:\n    network: {depth: 3, width: 2048}\n",
+    "seeds": "0 to 9",
+    "rules": [
+        {"rule": "train_ensemble", "jobs": 3, "seconds": 151.3, "max_rss_mb": 812.4},
+        {"rule": "draw_figure", "jobs": 3, "seconds": 4.1, "max_rss_mb": 144.0},
+    ],
+    "total_seconds": 164.8,
+}
+
+
+def build_model() -> dict:
+    """Return a model with every verdict, two figures, an animation and every missing piece."""
+    return {
+        "title": "Neural tangent kernels, remeasured",
+        "subtitle": "Claims of three documents, measured over many seeds and judged by criteria",
+        "scale": "default",
+        "results": "results/default",
+        "sources": {
+            "exp001": {"title": "Finite-width MLPs", "description": "experiment log on the circle"},
+            "lazy-blog": {"title": "Understanding the NTK", "description": "blog post on laziness"},
+            "slides": {"title": "Convergence & generalization", "description": ""},
+        },
+        "claims": [
+            claim(
+                "exp001.profile-concentrates",
+                "kernel_profile",
+                "reproduced",
+                figures=["profiles", "spread"],
+            ),
+            claim(
+                "exp001.profile-inflation",
+                "kernel_profile",
+                "corrected",
+                criteria=[
+                    criterion(),
+                    criterion("explanation", status="fails"),
+                    criterion("correction", value=1.234e-7, low=1.1e-7, high=1.4e-7),
+                ],
+            ),
+            claim(
+                "exp001.simple-flat",
+                "simple_task",
+                "contradicted",
+                criteria=[criterion(status="fails")],
+            ),
+            claim(
+                "exp001.script",
+                "simple_task",
+                "reproduced",
+                statement="<script>alert(1)</script> is text",
+            ),
+            claim(
+                "lazy-blog.alpha",
+                "alpha_sweep",
+                "inconclusive",
+                criteria=[criterion(status="straddles")],
+            ),
+            claim(
+                "lazy-blog.kappa",
+                "alpha_sweep",
+                "not run",
+                reason="needs width 10000, which the default scale does not run",
+                measured="",
+                criteria=[
+                    criterion(value=None, low=None, high=None, n_seeds=None, status="absent")
+                ],
+            ),
+            claim(
+                "slides.exact",
+                "alpha_sweep",
+                "reproduced",
+                flags=["trivial by a null model"],
+                section="",
+            ),
+            claim(
+                "slides.bare",
+                "absent_experiment",
+                "not run",
+                criteria=[],
+                explanation="",
+                published="",
+            ),
+        ],
+        "experiments": [
+            experiment(
+                "kernel_profile",
+                "Kernel profile on the circle",
+                figures=[
+                    figure("profiles", "Kernel profiles of all seeds at three widths."),
+                    figure(
+                        "spread",
+                        "Spread over seeds at γ = 0.",
+                        animation={"src": PIXEL, "still": PIXEL, "frames": [PIXEL, PIXEL]},
+                    ),
+                ],
+            ),
+            experiment(
+                "simple_task", "A simple task", protocol=[], notes=[], explanation="", seconds=None
+            ),
+            experiment(
+                "alpha_sweep",
+                "Output scale",
+                source="lazy-blog",
+                status="not run",
+                status_reason="enabled: false",
+                figures=[
+                    figure("film", "Only film.", svg="", animation={"src": PIXEL, "still": PIXEL})
+                ],
+            ),
+        ],
+        "provenance": PROVENANCE,
+    }

@@ -1,0 +1,223 @@
+import math
+import re
+import subprocess
+import sys
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+from report_model import INK, build_model, claim, draw_figure
+
+from ntkflow import reporting, vector_graphics
+from ntkflow.reporting import format_duration, format_interval, format_number, render
+
+TEMPLATE = Path(__file__).parents[1] / "report" / "template"
+VOID = {"meta", "link", "br", "col", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects identifiers, attributes and the text of a page; fails on unbalanced tags."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.open, self.ids, self.attributes, self.text = [], [], [], []
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"unbalanced {tag} at {self.getpos()}"
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in {"style", "script"}:
+            self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build_model()
+
+
+@pytest.fixture(scope="module")
+def html(model):
+    return render(model, TEMPLATE)
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def test_every_claim_has_a_row_and_an_article(model, html):
+    for entry in model["claims"]:
+        assert f'<a href="#claim-{entry["id"]}">' in html
+        article = html.split(f'id="claim-{entry["id"]}"')[1].split("</article>")[0]
+        assert f"{entry['verdict']}</span>" in article
+
+
+def test_every_experiment_has_a_stable_anchor(model, page):
+    assert {f"experiment-{e['name']}" for e in model["experiments"]} < set(page.ids)
+
+
+def test_a_claim_without_experiment_gets_a_section(page):
+    assert "experiment-absent_experiment" in page.ids
+
+
+def test_ids_are_unique_and_links_have_targets(page):
+    assert [i for i, n in Counter(page.ids).items() if n > 1] == []
+    targets = {
+        value[1:] for _, name, value in page.attributes if name == "href" and value[0] == "#"
+    }
+    assert {t for t in targets if not t.startswith("source=")} <= set(page.ids)
+
+
+def test_nothing_is_loaded_from_outside(html, page):
+    loading = [v for _, name, v in page.attributes if name in {"src", "href", "srcset", "data"}]
+    assert [v for v in loading if not v.startswith(("#", "data:"))] == []
+    assert [u for u in re.findall(r"url\((.*?)\)", html) if not u.startswith("#")] == []
+    assert "@import" not in html
+
+
+def test_statements_are_escaped(html, page):
+    assert "<script>alert" not in html
+    assert "<script>alert(1)</script> is text" in "".join(page.text)
+
+
+def test_figures_follow_the_text_colour(html):
+    assert INK not in html
+    assert "currentColor" in html
+
+
+def test_criteria_show_value_interval_bound_and_outcome(html):
+    row = html.split('id="claim-exp001.profile-concentrates"')[1].split("<tbody>")[1]
+    for text in ("−0.512", "−0.561 to −0.463", "−0.5 ± 0.15", "100", "holds"):
+        assert text in row
+
+
+def test_claims_refer_to_their_figures(html):
+    article = html.split('id="claim-exp001.profile-concentrates"')[1].split("</article>")[0]
+    assert '<a href="#figure-kernel_profile.spread">Figure 2</a>' in article
+
+
+def test_a_missing_key_is_an_error(model):
+    incomplete = {**model, "claims": [claim("exp001.x", "simple_task", "reproduced")]}
+    del incomplete["claims"][0]["flags"]
+    with pytest.raises(UndefinedError, match="flags"):
+        render(incomplete, TEMPLATE)
+
+
+def test_an_empty_model_renders(model):
+    provenance = model["provenance"] | {"versions": {}, "rules": [], "config": "", "seeds": ""}
+    empty = {"sources": {}, "claims": [], "experiments": [], "provenance": provenance}
+    assert "No claims" in "".join(Page(render({**model, **empty}, TEMPLATE)).text)
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(a: str, b: str) -> float:
+    low, high = sorted((_luminance(a), _luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_contrast_is_readable(scheme):
+    style = (TEMPLATE / "style.css").read_text()
+    pairs = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", style)
+    colours = {name: values[scheme] for name, *values in pairs}
+    verdicts = [v.replace(" ", "-") for v in reporting.VERDICTS]
+    grounds = [(v, ground) for v in verdicts for ground in (f"{v}-tint", "paper", "raised")]
+    grounds += [(text, g) for text in ("ink", "muted", "link") for g in ("paper", "raised")]
+    low = {pair: _contrast(*(colours[name] for name in pair)) for pair in grounds}
+    assert {pair: ratio for pair, ratio in low.items() if ratio < 4.5} == {}
+
+
+def test_embedded_figure_is_clean_and_responsive():
+    svg = vector_graphics.embed_svg(draw_figure("profiles"), prefix="f7-", label='a "plot" <of> it')
+    assert svg.startswith('<div class="plot" style="width: 460.8pt; aspect-ratio: 460.8 / 244.8">')
+    assert not re.search(r"metadata|<style|<\?xml|DOCTYPE|xmlns|http", svg)
+    assert 'role="img" aria-label="a &quot;plot&quot; &lt;of&gt; it"' in svg
+    assert " width=" not in svg.split(">")[1]
+    ids = set(re.findall(r' id="([^"]*)"', svg))
+    references = set(re.findall(r'url\(#([^)]*)\)|href="#([^"]*)"', svg))
+    assert all(i.startswith("f7-") for i in ids)
+    assert {a or b for a, b in references} <= ids
+
+
+def test_coordinates_are_rounded_but_transforms_are_not():
+    path = '<path d="M 1.23456 -0.5&#10;L 2e-05 9.999" transform="scale(0.015625)"/>'
+    root = f'<svg width="10pt" height="5pt">{path}</svg>'
+    svg = vector_graphics.embed_svg(root, prefix="", label="")
+    assert 'd="M 1.23 -0.5 L 2e-05 10" transform="scale(0.015625)"' in svg
+
+
+@pytest.mark.parametrize(
+    ("value", "uncertainty", "text"),
+    [
+        (None, None, "—"),
+        (0.28251, 0.0024, "0.2825"),
+        (-0.5123, 0.049, "−0.512"),
+        (0.99996, 0.0010, "1.0000"),
+        (12345.0, 340.0, "12340"),
+        (0.0, 0.012, "0.000"),
+        (-0.0001, 0.01, "0.000"),
+        (0.2825, 0.0, "0.2825"),
+        (0.2825, math.inf, "0.2825"),
+        (0.5, None, "0.5"),
+        (-0.0643512, None, "−0.06435"),
+        (9.99996, None, "10"),
+        (1.2342e-7, 2.1e-9, "1.234×10⁻⁷"),
+        (-1.5e-9, 2e-10, "−1.50×10⁻⁹"),
+        (123456789.0, None, "1.235×10⁸"),
+        (999999.7, None, "1×10⁶"),
+        (0.0, None, "0"),
+        (30000, None, "30000"),
+        (-7, None, "−7"),
+        (math.nan, None, "not a number"),
+        (-math.inf, None, "−∞"),
+    ],
+)
+def test_format_number(value, uncertainty, text):
+    assert format_number(value, uncertainty) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.2801, 0.28512, "0.2801 to 0.2851"),
+        (None, 0.5, "≤ 0.5"),
+        (0.25, None, "≥ 0.25"),
+        (None, None, "—"),
+        (0.5, 0.5, "0.5 to 0.5"),
+        (0, 0.25, "0 to 0.25"),
+    ],
+)
+def test_format_interval(low, high, text):
+    assert format_interval(low, high) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "—"), (0.4213, "0.42 s"), (9.97, "10 s"), (242.3, "4 min 2 s"), (3855, "1 h 04 min")],
+)
+def test_format_duration(seconds, text):
+    assert format_duration(seconds) == text
+
+
+def test_reporting_imports_no_torch():
+    code = "import sys, ntkflow.reporting; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=TEMPLATE.parents[1] / "scripts")
