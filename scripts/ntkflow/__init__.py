@@ -15,9 +15,20 @@ _HOMES = {
     "GlobalAveragePool": "networks",
     "Residual": "networks",
     "Sin": "networks",
+    "TrainingDynamics": "prediction",
+    "alignment": "spectra",
+    "block_matrix": "spectra",
+    "circle_modes": "spectra",
     "cnn": "networks",
+    "cumulative_distribution": "spectra",
     "draw_parameters": "networks",
+    "effective_rank": "spectra",
+    "gaussian_process": "regression",
+    "kernel_distance": "spectra",
+    "kernel_drift": "spectra",
     "mlp": "networks",
+    "participation_ratio": "spectra",
+    "ridge_regression": "regression",
 }
 
 __all__ = sorted(_HOMES)
