@@ -29,7 +29,9 @@ def gradient_descent(rates: Float[Tensor, " m"], times: Float[Tensor, "t 1"]) ->
     return kept, torch.where(odd, 1 - kept, -torch.expm1(exponent))
 
 
-def heavy_ball(rates: Float[Tensor, " m"], times: Float[Tensor, "t 1"], momentum: float) -> Pair:
+def heavy_ball(
+    rates: Float[Tensor, " m"], times: Float[Tensor, "t 1"], momentum: float | int
+) -> Pair:
     """Gradient descent with heavy-ball momentum mu in (0, 1), started at rest, for whole t.
 
     p_{t+1} = (1 + mu - a) p_t - mu p_{t-1}, p_0 = p_{-1} = 1, solved by the roots r of
@@ -69,7 +71,9 @@ def _real_roots(rates, times, momentum, root, middle) -> Pair:
     return kept, torch.where(positive, small, 1 - kept)
 
 
-def learned_per_rate_at_zero(times: Float[Tensor, "t 1"], momentum: float) -> Float[Tensor, "t 1"]:
+def learned_per_rate_at_zero(
+    times: Float[Tensor, "t 1"], momentum: float | int
+) -> Float[Tensor, "t 1"]:
     """Limit of g / a for a -> 0 in discrete time: t, or with momentum mu
 
     (t - mu (1 - mu^t) / (1 - mu)) / (1 - mu).

@@ -45,6 +45,9 @@ class TrainingDynamics:
     M eps64 kappa_max, count as exactly zero: such a direction learns nothing on the training set,
     and on other points g / kappa -> 2 c eta t.
 
+    Steps beyond stability diverge as they should. Predictions cut residuals of size 1e140 there, so
+    that sums over diverging directions stay finite; `mode_residual` goes on to infinity.
+
     Source: Lee et al. 2019 (arXiv:1902.06720), eqs. 8-16.
 
     Example:
@@ -81,11 +84,11 @@ class TrainingDynamics:
         self,
         gram: Float[Tensor, "m m"],
         *,
-        learning_rate: float,
+        learning_rate: float | int,
         loss: str = "mse",
         divisor: float | int | None = None,
         method: str = "gradient_descent",
-        momentum: float = 0.0,
+        momentum: float | int = 0.0,
     ):
         _check_choice("loss", loss, ("mse", "half_mse"))
         _check_choice("method", method, ("gradient_descent", "gradient_flow"))
@@ -94,7 +97,7 @@ class TrainingDynamics:
         divisor = len(gram) if divisor is None else divisor
         _check_range("divisor", divisor, divisor > 0, "a number > 0")
         self.learning_rate, self.loss, self.divisor = learning_rate, loss, divisor
-        self.method, self.momentum = method, momentum
+        self.method, self.momentum = method, float(momentum)
         self._kappa, self.eigenvectors = semidefinite_eigenpairs(gram)
         self._step = (2 if loss == "mse" else 1) * learning_rate / divisor
         if not self.discrete:
@@ -316,6 +319,6 @@ def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ConfigurationError(f"{name}: {value!r} is unknown; use {choices}")
 
 
-def _check_range(name: str, value: float, holds: bool, allowed: str) -> None:
+def _check_range(name: str, value: float | int, holds: bool, allowed: str) -> None:
     if not holds:
         raise ConfigurationError(f"{name}: {value!r} is not allowed; use {allowed}")

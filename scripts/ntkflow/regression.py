@@ -17,7 +17,7 @@ def ridge_regression(
     cross_gram: Float[Tensor, "n m"],
     targets: Float[Tensor, "m *o"],
     *,
-    ridge: float = 0.0,
+    ridge: float | int = 0.0,
 ) -> Float[Tensor, "n *o"]:
     """Kernel ridge regression, the mean prediction after infinite training.
 
@@ -53,7 +53,7 @@ def gaussian_process(
     test_gram: Float[Tensor, "n n"],
     targets: Float[Tensor, "m *o"],
     *,
-    ridge: float = 0.0,
+    ridge: float | int = 0.0,
 ) -> tuple[Float[Tensor, "n *o"], Float[Tensor, "n n"]]:
     """Posterior of a Gaussian process, the Bayesian infinitely wide network when K is the NNGP.
 

@@ -35,14 +35,14 @@ def semidefinite_eigenpairs(gram: Tensor) -> tuple[Tensor, Tensor]:
     noise = torch.finfo(gram.dtype).eps * scale
     if not gram.is_meta and bool(kappa[-1] < -noise):
         raise KernelError(
-            f"kernel: smallest eigenvalue {kappa[-1].item():.6g} is negative beyond rounding "
+            f"kernel: smallest eigenvalue {kappa[-1].item():.4g} is negative beyond rounding "
             f"({-noise.item():.3g}); add at least its size to the diagonal"
         )
     kappa = torch.where(kappa > torch.finfo(torch.float64).eps * scale, kappa, 0.0)
     return kappa, vectors.flip(1)
 
 
-def cholesky(gram: Tensor, ridge: float) -> Tensor:
+def cholesky(gram: Tensor, ridge: float | int) -> Tensor:
     """Lower Cholesky factor of K + ridge I, or a KernelError where it is singular."""
     if not ridge >= 0:
         raise ConfigurationError(f"ridge: {ridge!r} is not allowed; use a number >= 0")
