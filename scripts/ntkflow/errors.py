@@ -15,3 +15,7 @@ class StorageError(NtkflowError):
 
 class UnsupportedLayerError(NtkflowError):
     """A layer has no rule for the kernel that was asked for."""
+
+
+class KernelError(NtkflowError):
+    """A kernel matrix has the wrong shape, is not symmetric or not positive definite."""
