@@ -35,6 +35,7 @@ rule all:
 for name in PLAN.experiments:
 
     rule:
-        name: name
+        name:
+            name
         input:
             experiment_products(name),

@@ -15,13 +15,14 @@ rule judge_claims:
         f"{RESULTS}/logs/judge_claims.log",
     benchmark:
         f"{RESULTS}/benchmarks/judge_claims.tsv"
-    params:
-        cfg=lambda wildcards: {"experiments": sorted(PLAN.config["experiments"])},
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
     resources:
         mem_mb=2000,
         runtime=20,
-    conda:
-        "../envs/analysis.yaml"
+    params:
+        cfg=lambda wildcards: {"experiments": sorted(PLAN.config["experiments"])},
     message:
         "Judging the claims"
     script:

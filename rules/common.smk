@@ -3,7 +3,7 @@ import sys
 
 from snakemake.exceptions import WorkflowError
 
-sys.path.insert(0, str(workflow.current_basedir / "../scripts"))
+sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from ntkflow import describe, planning
 from ntkflow.errors import ConfigurationError
@@ -80,7 +80,9 @@ def experiment_products(experiment):
 
 def network_tables(experiment):
     """The table that says which networks diverged."""
-    return [PLAN.table_file(experiment, "networks")] if "networks" in PLAN.tables(experiment) else []
+    return (
+        [PLAN.table_file(experiment, "networks")] if "networks" in PLAN.tables(experiment) else []
+    )
 
 
 def figure_caption(experiment, figure):

@@ -7,13 +7,14 @@ rule make_dataset:
         f"{RESULTS}/logs/make_dataset/{{experiment}}/{{cell}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/make_dataset/{{experiment}}/{{cell}}.tsv"
-    params:
-        cfg=job_config("dataset"),
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
     resources:
         mem_mb=500,
         runtime=10,
-    conda:
-        "../envs/analysis.yaml"
+    params:
+        cfg=job_config("dataset"),
     message:
         "Drawing the data of {wildcards.experiment}"
     script:

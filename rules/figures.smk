@@ -15,14 +15,15 @@ rule draw_figure:
         f"{RESULTS}/logs/draw_figure/{{experiment}}/{{figure}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/draw_figure/{{experiment}}/{{figure}}.tsv"
-    params:
-        cfg=lambda wildcards: PLAN.figure_config(wildcards.experiment),
-        note=lambda wildcards: figure_caption(wildcards.experiment, wildcards.figure),
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
     resources:
         mem_mb=1000,
         runtime=20,
-    conda:
-        "../envs/analysis.yaml"
+    params:
+        cfg=lambda wildcards: PLAN.figure_config(wildcards.experiment),
+        note=lambda wildcards: figure_caption(wildcards.experiment, wildcards.figure),
     message:
         "Drawing {wildcards.figure} of {wildcards.experiment}"
     script:

@@ -9,15 +9,15 @@ rule extract_ntk:
         f"{RESULTS}/logs/extract_ntk/{{experiment}}/{{cell}}/{{block}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/extract_ntk/{{experiment}}/{{cell}}/{{block}}.tsv"
-    params:
-        cfg=job_config("ntk"),
+    conda:
+        "../envs/torch.yaml"
     threads: PLAN.threads
     resources:
         mem_mb=memory("ntk"),
         runtime=120,
         gpu=1,
-    conda:
-        "../envs/torch.yaml"
+    params:
+        cfg=job_config("ntk"),
     message:
         "Extracting kernels of {wildcards.experiment}, {wildcards.cell}, seeds {wildcards.block}"
     script:

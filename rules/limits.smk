@@ -8,15 +8,15 @@ rule compute_limit_kernel:
         f"{RESULTS}/logs/compute_limit_kernel/{{experiment}}/{{cell}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/compute_limit_kernel/{{experiment}}/{{cell}}.tsv"
-    params:
-        cfg=job_config("limit"),
+    conda:
+        "../envs/torch.yaml"
     threads: PLAN.threads
     resources:
         mem_mb=2000,
         runtime=60,
         gpu=1,
-    conda:
-        "../envs/torch.yaml"
+    params:
+        cfg=job_config("limit"),
     message:
         "Computing the limit kernel of {wildcards.experiment}"
     script:

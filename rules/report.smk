@@ -2,9 +2,7 @@ rule render_report:
     input:
         claims=f"{RESULTS}/claims.json",
         figures=all_products(experiment_figures),
-        template=expand(
-            "report/template/{file}", file=["index.html.j2", "style.css", "report.js"]
-        ),
+        template=expand("report/template/{file}", file=["index.html.j2", "style.css", "report.js"]),
         networks=all_products(network_tables),
         code=code_of("render_report"),
     output:
@@ -13,13 +11,14 @@ rule render_report:
         f"{RESULTS}/logs/render_report.log",
     benchmark:
         f"{RESULTS}/benchmarks/render_report.tsv"
-    params:
-        cfg=lambda wildcards: describe.report_config(PLAN, "scripts/figures"),
+    localrule: True
+    conda:
+        "../envs/report.yaml"
     resources:
         mem_mb=1000,
         runtime=20,
-    conda:
-        "../envs/report.yaml"
+    params:
+        cfg=lambda wildcards: describe.report_config(PLAN, "scripts/figures"),
     message:
         "Writing the report"
     script:

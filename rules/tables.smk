@@ -8,13 +8,14 @@ rule aggregate_table:
         f"{RESULTS}/logs/aggregate_table/{{experiment}}/{{table}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/aggregate_table/{{experiment}}/{{table}}.tsv"
-    params:
-        cfg=lambda wildcards: PLAN.table_config(wildcards.experiment, wildcards.table),
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
     resources:
         mem_mb=1000,
         runtime=20,
-    conda:
-        "../envs/analysis.yaml"
+    params:
+        cfg=lambda wildcards: PLAN.table_config(wildcards.experiment, wildcards.table),
     message:
         "Collecting table {wildcards.table} of {wildcards.experiment}"
     script:

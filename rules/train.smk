@@ -8,15 +8,15 @@ rule train_ensemble:
         f"{RESULTS}/logs/train_ensemble/{{experiment}}/{{cell}}/{{block}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_ensemble/{{experiment}}/{{cell}}/{{block}}.tsv"
-    params:
-        cfg=job_config("train"),
+    conda:
+        "../envs/torch.yaml"
     threads: PLAN.threads
     resources:
         mem_mb=memory("train"),
         runtime=240,
         gpu=1,
-    conda:
-        "../envs/torch.yaml"
+    params:
+        cfg=job_config("train"),
     message:
         "Training {wildcards.experiment}, {wildcards.cell}, seeds {wildcards.block}"
     script:
@@ -33,15 +33,15 @@ rule measure_initialization:
         f"{RESULTS}/logs/measure_initialization/{{experiment}}/{{cell}}/{{block}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/measure_initialization/{{experiment}}/{{cell}}/{{block}}.tsv"
-    params:
-        cfg=job_config("initialization"),
+    conda:
+        "../envs/torch.yaml"
     threads: PLAN.threads
     resources:
         mem_mb=memory("initialization"),
         runtime=240,
         gpu=1,
-    conda:
-        "../envs/torch.yaml"
+    params:
+        cfg=job_config("initialization"),
     message:
         "Measuring {wildcards.experiment} at initialisation, {wildcards.cell}, seeds {wildcards.block}"
     script:

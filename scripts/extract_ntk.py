@@ -16,7 +16,10 @@ def main(input: dict, output: dict, cfg: dict, device: str) -> None:
     The networks at step 0 are drawn anew from their seeds; training keeps final weights only.
     """
     dtype = getattr(torch, cfg["training"]["dtype"])
-    with open_file(input["dataset"], "dataset") as data, open_file(input["networks"], "train") as run:
+    with (
+        open_file(input["dataset"], "dataset") as data,
+        open_file(input["networks"], "train") as run,
+    ):
         network = build_network(cfg["network"], *input_sizes(data))
         per_seed = []
         for index, seed in enumerate(cfg["seeds"]):

@@ -25,7 +25,9 @@ def main(input: dict, output: dict, cfg: dict) -> None:
         judged.append(judge_claim(claim, tables.get(claim["experiment"], {})))
         print(f"{claim['id']}: {judged[-1]['verdict']}")
     with replacing(output["claims"]) as temporary:
-        temporary.write_text(json.dumps({"sources": document["sources"], "claims": judged}, indent=1))
+        temporary.write_text(
+            json.dumps({"sources": document["sources"], "claims": judged}, indent=1)
+        )
 
 
 def read_tables(files: str | list[str]) -> dict[str, dict[str, pd.DataFrame]]:

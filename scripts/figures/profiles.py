@@ -16,9 +16,7 @@ def draw(tables, cfg):
     if "width" not in profiles:
         profiles = profiles.assign(width=cfg["network"]["width"])
     colours = colour_of(profiles["width"])
-    figure, panels = plt.subplots(
-        1, len(colours), figsize=(WIDTH, 3.1), sharey=True, squeeze=False
-    )
+    figure, panels = plt.subplots(1, len(colours), figsize=(WIDTH, 3.1), sharey=True, squeeze=False)
     last_step = profiles["step"].max()
     for axes, (width, group) in zip(panels[0], profiles.groupby("width"), strict=True):
         for (_, step), one in group.groupby(["seed", "step"]):

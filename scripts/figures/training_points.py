@@ -14,8 +14,15 @@ def draw(tables, cfg):
     figure, axes = plt.subplots(figsize=(0.62 * WIDTH, 0.52 * WIDTH))
     bound = points["y_0"].abs().max()
     dots = axes.scatter(
-        points["x_0"], points["x_1"], c=points["y_0"], s=9, cmap="PuOr", vmin=-bound, vmax=bound,
-        edgecolors="#8a8a8a", linewidths=0.3,
+        points["x_0"],
+        points["x_1"],
+        c=points["y_0"],
+        s=9,
+        cmap="PuOr",
+        vmin=-bound,
+        vmax=bound,
+        edgecolors="#8a8a8a",
+        linewidths=0.3,
     )
     angle = np.linspace(-np.pi, np.pi, 361)
     axes.plot(np.cos(angle), np.sin(angle), color=INK, lw=1.2, label="probe circle x(γ)")

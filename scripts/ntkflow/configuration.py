@@ -44,7 +44,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     try:
         with open(path, encoding="utf-8") as stream:
-            data = yaml.load(stream, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader)
+            data = yaml.load(stream, Loader=_StrictLoader)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     except yaml.YAMLError as error:

@@ -53,7 +53,8 @@ def report_config(plan: Plan, figure_folder: str) -> dict[str, Any]:
             "status_reason": reason,
             "protocol": protocol(block),
             "captions": {
-                figure: caption(f"{figure_folder}/{figure}.py", block) for figure in block["figures"]
+                figure: caption(f"{figure_folder}/{figure}.py", block)
+                for figure in block["figures"]
             },
         }
     return {

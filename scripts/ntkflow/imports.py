@@ -40,7 +40,7 @@ def _imported(path: Path, root: Path) -> tuple[Path, ...]:
 
 
 def _base(node: ast.ImportFrom, path: Path, root: Path) -> list[str]:
-    """Dotted parts that a `from ... import` starts from; leading dots count from the file's folder."""
+    """Dotted parts that a `from ... import` starts from; leading dots count from its folder."""
     parts = node.module.split(".") if node.module else []
     if node.level == 0:
         return parts

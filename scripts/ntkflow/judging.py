@@ -203,8 +203,8 @@ def _select(
     series = table.set_index(keys)[column]
     if series.index.has_duplicates:
         raise ConfigurationError(
-            f"claims: column {column!r}: {dict(where)} selects several rows per {' and '.join(keys)}; "
-            f"allowed: a `where` that leaves one"
+            f"claims: column {column!r}: {dict(where)} leaves several rows per "
+            f"{' and '.join(keys)}; allowed: a `where` that leaves one"
         )
     return series
 
@@ -315,7 +315,9 @@ def _allowed(criterion: Mapping[str, Any]) -> str:
         case "within" | "slope":
             return f"{criterion['range'][0]:g} to {criterion['range'][1]:g}"
         case "consistent":
-            return f"{criterion['expected']:g} within {criterion['standard_errors']:g} standard errors"
+            return (
+                f"{criterion['expected']:g} within {criterion['standard_errors']:g} standard errors"
+            )
         case "above":
             return f"above {criterion['bound']:g} everywhere"
     return f"decreasing along {criterion['along']}"

@@ -1,4 +1,4 @@
-"""What is measured on an infinitely wide network: the counterparts of `measurements`, in float64."""
+"""What is measured on an infinitely wide network: counterparts of `measurements`, in float64."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -14,7 +14,9 @@ from .empirical import empirical_ntk
 from .inputs import circle_point, load_probe
 from .storage import Array, StageFile
 
-Measurement = Callable[[Mapping[str, Any], nn.Module, dict[str, Tensor], StageFile], dict[str, Array]]
+Measurement = Callable[
+    [Mapping[str, Any], nn.Module, dict[str, Tensor], StageFile], dict[str, Array]
+]
 
 
 def measure(

@@ -35,12 +35,16 @@ class Stage:
 
 STAGES = {
     "dataset": Stage(reads=("task",)),
-    "limit": Stage(reads=("task", "network", "measurements"), ignores=("network.width",), when="limit"),
+    "limit": Stage(
+        reads=("task", "network", "measurements"), ignores=("network.width",), when="limit"
+    ),
     "initialization": Stage(
         reads=("task", "network", "measurements"), seeds="initializations", when="initialization"
     ),
     "train": Stage(reads=("task", "network", "training"), seeds="seeds"),
-    "ntk": Stage(reads=("task", "network", "training", "measurements"), seeds="seeds", when="trained"),
+    "ntk": Stage(
+        reads=("task", "network", "training", "measurements"), seeds="seeds", when="trained"
+    ),
 }
 
 
@@ -233,9 +237,7 @@ class Plan:
         config, kind = self.cell(experiment, stage, label).config, STAGES[stage].seeds
         size = config["seeds_per_job" if kind == "seeds" else "initializations_per_job"]
         count = config[kind]
-        return [
-            f"{first}-{min(first + size, count) - 1}" for first in range(0, count, size)
-        ]
+        return [f"{first}-{min(first + size, count) - 1}" for first in range(0, count, size)]
 
     # Configurations of jobs
 
@@ -298,7 +300,7 @@ class Plan:
         return tables
 
     def figures(self, experiment: str) -> list[str]:
-        """Names of the figures that the experiment asks for; none of a partial run without tables."""
+        """Names of the figures that the experiment asks for; none without tables to draw."""
         return self.block(experiment)["figures"] if self.tables(experiment) else []
 
     def figure_config(self, experiment: str) -> dict[str, Any]:

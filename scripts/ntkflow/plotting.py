@@ -50,7 +50,7 @@ def colour_of(values: Iterable) -> dict:
 
 
 def save_figure(figure: Figure, svg: str | Path, png: str | Path, *, name: str) -> None:
-    """Write a figure as SVG (for the report) and PNG (to look at); equal figures give equal files."""
+    """Write a figure as SVG, for the report, and PNG; equal figures give equal files."""
     with replacing(svg) as temporary, plt.rc_context({"svg.hashsalt": name}):
         figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
     with replacing(png) as temporary:

@@ -1,0 +1,60 @@
+# The commands of this project; README.md explains them. Needs Python >= 3.11 and nothing else.
+#   make report [SCALE=quick|full] [ONLY=a,b] [CORES=n] [PARTIAL=1]
+#   make test, make test-slow, make bench, make docs, make clean-results [SCALE=...]
+
+PYTHON ?= python3
+CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
+SCALE ?= default
+ONLY ?=
+PARTIAL ?=
+
+BIN := .venv/bin
+RESULTS := results/$(SCALE)
+RUNTIME := .venv/.requirements
+DEVELOPMENT := .venv/.requirements-dev
+PEERS := .venv-bench/.requirements
+
+.PHONY: report test test-slow bench docs clean-results
+.DELETE_ON_ERROR:
+
+report: $(RUNTIME)
+	@$(BIN)/python scripts/run_workflow.py --scale $(SCALE) --cores $(CORES) --only "$(ONLY)" $(if $(PARTIAL),--partial)
+
+test: $(DEVELOPMENT)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check .
+	$(BIN)/snakemake --lint
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(DEVELOPMENT)
+	$(BIN)/pytest -m slow
+
+bench: $(PEERS)
+	.venv-bench/bin/python benchmarks/run.py
+
+docs: $(RUNTIME)
+	$(BIN)/python scripts/write_docs.py
+
+clean-results:
+	@printf 'Delete $(RESULTS) with everything in it? [y/N] ' && read answer && [ "$$answer" = y ] \
+		&& rm -rf $(RESULTS) && echo 'Deleted $(RESULTS).' || echo 'Nothing was deleted.'
+
+$(RUNTIME): requirements.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" \
+		|| { echo "Python >= 3.11 is needed; $(PYTHON) is `$(PYTHON) --version`. Set PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing requirements.txt into .venv"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(DEVELOPMENT): $(RUNTIME) requirements-dev.txt
+	@echo "Installing requirements-dev.txt into .venv"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(PEERS): requirements-bench.txt
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@echo "Installing requirements-bench.txt into .venv-bench"
+	@.venv-bench/bin/pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
