@@ -1,4 +1,4 @@
-"""Read configuration files strictly: every mistake is one line naming file, key, value and what is allowed."""
+"""Read configuration files strictly; a mistake is one line: file, key, value, what is allowed."""
 
 import copy
 import re
