@@ -1,0 +1,102 @@
+"""Run the workflow as `make report` does: one line a job, and the report's path at the end."""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+JOB = re.compile(r"(?:localrule )?Job (\d+): (.+)")
+FINISHED = re.compile(r"Finished jobid: (\d+)")
+PROGRESS = re.compile(r"(\d+) of (\d+) steps")
+TOTAL = re.compile(r"total\s+(\d+)$")
+NOTHING = "Nothing to be done"
+TROUBLE = re.compile(r"Error|Exception|Warning|error|Exiting|cannot|incomplete")
+
+
+class Progress:
+    """Turn Snakemake's output into `[done/total] what` lines; after trouble, show everything."""
+
+    def __init__(self):
+        self.done, self.total, self.trouble = 0, 0, False
+        self.started: dict[str, tuple[str, float]] = {}
+
+    def feed(self, line: str) -> str | None:
+        """The line to show for one line of Snakemake's output, or None."""
+        if job := JOB.match(line):
+            self.started[job[1]] = (job[2], time.monotonic())
+            return f"{self._count()} started   {job[2]}"
+        if finished := FINISHED.match(line):
+            message, start = self.started.pop(finished[1], ("", time.monotonic()))
+            self.done += 1
+            seconds = time.monotonic() - start
+            return f"{self._count()} finished  {message} ({seconds:.0f} s)" if message else None
+        if total := TOTAL.match(line):
+            self.total = int(total[1])
+            return None
+        if PROGRESS.match(line):
+            return None
+        self.trouble = self.trouble or bool(TROUBLE.search(line))
+        return line if self.trouble or line.startswith(NOTHING) else None
+
+    def _count(self) -> str:
+        return f"[{self.done:>{len(str(self.total))}}/{self.total}]"
+
+
+def command(scale: str, cores: int, only: str, partial: bool) -> list[str]:
+    """The Snakemake call for a scale; memory is limited to 85 % of the machine's."""
+    overlays = [] if scale == "default" else ["--configfile", f"config/{scale}.yaml"]
+    settings = [f"only=[{only}]"] * bool(only) + ["partial=true"] * partial
+    return [
+        *[sys.executable, "-m", "snakemake", "--cores", str(cores)],
+        *["--resources", f"mem_mb={_memory_mb()}"],
+        *overlays,
+        *(["--config", *settings] if settings else []),
+        *["--quiet", "host", "reason"],
+    ]
+
+
+def _memory_mb() -> int:
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return int(0.85 * pages * size / 1e6)
+
+
+def run(call: list[str]) -> int:
+    """Run Snakemake, showing its progress; returns its exit status."""
+    progress = Progress()
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        for line in run.stdout:
+            shown = progress.feed(line.rstrip("\n"))
+            if shown is not None:
+                print(shown[: shutil.get_terminal_size((200, 24)).columns], flush=True)
+    return run.returncode
+
+
+def main() -> int:
+    """Parse the command line, run, and say where the report is."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", default="default", help="default, or an overlay of config/")
+    parser.add_argument("--cores", type=int, default=1)
+    parser.add_argument("--only", default="", help="experiments, separated by commas")
+    parser.add_argument("--partial", action="store_true", help="report on what exists")
+    arguments = parser.parse_args()
+    scales = {"default", *(path.stem for path in Path("config").glob("*.yaml"))}
+    scales -= {"config", "schema", "claims", "claims_schema"}
+    if arguments.scale not in scales:
+        print(f"SCALE: {arguments.scale!r} is unknown; allowed: {', '.join(sorted(scales))}")
+        return 2
+    start = time.monotonic()
+    status = run(command(arguments.scale, arguments.cores, arguments.only, arguments.partial))
+    if status:
+        print("The run failed; `make report PARTIAL=1` makes a report of the results that exist.")
+        return status
+    report = Path(f"results/{arguments.scale}/report/index.html").resolve()
+    print(f"Report: {report} ({time.monotonic() - start:.0f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
