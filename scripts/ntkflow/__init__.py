@@ -13,10 +13,12 @@ _HOMES = {
     "Dense": "networks",
     "Erf": "networks",
     "GlobalAveragePool": "networks",
+    "Kernel": "empirical",
     "Residual": "networks",
     "Sin": "networks",
     "cnn": "networks",
     "draw_parameters": "networks",
+    "empirical_ntk": "empirical",
     "mlp": "networks",
 }
 
