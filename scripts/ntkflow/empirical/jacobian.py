@@ -1,0 +1,43 @@
+"""Jacobian rows by torch.func: the method that takes any network that vmap takes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .blocks import sum_products
+from .factors import JacobianFactor
+from .model import Model
+from .task import Task
+
+
+def jacobian_kernel(task: Task) -> dict[str, Tensor]:
+    """Theta[o, o', n, n'] = sum over p of J[o, n, p] J'[o', n', p], rows of J chunk by chunk.
+
+    Source: Novak, Sohl-Dickstein, Schoenholz 2022 (arXiv:2206.08720), section 3.1.
+    """
+    model, outputs = task.model, len(task.selected)
+    names = list(model.parameters)
+    jacobian_bytes = outputs * model.size * task.like.element_size()
+    return sum_products(
+        task,
+        lambda x: jacobian_factors(model, x, task.selected, names),
+        2 * jacobian_bytes + outputs * model.row_bytes(task.x1[0]),
+    )
+
+
+def jacobian_factors(
+    model: Model, x: Tensor, selected: Sequence[int], names: Sequence[str]
+) -> dict[str, JacobianFactor]:
+    """Jacobian of the selected outputs with respect to each named parameter."""
+    chosen = {name: model.parameters[name] for name in names}
+    index = torch.as_tensor(selected, device=x.device)
+
+    def outputs(parameters, row):
+        return model.single({**model.parameters, **parameters}, row)[index]
+
+    jacobian = torch.func.vmap(torch.func.jacrev(outputs), (None, 0))(chosen, x)
+    return {
+        name: JacobianFactor(rows.flatten(2).transpose(0, 1).contiguous())
+        for name, rows in jacobian.items()
+    }

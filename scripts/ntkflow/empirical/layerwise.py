@@ -1,0 +1,173 @@
+"""Kernel factors of dense and convolutional layers from activations and output gradients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import ConfigurationError
+from .blocks import sum_products
+from .capture import Use, claimed_parameters, record
+from .factors import Factor, GramFactor, JacobianFactor, Layout, ReadoutFactor
+from .jacobian import jacobian_factors
+from .task import Task
+
+# Bytes of unfolded patches that are held at once.
+PATCH_BYTES = 2**26
+
+
+def layerwise_kernel(task: Task) -> dict[str, Tensor]:
+    """Kernel from the activations a and output gradients g = df/dh of each layer.
+
+    A dense layer h = c W a + beta b contributes (c^2 <a, a'> + beta^2) <g, g'>. A convolution sums
+    this over pairs of places, a being the patches; where it is cheaper, sum over places of g a' is
+    formed for each row and output. Source: Novak, Sohl-Dickstein, Schoenholz 2022
+    (arXiv:2206.08720), section 3.2, structured derivatives.
+    """
+    plan = plan_layerwise(task)
+
+    def factors(x: Tensor) -> dict[str, Factor]:
+        found = _layer_factors(task, x, plan.claimed) if plan.claimed else {}
+        if plan.rest:
+            found |= jacobian_factors(task.model, x, task.selected, plan.rest)
+        return found
+
+    return sum_products(task, factors, plan.row_bytes)
+
+
+class LayerwisePlan(NamedTuple):
+    """Which parameters go through layers, which through their own Jacobian, bytes for a row."""
+
+    claimed: set[str]
+    rest: list[str]
+    row_bytes: int
+
+
+def plan_layerwise(task: Task) -> LayerwisePlan:
+    """Look at the network with one row and decide parameter by parameter."""
+    model, outputs = task.model, len(task.selected)
+    if model.module is None:
+        raise ConfigurationError("method: 'layerwise' needs a torch.nn.Module, not a function")
+    claimed, uses = claimed_parameters(model, task.x1)
+    rest = [name for name in model.parameters if name not in claimed]
+    count = sum(model.parameters[name].numel() for name in rest) * outputs
+    for use in uses:
+        count += outputs * use.output_shape.numel() + use.inputs.numel()
+        if _prefers_rows([use], task.layout):
+            count += outputs * use.fan_out * (use.fan_in + 1)
+    row_bytes = count * task.like.element_size() + model.row_bytes(task.x1[0])
+    return LayerwisePlan(claimed, rest, row_bytes)
+
+
+@torch.enable_grad()
+def _layer_factors(task: Task, x: Tensor, claimed: set[str]) -> dict[str, Factor]:
+    outputs, uses, _ = record(task.model, x)
+    uses = [use for use in uses if {use.weight, use.bias} & claimed]
+    gradients = _output_gradients(outputs, uses, task.selected)
+    last = outputs.grad_fn
+    factors: dict[str, Factor] = {}
+    for weight, bias in _groups(uses, claimed, task.by_layer):
+        mine = [i for i, use in enumerate(uses) if _concerns(use, weight, bias)]
+        parts = [_Part(uses[i], gradients[i], weight is not None, bias is not None) for i in mine]
+        readout = len(mine) == 1 and uses[mine[0]].edge.node is last
+        factors[weight or bias] = _factor(parts, task.layout, readout)
+    return factors
+
+
+def _groups(uses: list[Use], claimed: set[str], by_layer: bool) -> list[tuple]:
+    """Pairs (weight, bias) to treat together: those that always act together, unless by layer."""
+    weights = {use.weight: None for use in uses if use.weight in claimed}
+    biases = {use.bias: None for use in uses if use.bias in claimed}
+    pairs = []
+    for weight in weights:
+        partners = {use.bias for use in uses if use.weight == weight}
+        bias = partners.pop() if len(partners) == 1 else None
+        joint = bias in biases and all((u.weight == weight) == (u.bias == bias) for u in uses)
+        if joint and not by_layer:
+            del biases[bias]
+        pairs.append((weight, bias if joint and not by_layer else None))
+    return pairs + [(None, bias) for bias in biases]
+
+
+def _concerns(use: Use, weight: str | None, bias: str | None) -> bool:
+    return use.weight == weight if weight is not None else use.bias == bias
+
+
+def _output_gradients(
+    outputs: Float[Tensor, "n o"], uses: list[Use], selected: Sequence[int]
+) -> list[Tensor]:
+    """Gradients (S, *output) of the selected outputs; rows do not interact, so one pass each."""
+    shapes = [(len(selected), *use.output_shape) for use in uses]
+    gradients = [outputs.new_zeros(shape) for shape in shapes]
+    edges = [use.edge for use in uses]
+    for s, o in enumerate(selected):
+        found = torch.autograd.grad(
+            outputs[:, o].sum(), edges, retain_graph=True, allow_unused=True
+        )
+        for gradient, each in zip(gradients, found, strict=True):
+            if each is not None:
+                gradient[s] = each
+    return gradients
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One use of the layer, with or without its weights and its bias."""
+
+    use: Use
+    gradients: Tensor
+    weight: bool
+    bias: bool
+
+    def inputs(self, rows: slice) -> Float[Tensor, "n t d"]:
+        """Scaled inputs c a, with a last column beta for the bias."""
+        use, inputs = self.use, None
+        if self.weight:
+            inputs = use.patches(rows) * use.weight_scale
+        if not self.bias:
+            return inputs
+        if inputs is None:
+            rows = len(use.inputs[rows])
+            return self.gradients.new_full((rows, use.positions, 1), use.bias_scale)
+        return torch.nn.functional.pad(inputs, (0, 1), value=use.bias_scale)
+
+
+def _factor(parts: list[_Part], layout: Layout, readout: bool) -> Factor:
+    everything = slice(None)
+    if readout:
+        return ReadoutFactor(parts[0].inputs(everything)[:, 0])
+    if not parts[0].weight:
+        sums = [p.use.place_gradients(p.gradients).sum(2) * p.use.bias_scale for p in parts]
+        return JacobianFactor(sum(sums[1:], sums[0]))
+    if _prefers_rows([part.use for part in parts], layout):
+        rows = [_weight_gradients(part) for part in parts]
+        return JacobianFactor(sum(rows[1:], rows[0]))
+    inputs = torch.cat([part.inputs(everything) for part in parts], dim=1)
+    gradients = torch.cat([p.use.place_gradients(p.gradients) for p in parts], dim=2)
+    return GramFactor(
+        inputs.transpose(0, 1).contiguous(), gradients.permute(2, 0, 1, 3).contiguous()
+    )
+
+
+def _prefers_rows(uses: list[Use], layout: Layout) -> bool:
+    """Whether weight gradients of each row cost less than pairs of places."""
+    pairs = layout.outputs ** (2 if layout.mode == "block" else 1)
+    places = sum(use.positions for use in uses)
+    d, c = uses[0].fan_in, uses[0].fan_out
+    return pairs * c * d <= places**2 * (d + pairs * c)
+
+
+def _weight_gradients(part: _Part) -> Float[Tensor, "s n p"]:
+    """Sum over places of g a', for each output and row, a few rows at a time."""
+    g = part.use.place_gradients(part.gradients)
+    outputs, count, places, fan_out = g.shape
+    fan_in = part.use.fan_in + part.bias
+    rows = g.new_empty(outputs, count, fan_out, fan_in)
+    step = max(1, PATCH_BYTES // (places * fan_in * g.element_size()))
+    for start in range(0, count, step):
+        chunk = slice(start, start + step)
+        rows[:, chunk] = g[:, chunk].mT @ part.inputs(chunk)
+    return rows.flatten(2)

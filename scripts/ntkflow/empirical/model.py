@@ -1,0 +1,116 @@
+"""One view of everything that has an empirical kernel: named parameters and a function of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.utils import _pytree
+
+from ..errors import ConfigurationError, UnsupportedLayerError
+
+
+@dataclass(frozen=True)
+class Model:
+    """Named parameters, the function of them, and the module if there is one."""
+
+    parameters: dict[str, Tensor]
+    function: Callable[[Mapping[str, Tensor], Tensor], Tensor]
+    module: nn.Module | None
+
+    def __call__(self, parameters: Mapping[str, Tensor], x: Tensor) -> Float[Tensor, "n o"]:
+        """Outputs of the rows of x, every axis after the first flattened into one."""
+        outputs = self.function(parameters, x)
+        return outputs if outputs.ndim == 2 else outputs.reshape(len(x), -1)
+
+    def single(self, parameters: Mapping[str, Tensor], row: Tensor) -> Float[Tensor, " o"]:
+        """Outputs of one row, for `torch.func.vmap`."""
+        return self(parameters, row[None])[0]
+
+    @property
+    def size(self) -> int:
+        """P, the number of scalars that the kernel differentiates with respect to."""
+        return sum(tensor.numel() for tensor in self.parameters.values())
+
+    def row_bytes(self, row: Tensor) -> int:
+        """Bytes that autograd keeps for one row, parameters not counted."""
+        leaves = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
+        known = {p.untyped_storage()._cdata for p in leaves.values()}
+        kept: dict[int, int] = {}
+
+        def count(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in known:
+                kept[storage._cdata] = storage.nbytes()
+            return tensor
+
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
+            outputs = self(leaves, row[None])
+        return sum(kept.values()) + outputs.numel() * outputs.element_size()
+
+
+def as_model(network: nn.Module | Callable, parameters: Any = None) -> Model:
+    """View a module, or a function of (parameters, x), as a `Model`.
+
+    Args:
+        network: module in evaluation mode, or function.
+        parameters: of a module: name to tensor, by default those that require a gradient;
+            of a function: any pytree of tensors.
+
+    Raises:
+        ConfigurationError: if there are no parameters, or a name is not one of the module's.
+        UnsupportedLayerError: if the outputs of one row depend on chance or on the other rows.
+    """
+    if isinstance(network, nn.Module):
+        return _module_model(network, parameters)
+    if parameters is None:
+        raise ConfigurationError("parameters: None is not allowed for a function; give a pytree")
+    paths, spec = _pytree.tree_flatten_with_path(parameters)
+    names = [_path_name(path) for path, _ in paths]
+
+    def function(named: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        return network(_pytree.tree_unflatten([named[name] for name in names], spec), x)
+
+    leaves = [leaf.detach() for _, leaf in paths]
+    return Model(dict(zip(names, leaves, strict=True)), function, None)
+
+
+def _module_model(module: nn.Module, parameters: Mapping[str, Tensor] | None) -> Model:
+    _check_evaluation_mode(module)
+    if parameters is None:
+        parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    known = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    for name in parameters:
+        if name not in known:
+            raise ConfigurationError(f"parameters: the network has no parameter {name!r}")
+    if not parameters:
+        raise ConfigurationError("parameters: no parameter of the network requires a gradient")
+
+    def function(named: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        return torch.func.functional_call(module, dict(named), (x,))
+
+    return Model({name: p.detach() for name, p in parameters.items()}, function, module)
+
+
+def _path_name(path: tuple) -> str:
+    """Dotted name of a leaf: `('layers', 0, 'weight')` is 'layers.0.weight'."""
+    keys = [getattr(key, "key", getattr(key, "idx", getattr(key, "name", key))) for key in path]
+    return ".".join(map(str, keys)) or "parameters"
+
+
+def _check_evaluation_mode(module: nn.Module) -> None:
+    for name, layer in module.named_modules():
+        batch_statistics = isinstance(layer, _BatchNorm) and (
+            layer.training or layer.running_mean is None
+        )
+        random = isinstance(layer, _DropoutNd) and layer.training and layer.p > 0
+        if batch_statistics or random:
+            raise UnsupportedLayerError(
+                f"layer {name!r}: {type(layer).__name__} in training mode makes the kernel depend "
+                "on the batch or on chance; call network.eval() for the kernel at frozen "
+                "statistics and without dropout"
+            )

@@ -1,0 +1,75 @@
+"""Kernel from a vector-Jacobian product per anchor and a Jacobian-vector product over the rest."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from .blocks import row_slices
+from .factors import Layout
+from .task import Task
+
+
+def vector_product_kernel(task: Task) -> dict[str, Tensor]:
+    """Theta[o, :, n, :] = J(x2) (df_o(x1_n)/dtheta) with anchors n on the side with fewer rows.
+
+    Needs O(P) memory for each pair (o, n) at a time. Source: Novak, Sohl-Dickstein, Schoenholz
+    2022 (arXiv:2206.08720), section 3.1, NTK-vector products.
+    """
+    names = list(task.model.parameters)
+    groups = [[name] for name in names] if task.by_layer else [names]
+    swap = len(task.other) < len(task.x1)
+    anchors, others = (task.other, task.x1) if swap else (task.x1, task.other)
+    kernels = {}
+    for group in groups:
+        values = task.layout.zeros(len(anchors), len(others), task.like)
+        _add_vector_products(task, anchors, others, values, group)
+        if task.x2 is None:
+            task.layout.mirror(values, slice(None), slice(None))
+        key = group[0] if task.by_layer else ""
+        kernels[key] = task.layout.transpose(values) if swap else values
+    return kernels
+
+
+def _add_vector_products(
+    task: Task, anchors: Tensor, others: Tensor, values: Tensor, names: Sequence[str]
+) -> None:
+    model, selected = task.model, task.selected
+    chosen = {name: model.parameters[name] for name in names}
+    index = torch.as_tensor(selected, device=others.device)
+    units = torch.eye(task.like.shape[1], dtype=values.dtype, device=values.device)[index]
+
+    def gradient(row, unit):
+        _, pull = torch.func.vjp(lambda p: model.single({**model.parameters, **p}, row), chosen)
+        return pull(unit)[0]
+
+    def push(direction, rows):
+        def outputs(parameters):
+            return model({**model.parameters, **parameters}, rows)[:, index]
+
+        return torch.func.jvp(outputs, (chosen,), (direction,))[1]
+
+    quarter = task.memory_budget // 4
+    pairs = [(n, s) for n in range(len(anchors)) for s in range(len(selected))]
+    for chunk in _chunks(pairs, quarter // (model.size * values.element_size())):
+        directions = [gradient(anchors[n], units[s]) for n, s in chunk]
+        stacked = {name: torch.stack([d[name] for d in directions]) for name in names}
+        step = max(1, quarter // (len(chunk) * model.row_bytes(others[0])))
+        for rows in row_slices(len(others), step):
+            products = torch.func.vmap(push, (0, None))(stacked, others[rows])
+            _place(products, chunk, task.layout, values, rows)
+
+
+def _chunks(items: list, size: int) -> Iterator[list]:
+    return (items[i : i + max(1, size)] for i in range(0, len(items), max(1, size)))
+
+
+def _place(products: Tensor, pairs: list, layout: Layout, values: Tensor, rows: slice) -> None:
+    """Products (pairs, rows, S) to where the layout keeps them."""
+    for (n, s), product in zip(pairs, products, strict=True):
+        if layout.mode == "block":
+            values[s, :, n, rows] += product.mT
+        elif layout.mode == "diagonal":
+            values[s, n, rows] += product[:, s]
+        else:
+            values[n, rows] += product[:, s]
