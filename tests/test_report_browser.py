@@ -136,3 +136,14 @@ def test_page_is_complete_without_scripts(browser, address):
     )
     browser.command("Emulation.setScriptExecutionDisabled", value=False)
     assert (rows, form) == (8, 0)
+
+
+def test_frames_become_a_player(browser, address):
+    browser.open(address)
+    shown = "return [...document.querySelectorAll('.frames img')].map(image => !image.hidden)"
+    assert browser.run(shown) == [True, False]
+    browser.run("""
+        document.querySelector('.animation').open = true;
+        document.querySelector('.player input').focus()""")
+    browser.press("\ue014")  # the right arrow key
+    assert browser.run(shown) == [False, True]
