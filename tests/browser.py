@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,8 +37,11 @@ class Browser:
 
     def _post(self, path: str, **body):
         request = urllib.request.Request(self._root + path, data=json.dumps(body).encode())
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer)["value"]
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(json.load(error)["value"]["message"]) from error
 
     def open(self, address: str) -> None:
         """Load an address afresh, even where only its fragment differs from the last one."""

@@ -15,6 +15,7 @@ SHOWN_IDS = f"{SHOWN}.map(row => row.querySelector('code').textContent)"
 COUNT = "return document.getElementById('filter-count').textContent"
 SETTLE = "return new Promise(done => setTimeout(done, 50))"
 HASH = "return location.hash"
+CHIP_COUNTS = "return [...document.querySelectorAll('.chip-count')].map(e => e.textContent)"
 BACKGROUND = "return getComputedStyle(document.body).backgroundColor"
 GLYPH_FILL = """
     const glyph = document.querySelector('.plot [style*="fill: currentColor"]');
@@ -55,6 +56,7 @@ def test_shared_address_shows_the_filtered_view(browser, address):
     browser.open(f"{address}#source=exp001&verdict=reproduced")
     assert browser.run(SHOWN_IDS) == ["exp001.profile-concentrates", "exp001.script"]
     assert browser.run(COUNT) == "2 of 8 claims"
+    assert browser.run(CHIP_COUNTS) == ["2", "1", "1", "0", "0"]
 
 
 def test_filter_writes_its_state_into_the_address(browser, address):
@@ -88,7 +90,7 @@ def test_words_filter_and_reset(browser, address):
 
 def test_counts_by_source_link_to_the_filtered_view(browser, address):
     browser.open(address)
-    browser.run("document.querySelector('.tally [href$=contradicted]').click()")
+    browser.run("document.querySelector('.tally a[href$=contradicted]').click()")
     browser.run(SETTLE)
     assert browser.run(SHOWN_IDS) == ["exp001.simple-flat"]
 
@@ -134,3 +136,14 @@ def test_page_is_complete_without_scripts(browser, address):
     )
     browser.command("Emulation.setScriptExecutionDisabled", value=False)
     assert (rows, form) == (8, 0)
+
+
+def test_frames_become_a_player(browser, address):
+    browser.open(address)
+    shown = "return [...document.querySelectorAll('.frames img')].map(image => !image.hidden)"
+    assert browser.run(shown) == [True, False]
+    browser.run("""
+        document.querySelector('.animation').open = true;
+        document.querySelector('.player input').focus()""")
+    browser.press("\ue014")  # the right arrow key
+    assert browser.run(shown) == [False, True]

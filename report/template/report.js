@@ -34,14 +34,17 @@ function pressedVerdicts() {
 function applyFilter() {
   const verdicts = pressedVerdicts();
   const terms = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const counts = Object.fromEntries(chips.map((chip) => [chip.dataset.verdict, 0]));
   let shown = 0;
   rows.forEach((row, i) => {
-    const matches = (!source.value || row.dataset.source === source.value)
-      && (!verdicts.length || verdicts.includes(row.dataset.verdict))
+    const candidate = (!source.value || row.dataset.source === source.value)
       && terms.every((term) => texts[i].includes(term));
+    const matches = candidate && (!verdicts.length || verdicts.includes(row.dataset.verdict));
     row.hidden = !matches;
     shown += matches;
+    counts[row.dataset.verdict] += candidate;
   });
+  chips.forEach((chip) => { chip.querySelector(".chip-count").textContent = counts[chip.dataset.verdict]; });
   document.getElementById("filter-count").textContent = `${shown} of ${rows.length} claims`;
   document.getElementById("nothing-left").hidden = shown > 0 || !rows.length;
   reset.hidden = shown === rows.length && !filterHash();
