@@ -78,3 +78,18 @@ def test_long_times_overflow_to_infinity_and_never_to_nan(momentum):
     assert kept[1, -1] == torch.inf
     assert kept[2, -1] == -torch.inf
     assert learned[2, -1] == torch.inf
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("fraction", [0.05, 0.26, 0.87])
+def test_settling_steps_against_stepping(momentum, fraction):
+    rates = [0.02, 0.1, 0.5, 0.75, 1.0, 1.9, 2.0, 2.6, 2.95, 3.5, 3.75]
+    rates += [(1 - momentum**0.5) ** 2, (1 + momentum**0.5) ** 2 + 1e-3]
+    steps = filters.settling_steps(torch.tensor(rates, dtype=torch.float64), fraction, momentum)
+    for rate, settled in zip(rates, steps.tolist(), strict=True):
+        if not 0 < rate < 2 * (1 + momentum):
+            assert settled == float("inf")
+            continue
+        sizes = [abs(p) for p in recurrence(rate, momentum, 2000)]
+        last = max(t for t, size in enumerate(sizes) if size > fraction)
+        assert settled == last + 1

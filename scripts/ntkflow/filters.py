@@ -1,9 +1,9 @@
 """What training leaves of one eigen-direction after t steps, free of cancellation and overflow.
 
 A direction with rate a >= 0 (learning rate times curvature of the loss) keeps the fraction p of its
-initial residual and has learned g = 1 - p. All functions take rates (M,) and times (T, 1), float64,
-and return the pair (p, g), each (T, M). Small g is computed on its own, not as 1 - p, so that g / a
-stays accurate when a -> 0; p beyond the largest float64 becomes infinite.
+initial residual and has learned g = 1 - p. The three filters take rates (M,) and times (T, 1) or
+(T, M), float64, and return the pair (p, g), each (T, M). Small g is computed on its own, not as
+1 - p, so that g / a stays accurate when a -> 0; p beyond the largest float64 becomes infinite.
 """
 
 import math
@@ -15,12 +15,12 @@ from torch import Tensor
 Pair = tuple[Float[Tensor, "t m"], Float[Tensor, "t m"]]
 
 
-def gradient_flow(rates: Float[Tensor, " m"], times: Float[Tensor, "t 1"]) -> Pair:
+def gradient_flow(rates: Float[Tensor, " m"], times: Float[Tensor, "t #m"]) -> Pair:
     """Gradient flow: p = exp(-a t)."""
     return torch.exp(-rates * times), -torch.expm1(-rates * times)
 
 
-def gradient_descent(rates: Float[Tensor, " m"], times: Float[Tensor, "t 1"]) -> Pair:
+def gradient_descent(rates: Float[Tensor, " m"], times: Float[Tensor, "t #m"]) -> Pair:
     """Gradient descent: p = (1 - a)^t for whole t; grows in size when a > 2."""
     log_size = torch.where(rates < 1, torch.log1p(-rates.clamp(max=1)), (rates - 1).abs().log())
     exponent = torch.where(times == 0, 0.0, times * log_size)
@@ -30,7 +30,7 @@ def gradient_descent(rates: Float[Tensor, " m"], times: Float[Tensor, "t 1"]) ->
 
 
 def heavy_ball(
-    rates: Float[Tensor, " m"], times: Float[Tensor, "t 1"], momentum: float | int
+    rates: Float[Tensor, " m"], times: Float[Tensor, "t #m"], momentum: float | int
 ) -> Pair:
     """Gradient descent with heavy-ball momentum mu in (0, 1), started at rest, for whole t.
 
@@ -79,3 +79,45 @@ def learned_per_rate_at_zero(
     (t - mu (1 - mu^t) / (1 - mu)) / (1 - mu).
     """
     return (times - momentum * (1 - momentum**times) / (1 - momentum)) / (1 - momentum)
+
+
+def settling_steps(
+    rates: Float[Tensor, " m"], fraction: float, momentum: float
+) -> Float[Tensor, " m"]:
+    """First whole t from which on |p| <= fraction for good; infinite where that never comes.
+
+    Where the roots are real, |p| falls below `fraction` once (it may rise first, at rates near the
+    stability limit), and t is bisected. Oscillating directions are read off step by step, as far as
+    the bound |p| <= mu^{t/2} (2 t + 1) allows more than `fraction`.
+    """
+    high = torch.ones_like(rates)
+    for _ in range(200):
+        high = torch.where(_residual_size(rates, high, momentum) > fraction, 2 * high, high)
+    low = torch.where(high > 1, high / 2, 0.0)
+    for _ in range(54):
+        middle = ((low + high) / 2).floor()
+        above = _residual_size(rates, middle, momentum) > fraction
+        low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+    steps = torch.where((rates > 0) & (rates < 2 * (1 + momentum)), high, math.inf)
+    if momentum > 0:
+        root = math.sqrt(momentum)
+        for i in ((rates > (1 - root) ** 2) & (rates < (1 + root) ** 2)).nonzero().flatten():
+            steps[i] = _last_above(rates[i], fraction, momentum) + 1
+    return steps
+
+
+def _residual_size(rates: Tensor, times: Tensor, momentum: float) -> Tensor:
+    """|p| at one time per rate."""
+    if momentum == 0:
+        return gradient_descent(rates, times[None])[0][0].abs()
+    return heavy_ball(rates, times[None], momentum)[0][0].abs()
+
+
+def _last_above(rate: Tensor, fraction: float, momentum: float) -> Tensor:
+    """Last step at which an oscillating direction keeps more than `fraction`."""
+    horizon = 1
+    while momentum ** (horizon / 2) * (2 * horizon + 1) > fraction:
+        horizon *= 2
+    times = torch.arange(horizon, dtype=rate.dtype, device=rate.device)
+    kept, _ = heavy_ball(rate[None], times[:, None], momentum)
+    return times[kept[:, 0].abs() > fraction].max()

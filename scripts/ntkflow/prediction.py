@@ -131,6 +131,14 @@ class TrainingDynamics:
         times = self._times(t)
         return self._filters(times)[1].reshape(*_leading(t), -1)
 
+    def learned_per_eigenvalue(self, t: Times) -> Float[Tensor, "*t m"]:
+        """Ratio g_i(t) / kappa_i by which test predictions and weights filter each direction.
+
+        kappa_i is the eigenvalue of K itself. At kappa_i = 0 the limit of the ratio for finite t
+        (2 c eta t without momentum), and 0 at t = infinity. Arguments: see `mode_residual`.
+        """
+        return self._learned_per_kappa(self._times(t)).reshape(*_leading(t), -1)
+
     def train_mean(self, targets: Float[Tensor, "m *o"], t: Times) -> Float[Tensor, "..."]:
         """Mean prediction U diag(g(t)) U' y on the training points.
 
@@ -239,6 +247,21 @@ class TrainingDynamics:
         squared = (learned * self._learned_per_kappa(times)) @ weight
         return squared.sqrt().reshape(_leading(t))
 
+    def time_to_residual(self, fraction: float) -> Float[Tensor, " m"]:
+        """Time from which on each direction keeps at most `fraction` of its initial residual.
+
+        Flow: log(1 / fraction) / a. Discrete: the first whole step after which |p| stays at or
+        below `fraction`, overshooting by momentum included. Infinite for directions that are never
+        learned (a = 0, or a step beyond stability).
+
+        Raises:
+            ConfigurationError: if `fraction` is not in (0, 1).
+        """
+        _check_range("fraction", fraction, 0 < fraction < 1, "a number in (0, 1)")
+        if self.discrete:
+            return filters.settling_steps(self.rates, fraction, self.momentum)
+        return -math.log(fraction) / self.rates
+
     def largest_stable_step(self) -> float:
         """Learning rate above which some direction grows: 2 (1 + mu) over the loss's curvature.
 
@@ -285,7 +308,6 @@ class TrainingDynamics:
         return torch.where(times.isinf(), 1 - ever, kept), torch.where(times.isinf(), ever, learned)
 
     def _learned_per_kappa(self, times: Float[Tensor, "t 1"]) -> Float[Tensor, "t m"]:
-        """Ratio g / kappa, with its limit where kappa = 0 (and 0 there at t = infinity)."""
         finite = torch.where(times.isinf(), 0.0, times)
         discrete_momentum = self.momentum if self.discrete else 0.0
         limit = self._step * filters.learned_per_rate_at_zero(finite, discrete_momentum)

@@ -193,7 +193,8 @@ def circle_modes(
     """Amplitude A_k and phase phi_k of each Fourier mode of a function on a uniform circle grid.
 
     f(gamma) = sum_k A_k cos(k gamma + phi_k), k = 0 .. N//2, at gamma_j = start + 2 pi j / N (the
-    end point is not repeated). A_k >= 0; modes above N/2 are folded down.
+    end point is not repeated). A_k >= 0; modes above N/2 are folded down. The phase of
+    A sin(k gamma + psi) is psi - pi/2.
 
     Example:
         >>> angles = 2 * np.pi * np.arange(8) / 8
