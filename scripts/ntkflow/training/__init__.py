@@ -72,46 +72,49 @@ def train_ensemble(
             fit the network.
     """
     _check(learning_rate, steps, loss, output_scale, record_steps, snapshot_steps)
+    some = next(iter(parameters.values()))
+    seeds, x, y = len(some), x.to(some), y.to(some).reshape(len(x), -1)
     chosen = _choose_engine(engine, network)
-    seeds = len(next(iter(parameters.values())))
-    size = chosen.seeds_per_group(parameters, x)
-    size = size if size > 2 else 1
-    # One seed in a batched product takes another path through the matrix library than several,
-    # with other rounding: groups are therefore of one always, or of at least two always.
-    copies = 2 if seeds == 1 and size > 1 else 1
-    trained = {name: torch.cat([p.detach()] * copies) for name, p in parameters.items()}
-    visible = {name: p[:seeds] for name, p in trained.items()}
-    some = next(iter(trained.values()))
-    x, y = x.to(some), y.to(some).reshape(len(x), -1)
-    recorded = sorted(set(record_steps))
-    losses = some.new_full((len(some), len(recorded)), torch.nan)
-    diverged_at = torch.full((len(some),), -1, device=some.device)
-    groups, buffers = [], {}
-    for group in _groups(len(some), size):
-        mine = {name: p[group] for name, p in trained.items()}
-        member = chosen(network, mine, x, buffers)
-        offset = y.new_zeros(len(losses[group]), *y.shape)
-        if centred:
-            member.forward(offset)
-        objective = LOSSES[loss].scaled(y, output_scale, offset)
-        record = recorded, losses[group], diverged_at[group]
-        groups.append(GroupTraining(member, objective, GradientDescent(learning_rate), *record))
+    groups = _groups(seeds, chosen.seeds_per_group(parameters, x))
+    if groups[-1].stop > seeds:
+        parameters = {name: torch.cat([p, p]) for name, p in parameters.items()}
+    ensemble = chosen(network, parameters, x)
+    training = [
+        GroupTraining(
+            ensemble.group(group),
+            lambda offset: LOSSES[loss].scaled(y, output_scale, offset if centred else 0 * offset),
+            GradientDescent(learning_rate),
+            y,
+            sorted(set(record_steps)),
+        )
+        for group in groups
+    ]
+    visible = {name: p[:seeds] for name, p in ensemble.parameters.items()}
     for stop in sorted({*snapshot_steps, steps}):
-        for group in groups:
-            with torch.no_grad():
-                group.advance(stop)
+        for each in training:
+            each.advance(stop)
         if stop in snapshot_steps and on_snapshot is not None:
             on_snapshot(stop, visible)
     return TrainingResult(
-        visible, torch.tensor(recorded, dtype=torch.int64), losses[:seeds], diverged_at[:seeds]
+        parameters=visible,
+        steps=torch.tensor(sorted(set(record_steps)), dtype=torch.int64),
+        losses=torch.cat([each.losses for each in training])[:seeds],
+        diverged_at=torch.cat([each.diverged_at for each in training])[:seeds],
     )
 
 
 def _groups(seeds: int, size: int) -> list[slice]:
-    """Even slices of at most `size` seeds; of one seed only where `size` is one."""
+    """Even slices of at most `size` seeds: all of one seed, or all of at least two.
+
+    One matrix in a batched product takes another path through the matrix library than several,
+    with other rounding. Where small networks train in groups, a seed without company therefore
+    trains beside its own copy: its slice ends one after the last seed.
+    """
+    if size < 3:
+        return [slice(i, i + 1) for i in range(seeds)]
     count = -(-seeds // size)
-    edges = [seeds * i // count for i in range(count + 1)]
-    return [slice(*edge) for edge in pairwise(edges)]
+    edges = [seeds * i // count for i in range(count)]
+    return [slice(*edge) for edge in pairwise([*edges, max(2, seeds)])]
 
 
 def _choose_engine(engine: str, network: nn.Module):

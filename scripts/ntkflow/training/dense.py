@@ -65,10 +65,17 @@ class Layer(NamedTuple):
     bias_scale: float
     activation: Activation
 
+    @property
+    def bias_input(self) -> float:
+        """Constant c for which scale (W a + c b) is the layer."""
+        return self.bias_scale / self.scale
+
 
 def _scales(module: nn.Module) -> tuple[float, float]:
     if type(module) is nn.Linear:
         return 1.0, float(module.bias is not None)
+    if module.sigma_w == 0:
+        raise TypeError(f"{module} has no weights that matter")
     return module.weight_scale, module.sigma_b
 
 
@@ -99,68 +106,106 @@ def parse(network: nn.Module) -> list[Layer]:
 
 
 class DenseEngine:
-    """Forward and backward pass of a group of MLPs (S, ...) on shared inputs x (M, n0)."""
+    """Ensemble of MLPs on shared inputs x (M, n0), features along rows and samples along columns.
 
-    def __init__(self, network: nn.Module, parameters: dict[str, Tensor], x: Tensor, buffers: dict):
-        self.layers, self.parameters = parse(network), parameters
-        seeds, samples = len(next(iter(parameters.values()))), len(x)
-        if seeds not in buffers:
-            buffers[seeds] = self._allocate(seeds, x)
-        self.preactivations, activations, self.cotangents = buffers[seeds]
-        self.inputs = [x.expand(seeds, *x.shape), *activations]
-        self.ones = x.new_ones(1, 1, samples).expand(seeds, 1, samples)
+    The weights and biases of a layer lie side by side in one array [W | b] (S, out, in + 1), and
+    its input has a last row of the constant bias_scale / scale. So h = scale [W | b] a is one
+    product, its gradient is another, and no pass is made for the biases alone. Where the next
+    layer has biases, a row of zeros below [W | b] makes room for its constant row, because the
+    batched product wants a contiguous result. `parameters` are views of these arrays.
+    """
 
-    def _allocate(self, seeds: int, x: Tensor) -> tuple[list[Tensor], ...]:
-        """Arrays (S, M, n) of every hidden layer, which groups of one size share."""
-        hidden = self.layers[:-1]
-        widths = [self.parameters[f"{layer.name}.weight"].shape[1] for layer in hidden]
-        z = [x.new_empty(seeds, len(x), width) for width in widths]
-        a = [
-            each if layer.activation.in_place else torch.empty_like(each)
-            for each, layer in zip(z, hidden, strict=True)
+    def __init__(self, network: nn.Module, parameters: dict[str, Tensor], x: Tensor):
+        self.layers, self.x = parse(network), x
+        self.parameters: dict[str, Tensor] = {}
+        self._buffers: dict[int, tuple[list[Tensor], ...]] = {}
+        has_bias = [f"{layer.name}.bias" in parameters for layer in self.layers]
+        self.packed = [
+            self._pack(layer.name, parameters, spare_row)
+            for layer, spare_row in zip(self.layers, [*has_bias[1:], False], strict=True)
         ]
-        return z, a, [torch.empty_like(each) for each in z]
+
+    def _pack(self, name: str, parameters: dict[str, Tensor], spare_row: bool) -> Tensor:
+        weight, bias = parameters[f"{name}.weight"], parameters.get(f"{name}.bias")
+        seeds, rows, columns = weight.shape
+        packed = weight.new_zeros(seeds, rows + spare_row, columns + (bias is not None))
+        self.parameters[f"{name}.weight"] = packed[:, :rows, :columns].copy_(weight)
+        if bias is not None:
+            self.parameters[f"{name}.bias"] = packed[:, :rows, columns].copy_(bias)
+        return packed
 
     @staticmethod
     def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:
-        """How many seeds a step handles together so that their arrays stay in cache."""
-        weights = [p for p in parameters.values() if p.ndim == 3]
-        widths = sum(weight.shape[1] for weight in weights)
-        numbers = 2 * len(x) * widths + sum(weight[0].numel() for weight in weights)
+        """How many seeds a step takes together so that its arrays stay in cache."""
+        weights = [p[0] for p in parameters.values() if p.ndim == 3]
+        hidden = sum(len(weight) for weight in weights)
+        numbers = 2 * hidden * len(x) + sum(weight.numel() for weight in weights)
         return max(1, CACHE_BYTES // (numbers * x.element_size()))
+
+    def group(self, seeds: slice) -> "DenseGroup":
+        """Some of the seeds; groups of one size share their buffers."""
+        packed = [each[seeds] for each in self.packed]
+        size = len(packed[0])
+        if size not in self._buffers:
+            self._buffers[size] = self._allocate(size)
+        return DenseGroup(self.layers, packed, *self._buffers[size])
+
+    def _allocate(self, seeds: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Inputs of every layer; pre-activations and cotangents of every hidden layer."""
+        samples = len(self.x)
+        inputs = [self.x.new_full((seeds, self.packed[0].shape[2], samples), 1)]
+        inputs[0][:, : self.x.shape[1]] = self.x.mT
+        inputs[0][:, self.x.shape[1] :] = self.layers[0].bias_input
+        z, g = [], []
+        for layer, packed in zip(self.layers[:-1], self.packed[1:], strict=True):
+            z.append(self.x.new_empty(seeds, packed.shape[2], samples))
+            inputs.append(z[-1] if layer.activation.in_place else torch.empty_like(z[-1]))
+            g.append(torch.empty_like(z[-1]))
+        return inputs, z, g
+
+
+class DenseGroup:
+    """Forward and backward pass of some seeds of a DenseEngine."""
+
+    mode = torch.inference_mode
+
+    def __init__(self, layers, packed, inputs, preactivations, cotangents):
+        self.parameters = packed
+        self.scales = [layer.scale for layer in layers]
+        self.functions = [layer.activation for layer in layers[:-1]]
+        self.inputs, self.preactivations, self.cotangents = inputs, preactivations, cotangents
+        # Views once, not at every step: at width 10 making them takes as long as the arithmetic.
+        self.transposed_inputs = [a.mT for a in inputs]
+        self.transposed = [p.mT for p in packed]
+        self.constants = [
+            (a[:, -1], g[:, -1], layer.bias_input) if layer.bias_scale else None
+            for a, g, layer in zip(inputs[1:], cotangents, layers[1:], strict=True)
+        ]
 
     def forward(self, out: Tensor) -> None:
         """Write the outputs (S, M, O) into `out`; keep what `pull_back` needs."""
-        for i, layer in enumerate(self.layers):
-            last = i == len(self.layers) - 1
-            z = out if last else self.preactivations[i]
-            weight = self.parameters[f"{layer.name}.weight"].mT
-            bias = self.parameters.get(f"{layer.name}.bias")
-            if bias is None:
-                torch.baddbmm(z, self.inputs[i], weight, beta=0, alpha=layer.scale, out=z)
-            else:
-                scales = dict(beta=layer.bias_scale, alpha=layer.scale)
-                torch.baddbmm(bias.unsqueeze(1), self.inputs[i], weight, **scales, out=z)
-            if not last:
-                layer.activation.forward(z, self.inputs[i + 1])
+        for i, (z, function) in enumerate(zip(self.preactivations, self.functions, strict=True)):
+            self._multiply(i, z)
+            function.forward(z, self.inputs[i + 1])
+            if self.constants[i]:
+                row, _, constant = self.constants[i]
+                row.fill_(constant)
+        self._multiply(-1, out.mT)
 
-    def pull_back(self, cotangent: Tensor, into: dict[str, Tensor]) -> None:
+    def _multiply(self, i: int, z: Tensor) -> None:
+        torch.baddbmm(z, self.parameters[i], self.inputs[i], beta=0, alpha=self.scales[i], out=z)
+
+    def pull_back(self, cotangent: Tensor, into: list[Tensor]) -> None:
         """Add the gradient of sum(cotangent * outputs) to `into`, which may be the parameters."""
-        g = cotangent
-        for i in reversed(range(len(self.layers))):
-            layer = self.layers[i]
-            weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
-            if i > 0:
-                # Before the update: the chain rule needs the weights of the forward pass.
-                below = self.cotangents[i - 1]
-                torch.baddbmm(
-                    below, g, self.parameters[weight], beta=0, alpha=layer.scale, out=below
-                )
-            into[weight].baddbmm_(g.mT, self.inputs[i], alpha=layer.scale)
-            if bias in into:
-                into[bias].unsqueeze(1).baddbmm_(self.ones, g, alpha=layer.bias_scale)
-            if i > 0:
-                # After the update, because it may overwrite the activations.
-                backward = self.layers[i - 1].activation.backward
-                backward(below, self.preactivations[i - 1], self.inputs[i])
-                g = below
+        g = cotangent.mT
+        for i in range(len(self.parameters) - 1, 0, -1):
+            # Before the update: the chain rule needs the weights of the forward pass.
+            below = self.cotangents[i - 1]
+            torch.baddbmm(below, self.transposed[i], g, beta=0, alpha=self.scales[i], out=below)
+            into[i].baddbmm_(g, self.transposed_inputs[i], alpha=self.scales[i])
+            # After the update, because it may overwrite the activations.
+            self.functions[i - 1].backward(below, self.preactivations[i - 1], self.inputs[i])
+            if self.constants[i - 1]:
+                self.constants[i - 1][1].zero_()
+            g = below
+        into[0].baddbmm_(g, self.transposed_inputs[0], alpha=self.scales[0])

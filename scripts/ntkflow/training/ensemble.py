@@ -37,32 +37,38 @@ class GroupTraining:
     number, so that harms nobody.
     """
 
-    def __init__(self, engine, loss, optimizer, record_steps: list[int], losses, diverged_at):
-        self.engine, self.loss, self.optimizer = engine, loss, optimizer
-        self.record_steps, self.losses, self.diverged_at = record_steps, losses, diverged_at
+    @torch.no_grad()
+    def __init__(self, group, make_loss, optimizer, y: Tensor, record_steps: list[int]):
+        self.group, self.optimizer, self.record_steps = group, optimizer, record_steps
+        seeds = len(group.parameters[0])
+        length = max(1, HISTORY_NUMBERS // (seeds * y.numel()))
+        # Samples along the last axis in memory, as the dense engine writes them.
+        self.history = y.new_empty(length, seeds, *y.mT.shape).mT
+        self.cotangent = torch.empty_like(self.history[0])
+        self.losses = y.new_full((seeds, len(record_steps)), torch.nan)
+        self.diverged_at = torch.full((seeds,), -1, device=y.device)
         self.step = 0
-        target = loss.target
-        self.history = target.new_empty(max(1, HISTORY_NUMBERS // target.numel()), *target.shape)
-        self.cotangent = torch.empty_like(target)
-        self.bound = None
+        group.forward(self.history[0])
+        self.loss = make_loss(self.history[0].clone())
+        initial = self.loss.value(self.history[0])
+        self.bound = EXPLOSION * (initial + self.loss.value(torch.zeros_like(self.cotangent)))
 
     def advance(self, stop: int) -> None:
         """Train until `stop` updates are done, and look at the loss there too."""
-        while self.step < stop:
-            count = min(len(self.history), stop - self.step)
-            for outputs in self.history[:count].unbind():
-                self.engine.forward(outputs)
-                self.optimizer.update(self.engine, self.loss, outputs, self.cotangent)
-            self._review(self.history[:count])
-            self.step += count
-        self.engine.forward(self.history[0])
-        self._review(self.history[:1])
+        with self.group.mode():
+            while self.step < stop:
+                history = self.history[: stop - self.step]
+                for outputs in history.unbind():
+                    self.group.forward(outputs)
+                    self.optimizer.update(self.group, self.loss, outputs, self.cotangent)
+                self._review(history)
+                self.step += len(history)
+            self.group.forward(self.history[0])
+            self._review(self.history[:1])
 
     def _review(self, history: Float[Tensor, "t s m o"]) -> None:
         """Record the losses of steps self.step, ..., and freeze the seeds that diverged there."""
         losses = self.loss.value(history)
-        if self.bound is None:
-            self.bound = EXPLOSION * (losses[0] + self.loss.value(torch.zeros_like(history[0])))
         steps = torch.arange(self.step, self.step + len(losses), device=losses.device)[:, None]
         exploded = ~(losses <= self.bound) | ~losses.isfinite()
         first = steps.where(exploded, torch.iinfo(torch.int64).max).amin(0)
@@ -73,5 +79,5 @@ class GroupTraining:
         end = bisect_left(self.record_steps, self.step + len(losses))
         rows = [step - self.step for step in self.record_steps[begin:end]]
         self.losses[:, begin:end] = losses[rows].mT
-        for tensor in self.engine.parameters.values():
+        for tensor in self.group.parameters:
             tensor.masked_fill_(fresh.reshape(-1, *[1] * (tensor.ndim - 1)), torch.nan)

@@ -6,25 +6,38 @@ from torch.func import functional_call, vjp, vmap
 
 
 class GeneralEngine:
-    """Forward and backward pass of a group of networks (S, ...) on shared inputs x (M, ...)."""
+    """Ensemble of networks of any kind on shared inputs x (M, ...)."""
 
-    def __init__(self, network: nn.Module, parameters: dict[str, Tensor], x: Tensor, buffers: dict):
-        self.parameters = parameters
+    def __init__(self, network: nn.Module, parameters: dict[str, Tensor], x: Tensor):
+        self.parameters = {name: p.clone() for name, p in parameters.items()}
         self.ensemble = vmap(lambda p: functional_call(network, p, (x,)).reshape(len(x), -1))
 
     @staticmethod
     def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:
-        """All seeds together."""
-        return max(3, len(next(iter(parameters.values()))))
+        """All together, and never one alone."""
+        return max(2, len(next(iter(parameters.values()))))
+
+    def group(self, seeds: slice) -> "GeneralGroup":
+        """Some of the seeds."""
+        return GeneralGroup(self.ensemble, {name: p[seeds] for name, p in self.parameters.items()})
+
+
+class GeneralGroup:
+    """Forward and backward pass of some seeds of a GeneralEngine."""
+
+    mode = torch.no_grad
+
+    def __init__(self, ensemble, parameters: dict[str, Tensor]):
+        self.ensemble, self.named = ensemble, parameters
+        self.parameters = list(parameters.values())
 
     def forward(self, out: Tensor) -> None:
         """Write the outputs (S, M, O) into `out`; keep what `pull_back` needs."""
-        outputs, self.vjp = vjp(self.ensemble, self.parameters)
+        outputs, self.vjp = vjp(self.ensemble, self.named)
         out.copy_(outputs)
 
-    def pull_back(self, cotangent: Tensor, into: dict[str, Tensor]) -> None:
+    def pull_back(self, cotangent: Tensor, into: list[Tensor]) -> None:
         """Add the gradient of sum(cotangent * outputs) to `into`, which may be the parameters."""
-        with torch.no_grad():
-            (gradient,) = self.vjp(cotangent)
-            for name, tensor in into.items():
-                tensor.add_(gradient[name])
+        (gradient,) = self.vjp(cotangent)
+        for tensor, name in zip(into, self.named, strict=True):
+            tensor.add_(gradient[name])

@@ -7,14 +7,14 @@ class GradientDescent:
     """theta <- theta - eta dL/dtheta.
 
     The gradient is linear in the cotangent dL/dh, so the step size is multiplied into the small
-    cotangent and the engine adds the products straight into the parameters: no gradient is ever
+    cotangent and the group adds the products straight into the parameters: no gradient is ever
     stored. An optimizer that needs the gradient itself passes buffers of its own to `pull_back`.
     """
 
     def __init__(self, learning_rate: float):
         self.learning_rate = learning_rate
 
-    def update(self, engine, loss, outputs: Tensor, cotangent: Tensor) -> None:
-        """One step from the outputs of the engine's last forward pass."""
+    def update(self, group, loss, outputs: Tensor, cotangent: Tensor) -> None:
+        """One step from the outputs of the group's last forward pass."""
         loss.cotangent(outputs, -self.learning_rate, out=cotangent)
-        engine.pull_back(cotangent, engine.parameters)
+        group.pull_back(cotangent, group.parameters)
