@@ -47,8 +47,11 @@ def row_slices(count: int, rows: int) -> Iterator[slice]:
 
 
 def _block_rows(task: Task, cost: Cost) -> int:
-    """Rows of a block such that the factors of two blocks, and what joins them, fit."""
+    """Rows of a block such that the factors of two blocks, or of all rows, fit."""
     element = task.like.element_size()
     row_bytes = cost.row_bytes + TILE_HEIGHT * len(task.selected) * element
     grams = math.isqrt(task.memory_budget // (3 * cost.grams * element))
+    needed = len(task.x1) + (0 if task.x2 is None else len(task.x2))
+    if needed * row_bytes <= task.memory_budget and needed <= grams:
+        return needed
     return max(1, min(task.memory_budget // (3 * row_bytes), grams))

@@ -64,8 +64,8 @@ class Use:
         return self.layer.weight[0].numel()
 
     def patches(self, rows: slice) -> Float[Tensor, "n t d"]:
-        """What the weights are multiplied with, at every place."""
-        inputs = self.inputs.detach()[rows]
+        """What the weights are multiplied with, scale included, at every place."""
+        inputs = self.inputs.detach()[rows] * self.weight_scale
         if not self.is_convolution:
             return inputs.reshape(len(inputs), -1, self.fan_in)
         return _unfold(self.layer, inputs).mT

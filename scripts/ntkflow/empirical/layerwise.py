@@ -111,17 +111,16 @@ def _output_gradients(
     for use in uses:
         rows, *rest = use.output_shape
         if use.positions > 1:
-            gradients.append(outputs.new_zeros(rows, len(selected), *rest).transpose(0, 1))
+            gradients.append(outputs.new_empty(rows, len(selected), *rest).transpose(0, 1))
         else:
-            gradients.append(outputs.new_zeros(len(selected), rows, *rest))
+            gradients.append(outputs.new_empty(len(selected), rows, *rest))
     edges = [use.edge for use in uses]
     for s, o in enumerate(selected):
         found = torch.autograd.grad(
             outputs[:, o].sum(), edges, retain_graph=True, allow_unused=True
         )
         for gradient, each in zip(gradients, found, strict=True):
-            if each is not None:
-                gradient[s] = each
+            gradient[s] = 0 if each is None else each
     return gradients
 
 
@@ -138,7 +137,7 @@ class _Part:
         """Scaled inputs c a, with a last column beta for the bias."""
         use, inputs = self.use, None
         if self.weight:
-            inputs = use.patches(rows) * use.weight_scale
+            inputs = use.patches(rows)
         if not self.bias:
             return inputs
         if inputs is None:
