@@ -5,6 +5,8 @@ from torch import nn
 from ntkflow import empirical_ntk
 from ntkflow.networks import cnn, mlp
 
+torch.set_num_threads(1)
+
 METHODS = ["jacobian", "vector_product", "layerwise"]
 
 

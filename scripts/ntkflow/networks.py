@@ -158,7 +158,8 @@ class Conv2d(_ScaledLayer):
 
     def forward(self, x: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n out h2 w2"]:
         """Apply the convolution to images (N, C, H, W) or one image (C, H, W)."""
-        h = F.conv2d(x, self.weight, padding=self.padding) * self.weight_scale
+        # The weights are fewer than the outputs, so scaling them is the cheaper order.
+        h = F.conv2d(x, self.weight * self.weight_scale, padding=self.padding)
         return h if self.bias is None else h + self.sigma_b * self.bias[:, None, None]
 
     def extra_repr(self) -> str:

@@ -1,7 +1,8 @@
 """Dense and convolutional layers as they are met in a forward pass, and which can be trusted."""
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -63,8 +64,8 @@ class Use:
         return self.layer.weight[0].numel()
 
     def patches(self, rows: slice) -> Float[Tensor, "n t d"]:
-        """What the weights are multiplied with, at every place."""
-        inputs = self.inputs.detach()[rows]
+        """What the weights are multiplied with, scale included, at every place."""
+        inputs = self.inputs.detach()[rows] * self.weight_scale
         if not self.is_convolution:
             return inputs.reshape(len(inputs), -1, self.fan_in)
         return _unfold(self.layer, inputs).mT
@@ -162,12 +163,27 @@ def _graph_uses(recording: Recording) -> Counter[str]:
 
 
 def _unfold(layer: nn.Module, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d t"]:
-    """Patches of zero-padded images, in the order of the layer's weights."""
+    """Patches of zero-padded images, in the order of the layer's weights.
+
+    Copies whole image rows, which is several times faster than `F.unfold`.
+    """
     size = layer.weight.shape[2:]
     dilation, stride = getattr(layer, "dilation", (1, 1)), getattr(layer, "stride", (1, 1))
-    padding = layer.padding if not isinstance(layer.padding, str) else (0, 0)
-    if layer.padding == "same":
-        total = [d * (k - 1) for d, k in zip(dilation, size, strict=True)]
-        top, left = (t // 2 for t in total)
-        images = F.pad(images, (left, total[1] - left, top, total[0] - top))
-    return F.unfold(images, size, dilation=dilation, padding=padding, stride=stride)
+    (top, bottom), (left, right) = _paddings(layer.padding, size, dilation)
+    images = F.pad(images, (left, right, top, bottom))
+    n, c, *pixels = images.shape
+    places = [
+        (p - d * (k - 1) - 1) // s + 1
+        for p, d, k, s in zip(pixels, dilation, size, stride, strict=True)
+    ]
+    sn, sc, sh, sw = images.stride()
+    steps = (sn, sc, sh * dilation[0], sw * dilation[1], sh * stride[0], sw * stride[1])
+    return images.as_strided((n, c, *size, *places), steps).reshape(n, -1, math.prod(places))
+
+
+def _paddings(padding: str | tuple, size: Iterable[int], dilation: Iterable[int]) -> list:
+    """Zeros before and after, for each of the two axes."""
+    if padding == "same":
+        totals = [d * (k - 1) for d, k in zip(dilation, size, strict=True)]
+        return [(total // 2, total - total // 2) for total in totals]
+    return [(p, p) for p in ((0, 0) if padding == "valid" else padding)]

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 # Entries of a product that are formed at once, so that they are still in a cache when they are
 # scaled and added: 256 rows for 10 outputs and 1000 columns.
 TILE_ENTRIES = 2_560_000
+TILE_HEIGHT = 16
 
 
 class Target(NamedTuple):
@@ -32,10 +34,10 @@ class Layout:
     mode: str
     outputs: int
 
-    def zeros(self, n1: int, n2: int, like: Tensor) -> Tensor:
-        """Empty kernel of n1 x n2 rows."""
+    def empty(self, n1: int, n2: int, like: Tensor) -> Tensor:
+        """Kernel of n1 x n2 rows, yet to be filled."""
         lead = {"block": (self.outputs,) * 2, "diagonal": (self.outputs,), "trace": ()}
-        return like.new_zeros(*lead[self.mode], n1, n2)
+        return like.new_empty(*lead[self.mode], n1, n2)
 
     def targets(self, values: Tensor, symmetric: bool) -> Iterator[Target]:
         """Where each output's products go; `symmetric` leaves out the pairs o' < o."""
@@ -69,15 +71,23 @@ def _mirrored(square: Float[Tensor, "*o n n"]) -> Float[Tensor, "*o n n"]:
     return square.triu() + square.triu(1).mT
 
 
+class Term(NamedTuple):
+    """One summand scale[n, n'] <left[o, n], right[o', n']> of the kernel; no scale is 1."""
+
+    left: Float[Tensor, "s n1 k"]
+    right: Float[Tensor, "s n2 k"]
+    scale: Float[Tensor, "n1 n2"] | None
+
+
 @dataclass(frozen=True)
 class JacobianFactor:
     """Rows of a Jacobian: the product is <J[o, n], J'[o', n']>."""
 
     rows: Float[Tensor, "s n p"]
 
-    def accumulate(self, other: "JacobianFactor", layout: Layout, values, symmetric) -> None:
-        """Add the products to `values`."""
-        add_products(self.rows, other.rows, None, layout, values, symmetric)
+    def terms(self, other: "JacobianFactor") -> list[Term]:
+        """The product with the factor of other rows."""
+        return [Term(self.rows, other.rows, None)]
 
 
 @dataclass(frozen=True)
@@ -90,11 +100,11 @@ class GramFactor:
     inputs: Float[Tensor, "t n d"]
     gradients: Float[Tensor, "t s n c"]
 
-    def accumulate(self, other: "GramFactor", layout: Layout, values, symmetric) -> None:
-        """Add the products to `values`."""
-        for a, g in zip(self.inputs, self.gradients, strict=True):
-            for a2, g2 in zip(other.inputs, other.gradients, strict=True):
-                add_products(g, g2, a @ a2.mT, layout, values, symmetric)
+    def terms(self, other: "GramFactor") -> list[Term]:
+        """The product with the factor of other rows, a term for each pair of places."""
+        left = list(zip(self.inputs, self.gradients, strict=True))
+        right = list(zip(other.inputs, other.gradients, strict=True))
+        return [Term(g, g2, a @ a2.mT) for a, g in left for a2, g2 in right]
 
 
 @dataclass(frozen=True)
@@ -103,33 +113,56 @@ class ReadoutFactor:
 
     inputs: Float[Tensor, "n d"]
 
-    def accumulate(self, other: "ReadoutFactor", layout: Layout, values, symmetric) -> None:
-        """Add the products to `values`."""
-        gram = self.inputs @ other.inputs.mT
-        for output, partners, target in layout.targets(values, symmetric):
-            target[output - (partners.start or 0)].add_(gram)
+    def gram(self, other: "ReadoutFactor") -> Float[Tensor, "n1 n2"]:
+        """The product where o = o'."""
+        return self.inputs @ other.inputs.mT
 
 
 Factor = JacobianFactor | GramFactor | ReadoutFactor
 
 
-def add_products(
-    left: Float[Tensor, "s n1 k"],
-    right: Float[Tensor, "s n2 k"],
-    scale: Float[Tensor, "n1 n2"] | None,
-    layout: Layout,
-    values: Tensor,
-    symmetric: bool,
+def fill_products(
+    left: list[Factor], right: list[Factor], layout: Layout, values: Tensor, symmetric: bool
 ) -> None:
-    """Add scale[n, n'] <left[o, n], right[o', n']>, one matrix product per output and row tile."""
-    n2, width = right.shape[1:]
+    """Fill `values` with the sum of the products of factors."""
+    terms: list[Term] = []
+    readout = None
+    for factor, other in zip(left, right, strict=True):
+        if isinstance(factor, ReadoutFactor):
+            readout = factor.gram(other)
+        else:
+            terms += factor.terms(other)
+    if not terms or layout.mode == "trace":
+        values.zero_()
+    if terms:
+        _fill_terms(terms, layout, values, symmetric)
+    if readout is not None:
+        for output, partners, target in layout.targets(values, symmetric):
+            target[output - partners.start].add_(readout)
+
+
+def _fill_terms(terms: list[Term], layout: Layout, values: Tensor, symmetric: bool) -> None:
+    """Tile by tile, all terms while the tile is in a cache; one matrix product per term."""
+    plain = [term for term in terms if term.scale is None]
+    scaled = [term for term in terms if term.scale is not None]
+    n1, n2 = values.shape[-2:]
+    buffer = values.new_empty(max(TILE_ENTRIES, TILE_HEIGHT * layout.outputs * n2))
     for output, partners, target in layout.targets(values, symmetric):
-        columns = right[partners].reshape(-1, width).mT
-        height = max(16, TILE_ENTRIES // columns.shape[1])
-        for start in range(0, left.shape[1], height):
-            rows = slice(start, start + height)
-            product = (left[output, rows] @ columns).unflatten(1, (-1, n2)).transpose(0, 1)
-            if scale is None:
-                target[:, rows].add_(product)
-            else:
-                target[:, rows].addcmul_(scale[rows], product)
+        width = len(target) * n2
+        height = max(TILE_HEIGHT, TILE_ENTRIES // width)
+        for start in range(0, n1, height):
+            rows = slice(start, min(start + height, n1))
+            matrix = buffer[: (rows.stop - start) * width].view(-1, width)
+            product = matrix.unflatten(1, (-1, n2)).transpose(0, 1)
+            tile, add = target[:, rows], layout.mode == "trace"
+            for index, (left, right, _) in enumerate(plain):
+                columns = right[partners].flatten(0, 1).mT
+                matrix.addmm_(left[output, rows], columns, beta=min(index, 1))
+            if plain:
+                tile.add_(product) if add else tile.copy_(product)
+            for index, (left, right, scale) in enumerate(scaled):
+                torch.mm(left[output, rows], right[partners].flatten(0, 1).mT, out=matrix)
+                if add or plain or index:
+                    tile.addcmul_(scale[rows], product)
+                else:
+                    torch.mul(scale[rows], product, out=tile)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .blocks import sum_products
+from .blocks import Cost, sum_products
 from .factors import JacobianFactor
 from .model import Model
 from .task import Task
@@ -22,7 +22,7 @@ def jacobian_kernel(task: Task) -> dict[str, Tensor]:
     return sum_products(
         task,
         lambda x: jacobian_factors(model, x, task.selected, names),
-        2 * jacobian_bytes + outputs * model.row_bytes(task.x1[0]),
+        Cost(2 * jacobian_bytes + outputs * model.row_bytes(task.x1), 1),
     )
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import ConfigurationError
-from .blocks import sum_products
+from .blocks import Cost, sum_products
 from .capture import Use, claimed_parameters, record
 from .factors import Factor, GramFactor, JacobianFactor, Layout, ReadoutFactor
 from .jacobian import jacobian_factors
@@ -35,15 +35,15 @@ def layerwise_kernel(task: Task) -> dict[str, Tensor]:
             found |= jacobian_factors(task.model, x, task.selected, plan.rest)
         return found
 
-    return sum_products(task, factors, plan.row_bytes)
+    return sum_products(task, factors, plan.cost)
 
 
 class LayerwisePlan(NamedTuple):
-    """Which parameters go through layers, which through their own Jacobian, bytes for a row."""
+    """Which parameters go through layers, which through their own Jacobian, and the cost."""
 
     claimed: set[str]
     rest: list[str]
-    row_bytes: int
+    cost: Cost
 
 
 def plan_layerwise(task: Task) -> LayerwisePlan:
@@ -53,13 +53,16 @@ def plan_layerwise(task: Task) -> LayerwisePlan:
         raise ConfigurationError("method: 'layerwise' needs a torch.nn.Module, not a function")
     claimed, uses = claimed_parameters(model, task.x1)
     rest = [name for name in model.parameters if name not in claimed]
-    count = sum(model.parameters[name].numel() for name in rest) * outputs
+    entries = sum(model.parameters[name].numel() for name in rest) * outputs
+    grams = 1
     for use in uses:
-        count += outputs * use.output_shape.numel() + use.inputs.numel()
+        entries += outputs * use.output_shape.numel() + use.inputs.numel()
         if _prefers_rows([use], task.layout):
-            count += outputs * use.fan_out * (use.fan_in + 1)
-    row_bytes = count * task.like.element_size() + model.row_bytes(task.x1[0])
-    return LayerwisePlan(claimed, rest, row_bytes)
+            entries += 2 * outputs * use.fan_out * (use.fan_in + 1)
+        else:
+            grams += use.positions**2
+    row_bytes = entries * task.like.element_size() + model.row_bytes(task.x1)
+    return LayerwisePlan(claimed, rest, Cost(row_bytes, grams))
 
 
 @torch.enable_grad()
@@ -99,17 +102,25 @@ def _concerns(use: Use, weight: str | None, bias: str | None) -> bool:
 def _output_gradients(
     outputs: Float[Tensor, "n o"], uses: list[Use], selected: Sequence[int]
 ) -> list[Tensor]:
-    """Gradients (S, *output) of the selected outputs; rows do not interact, so one pass each."""
-    shapes = [(len(selected), *use.output_shape) for use in uses]
-    gradients = [outputs.new_zeros(shape) for shape in shapes]
+    """Gradients (S, *output) of the selected outputs; rows do not interact, so one pass each.
+
+    Where a layer acts at many places the rows are the outer axis in memory, which makes the sums
+    over places one matrix product per row.
+    """
+    gradients = []
+    for use in uses:
+        rows, *rest = use.output_shape
+        if use.positions > 1:
+            gradients.append(outputs.new_empty(rows, len(selected), *rest).transpose(0, 1))
+        else:
+            gradients.append(outputs.new_empty(len(selected), rows, *rest))
     edges = [use.edge for use in uses]
     for s, o in enumerate(selected):
         found = torch.autograd.grad(
             outputs[:, o].sum(), edges, retain_graph=True, allow_unused=True
         )
         for gradient, each in zip(gradients, found, strict=True):
-            if each is not None:
-                gradient[s] = each
+            gradient[s] = 0 if each is None else each
     return gradients
 
 
@@ -126,7 +137,7 @@ class _Part:
         """Scaled inputs c a, with a last column beta for the bias."""
         use, inputs = self.use, None
         if self.weight:
-            inputs = use.patches(rows) * use.weight_scale
+            inputs = use.patches(rows)
         if not self.bias:
             return inputs
         if inputs is None:
@@ -162,12 +173,13 @@ def _prefers_rows(uses: list[Use], layout: Layout) -> bool:
 
 def _weight_gradients(part: _Part) -> Float[Tensor, "s n p"]:
     """Sum over places of g a', for each output and row, a few rows at a time."""
-    g = part.use.place_gradients(part.gradients)
-    outputs, count, places, fan_out = g.shape
+    g = part.use.place_gradients(part.gradients).mT.transpose(0, 1)
+    count, outputs, fan_out, places = g.shape
     fan_in = part.use.fan_in + part.bias
-    rows = g.new_empty(outputs, count, fan_out, fan_in)
+    rows = g.new_empty(outputs, count, fan_out * fan_in)
     step = max(1, PATCH_BYTES // (places * fan_in * g.element_size()))
     for start in range(0, count, step):
         chunk = slice(start, start + step)
-        rows[:, chunk] = g[:, chunk].mT @ part.inputs(chunk)
-    return rows.flatten(2)
+        sums = torch.bmm(g[chunk].flatten(1, 2), part.inputs(chunk))
+        rows[:, chunk] = sums.view(-1, outputs, fan_out * fan_in).transpose(0, 1)
+    return rows

@@ -36,20 +36,20 @@ class Model:
         """P, the number of scalars that the kernel differentiates with respect to."""
         return sum(tensor.numel() for tensor in self.parameters.values())
 
-    def row_bytes(self, row: Tensor) -> int:
+    def row_bytes(self, x: Tensor) -> int:
         """Bytes that autograd keeps for one row, parameters not counted."""
         leaves = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
         known = {p.untyped_storage()._cdata for p in leaves.values()}
-        kept: dict[int, int] = {}
+        kept: dict[tuple, int] = {}
 
         def count(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            if storage._cdata not in known:
-                kept[storage._cdata] = storage.nbytes()
+            storage = tensor.untyped_storage()._cdata
+            if storage not in known:
+                kept[storage, tensor.shape] = tensor.numel() * tensor.element_size()
             return tensor
 
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
-            outputs = self(leaves, row[None])
+            outputs = self(leaves, x[:1])
         return sum(kept.values()) + outputs.numel() * outputs.element_size()
 
 

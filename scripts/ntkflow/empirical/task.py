@@ -37,6 +37,6 @@ class Task:
         """The rows x2, or x1 again."""
         return self.x1 if self.x2 is None else self.x2
 
-    def zeros(self) -> Tensor:
-        """Empty kernel."""
-        return self.layout.zeros(len(self.x1), len(self.other), self.like)
+    def empty(self) -> Tensor:
+        """Kernel yet to be filled."""
+        return self.layout.empty(len(self.x1), len(self.other), self.like)

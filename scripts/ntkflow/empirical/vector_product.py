@@ -22,7 +22,7 @@ def vector_product_kernel(task: Task) -> dict[str, Tensor]:
     anchors, others = (task.other, task.x1) if swap else (task.x1, task.other)
     kernels = {}
     for group in groups:
-        values = task.layout.zeros(len(anchors), len(others), task.like)
+        values = task.layout.empty(len(anchors), len(others), task.like).zero_()
         _add_vector_products(task, anchors, others, values, group)
         if task.x2 is None:
             task.layout.mirror(values, slice(None), slice(None))
@@ -54,7 +54,7 @@ def _add_vector_products(
     for chunk in _chunks(pairs, quarter // (model.size * values.element_size())):
         directions = [gradient(anchors[n], units[s]) for n, s in chunk]
         stacked = {name: torch.stack([d[name] for d in directions]) for name in names}
-        step = max(1, quarter // (len(chunk) * model.row_bytes(others[0])))
+        step = max(1, quarter // (len(chunk) * model.row_bytes(others)))
         for rows in row_slices(len(others), step):
             products = torch.func.vmap(push, (0, None))(stacked, others[rows])
             _place(products, chunk, task.layout, values, rows)
