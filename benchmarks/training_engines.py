@@ -75,7 +75,9 @@ def jax_scan(parameters, x, y):
         g = jax.vmap(jax.grad(loss))(p)
         return jax.tree_util.tree_map(lambda a, b: a - ETA * b, p, g), None
 
-    scan = jax.jit(lambda p, steps: jax.lax.scan(update, p, None, length=steps)[0], static_argnums=1)
+    scan = jax.jit(
+        lambda p, steps: jax.lax.scan(update, p, None, length=steps)[0], static_argnums=1
+    )
     return lambda steps: jax.block_until_ready(scan(start, steps))
 
 
