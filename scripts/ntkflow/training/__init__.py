@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import ConfigurationError
-from . import dense
+from .arcs import ArcEngine
 from .dense import DenseEngine
 from .ensemble import GroupTraining, TrainingResult
 from .general import GeneralEngine
@@ -17,7 +17,7 @@ from .optimizers import GradientDescent
 
 __all__ = ["TrainingResult", "train_ensemble"]
 
-ENGINES = {"dense": DenseEngine, "general": GeneralEngine}
+ENGINES = {"arcs": ArcEngine, "dense": DenseEngine, "general": GeneralEngine}
 
 
 def train_ensemble(
@@ -74,7 +74,7 @@ def train_ensemble(
     _check(learning_rate, steps, loss, output_scale, record_steps, snapshot_steps)
     some = next(iter(parameters.values()))
     seeds, x, y = len(some), x.to(some), y.to(some).reshape(len(x), -1)
-    chosen = _choose_engine(engine, network)
+    chosen = _choose_engine(engine, network, parameters, x)
     groups = _groups(seeds, chosen.seeds_per_group(parameters, x))
     if groups[-1].stop > seeds:
         parameters = {name: torch.cat([p, p]) for name, p in parameters.items()}
@@ -117,20 +117,18 @@ def _groups(seeds: int, size: int) -> list[slice]:
     return [slice(*edge) for edge in pairwise([*edges, max(2, seeds)])]
 
 
-def _choose_engine(engine: str, network: nn.Module):
+def _choose_engine(engine: str, network: nn.Module, parameters: dict[str, Tensor], x: Tensor):
     if engine not in ("auto", *ENGINES):
         allowed = ", ".join(["auto", *ENGINES])
         raise ConfigurationError(f"engine: {engine!r} is unknown; use one of {allowed}")
-    if engine == "general":
-        return GeneralEngine
-    try:
-        dense.parse(network)
-    except TypeError as reason:
-        if engine == "auto":
-            return GeneralEngine
-        message = f"engine: 'dense' does not fit the network: {reason}; use 'general'"
-        raise ConfigurationError(message) from None
-    return DenseEngine
+    for name in ENGINES if engine == "auto" else [engine]:
+        try:
+            ENGINES[name].check(network, parameters, x)
+            return ENGINES[name]
+        except TypeError as reason:
+            if engine != "auto":
+                message = f"engine: {name!r} does not fit the network: {reason}; use 'auto'"
+                raise ConfigurationError(message) from None
 
 
 def _check(learning_rate, steps, loss, output_scale, record_steps, snapshot_steps) -> None:

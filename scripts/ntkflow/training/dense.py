@@ -135,6 +135,13 @@ class DenseEngine:
         return packed
 
     @staticmethod
+    def check(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> None:
+        """Raise a TypeError that says why the engine does not fit, if so."""
+        parse(network)
+        if x.ndim != 2:
+            raise TypeError(f"its inputs have {x.ndim} axes, not two")
+
+    @staticmethod
     def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:
         """How many seeds a step takes together so that its arrays stay in cache."""
         weights = [p[0] for p in parameters.values() if p.ndim == 3]

@@ -13,6 +13,10 @@ class GeneralEngine:
         self.ensemble = vmap(lambda p: functional_call(network, p, (x,)).reshape(len(x), -1))
 
     @staticmethod
+    def check(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> None:
+        """Fits everything."""
+
+    @staticmethod
     def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:
         """All together, and never one alone."""
         return max(2, len(next(iter(parameters.values()))))

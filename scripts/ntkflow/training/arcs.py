@@ -1,0 +1,152 @@
+"""One hidden ReLU layer on a circle: full-batch steps in O(n + M) instead of O(n M).
+
+On inputs x = rho (cos g, sin g) a neuron relu(w.x + b) is active on one arc of angles, from
+phi - h to phi + h, phi being the angle of w and cos h = -b / (rho |w|). With the samples sorted by
+angle an arc is a range of positions. The outputs are then running sums over positions of what
+each neuron adds at the beginning of its range and takes away at the end; the gradients are
+differences of running sums of (cotangent x input) between a neuron's two ends.
+
+Two turns of the circle lie side by side, so no arc wraps around: angles are in [-2 pi, 2 pi).
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from .dense import parse
+
+TURN = 2 * math.pi
+CELLS_PER_SAMPLE = 64
+CACHE_NUMBERS = 2**19
+
+
+class Positions:
+    """Rank of angles among sorted ones: a table over equal cells, then one look per neighbour."""
+
+    def __init__(self, angles: Float[Tensor, " m"]):
+        both = torch.cat([angles - TURN, angles])
+        self.angles = torch.cat([both, both.new_tensor([math.inf])])
+        self.cells = CELLS_PER_SAMPLE * len(both)
+        cells = self._cell(both)
+        counts = torch.bincount(cells, minlength=self.cells)
+        self.table = counts.cumsum(0) - counts
+        self.looks = int(counts.max())
+
+    def _cell(self, angles: Tensor) -> Tensor:
+        # Clamped as integers: the NaN of a diverged seed must not become an address.
+        cells = ((angles + TURN) * (self.cells / (2 * TURN))).long()
+        return cells.clamp_(0, self.cells - 1)
+
+    def rank(self, angles: Float[Tensor, "s n"]) -> Int[Tensor, "s n"]:
+        """Number of samples, of both turns, that lie before each angle."""
+        flat = angles.flatten()
+        rank = self.table.index_select(0, self._cell(flat))
+        for _ in range(self.looks):
+            rank += self.angles.index_select(0, rank) < flat
+        return rank.view_as(angles)
+
+
+class ArcEngine:
+    """Ensemble of one-hidden-layer ReLU networks with one output on inputs x (M, 2) on a circle.
+
+    The weights lie in [w_1; w_2; b] (S, 3, n), without the third row where there are no biases;
+    `parameters` are views.
+    """
+
+    def __init__(self, network: nn.Module, parameters: dict[str, Tensor], x: Tensor):
+        hidden, last = parse(network)
+        weight, bias = parameters[f"{hidden.name}.weight"], parameters.get(f"{hidden.name}.bias")
+        rows = [weight.mT] if bias is None else [weight.mT, bias.unsqueeze(1)]
+        self.first = torch.cat(rows, dim=1)
+        self.parameters = {f"{hidden.name}.weight": self.first[:, :2].mT}
+        if bias is not None:
+            self.parameters[f"{hidden.name}.bias"] = self.first[:, 2]
+        self.last = [parameters[f"{last.name}.weight"].clone()]
+        self.parameters[f"{last.name}.weight"] = self.last[0]
+        if f"{last.name}.bias" in parameters:
+            self.last.append(parameters[f"{last.name}.bias"].clone())
+            self.parameters[f"{last.name}.bias"] = self.last[1]
+        self.scale, self.bias_scale = last.scale, last.bias_scale
+        angles = torch.atan2(x[:, 1], x[:, 0]).remainder(TURN)
+        self.order = angles.argsort()
+        self.positions = Positions(angles[self.order])
+        self.inputs = torch.cat([x, x.new_full((len(x), 1), hidden.bias_input)], dim=1).mT
+        self.inputs = hidden.scale * self.inputs[: self.first.shape[1], self.order]
+        self.radius = x.norm(dim=1).mean() / hidden.bias_input if bias is not None else None
+
+    @staticmethod
+    def check(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> None:
+        """Raise a TypeError that says why the engine does not fit, if so."""
+        layers = parse(network)
+        if len(layers) != 2 or type(network[1]) is not nn.ReLU:
+            raise TypeError("it is not one hidden ReLU layer")
+        last = parameters[f"{layers[1].name}.weight"]
+        if last.shape[1] != 1:
+            raise TypeError(f"it has {last.shape[1]} outputs, not one")
+        if last.dtype != torch.float64:
+            raise TypeError(f"its parameters are {last.dtype}, not torch.float64")
+        if x.ndim != 2 or x.shape[1] != 2:
+            raise TypeError("its inputs are not points of the plane")
+        radius = x.norm(dim=1)
+        if not radius.amax() - radius.amin() <= 1e-12 * radius.amax():
+            raise TypeError("its inputs do not lie on one circle around 0")
+
+    @staticmethod
+    def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:
+        """How many seeds a step takes together so that its arrays stay in cache."""
+        width = max(p.shape[1] for p in parameters.values())
+        return max(1, CACHE_NUMBERS // (16 * width))
+
+    def group(self, seeds: slice) -> "ArcGroup":
+        """Some of the seeds."""
+        return ArcGroup(self, self.first[seeds], *[p[seeds] for p in self.last])
+
+
+class ArcGroup:
+    """Forward and backward pass of some seeds of an ArcEngine."""
+
+    mode = torch.inference_mode
+
+    def __init__(self, engine: ArcEngine, first: Tensor, last: Tensor, last_bias=None):
+        self.engine, self.first, self.last, self.last_bias = engine, first, last, last_bias
+        self.parameters = [p for p in (first, last, last_bias) if p is not None]
+        self.steps = first.new_empty(*first.shape[:2], 2 * len(engine.order) + 1)
+        self.sums = torch.zeros_like(self.steps)
+
+    def _arcs(self) -> tuple[Int[Tensor, "s n"], Int[Tensor, "s n"]]:
+        """First position of every neuron's arc, and the one after the last."""
+        w1, w2 = self.first[:, 0], self.first[:, 1]
+        centre = torch.atan2(w2, w1)
+        half = math.pi / 2
+        if self.engine.radius is not None:
+            b = self.first[:, 2] / self.engine.radius
+            # atan2(0, -b) is 0 for the neuron that is never active, pi for the one that always is.
+            half = torch.atan2((w1 * w1 + w2 * w2 - b * b).clamp_min_(0).sqrt_(), -b)
+        return self.engine.positions.rank(centre - half), self.engine.positions.rank(centre + half)
+
+    def forward(self, out: Tensor) -> None:
+        """Write the outputs (S, M, 1) into `out`; keep what `pull_back` needs."""
+        self.begin, self.end = (i.unsqueeze(1).expand_as(self.first) for i in self._arcs())
+        parts = self.first * self.last
+        self.steps.zero_().scatter_add_(2, self.begin, parts).scatter_add_(
+            2, self.end, parts.neg_()
+        )
+        both_turns = self.steps.cumsum(2)[..., :-1].unflatten(2, (2, -1)).sum(2)
+        h = self.engine.scale * (both_turns * self.engine.inputs).sum(1)
+        if self.last_bias is not None:
+            h += self.engine.bias_scale * self.last_bias
+        out[:, self.engine.order, 0] = h
+
+    def pull_back(self, cotangent: Tensor, into: list[Tensor]) -> None:
+        """Add the gradient of sum(cotangent * outputs) to `into`, which may be the parameters."""
+        g = cotangent[:, self.engine.order, 0]
+        weighted = self.engine.scale * g.unsqueeze(1) * self.engine.inputs
+        torch.cumsum(torch.cat([weighted, weighted], dim=2), dim=2, out=self.sums[..., 1:])
+        arc = self.sums.gather(2, self.end).sub_(self.sums.gather(2, self.begin))
+        last = (self.first * arc).sum(1, keepdim=True)
+        into[0].addcmul_(self.last, arc)
+        into[1].add_(last)
+        if self.last_bias is not None:
+            into[2].add_(g.sum(1, keepdim=True), alpha=self.engine.bias_scale)
