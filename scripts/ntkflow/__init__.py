@@ -11,15 +11,21 @@ _HOMES = {
     "Abs": "networks",
     "Conv2d": "networks",
     "Dense": "networks",
+    "Eigenpairs": "empirical",
     "Erf": "networks",
     "GlobalAveragePool": "networks",
     "Kernel": "empirical",
+    "NtkOperator": "empirical",
     "Residual": "networks",
     "Sin": "networks",
+    "TraceEstimate": "empirical",
     "cnn": "networks",
     "draw_parameters": "networks",
     "empirical_ntk": "empirical",
     "mlp": "networks",
+    "ntk_operator": "empirical",
+    "top_eigenpairs": "empirical",
+    "write_kernel_tiles": "tiles",
 }
 
 __all__ = sorted(_HOMES)
