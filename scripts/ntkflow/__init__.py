@@ -11,11 +11,14 @@ _HOMES = {
     "Abs": "networks",
     "Conv2d": "networks",
     "Dense": "networks",
+    "Eigenpairs": "empirical",
     "Erf": "networks",
     "GlobalAveragePool": "networks",
     "Kernel": "empirical",
+    "NtkOperator": "empirical",
     "Residual": "networks",
     "Sin": "networks",
+    "TraceEstimate": "empirical",
     "TrainingDynamics": "prediction",
     "TrainingResult": "training",
     "alignment": "spectra",
@@ -32,9 +35,12 @@ _HOMES = {
     "kernel_distance": "spectra",
     "kernel_drift": "spectra",
     "mlp": "networks",
+    "ntk_operator": "empirical",
     "participation_ratio": "spectra",
     "ridge_regression": "regression",
+    "top_eigenpairs": "empirical",
     "train_ensemble": "training",
+    "write_kernel_tiles": "tiles",
 }
 
 __all__ = sorted(_HOMES)
