@@ -13,11 +13,15 @@ _HOMES = {
     "Dense": "networks",
     "Erf": "networks",
     "GlobalAveragePool": "networks",
+    "LimitKernels": "limits",
     "Residual": "networks",
     "Sin": "networks",
+    "circle_eigenvalues": "limits",
     "cnn": "networks",
     "draw_parameters": "networks",
+    "limit_kernels": "limits",
     "mlp": "networks",
+    "register_activation": "limits",
 }
 
 __all__ = sorted(_HOMES)
