@@ -31,7 +31,8 @@ wildcard_constraints:
     experiment="[a-z][a-z0-9_]*",
     cell="all|[^/~]+~[^/~]+(/[^/~]+~[^/~]+)*",
     block="[0-9]+-[0-9]+",
-    table="[a-z_]+",
+    table="(?!.*_comparison)[a-z_]+",
+    kind="[a-z]+",
     figure="[a-z][a-z0-9_]*",
 
 
@@ -67,7 +68,8 @@ def table_inputs(wildcards):
 
 
 def experiment_tables(experiment):
-    return [PLAN.table_file(experiment, table) for table in PLAN.tables(experiment)]
+    names = [*PLAN.tables(experiment), *PLAN.comparisons(experiment)]
+    return [PLAN.table_file(experiment, name) for name in names]
 
 
 def experiment_figures(experiment):

@@ -23,11 +23,15 @@ def _rows(prefix: str, schema: dict) -> list[str]:
         rows.append(_row(name, rule, key in required))
         rows += _nested(name, rule)
     for branch in schema.get("allOf", []):
-        kind = branch["if"]["properties"]["kind"]["const"]
+        kind = _kinds(branch["if"]["properties"]["kind"])
         needed = set(branch["then"].get("required", []))
         for key, rule in branch["then"].get("properties", {}).items():
             rows.append(_row(f"{prefix}{key}", rule, key in needed, f" (kind {kind})"))
     return rows
+
+
+def _kinds(rule: dict) -> str:
+    return " or ".join(rule.get("enum", [rule.get("const")]))
 
 
 def _nested(name: str, rule: dict) -> list[str]:

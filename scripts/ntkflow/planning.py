@@ -41,7 +41,14 @@ STAGES = {
     "initialization": Stage(
         reads=("task", "network", "measurements"), seeds="initializations", when="initialization"
     ),
-    "train": Stage(reads=("task", "network", "training"), seeds="seeds"),
+    "prediction": Stage(
+        reads=("task", "network", "training", "measurements"),
+        ignores=("network.width",),
+        when="prediction",
+    ),
+    "train": Stage(
+        reads=("task", "network", "training", "measurements"), seeds="seeds", when="training"
+    ),
     "ntk": Stage(
         reads=("task", "network", "training", "measurements"), seeds="seeds", when="trained"
     ),
@@ -277,7 +284,8 @@ class Plan:
         measured = any(when in entry["when"] for entry in block["measurements"])
         if stage == "train":
             return "training" in block
-        return stage == "dataset" or (measured and (stage != "ntk" or "training" in block))
+        needs_training = "training" in STAGES[stage].reads
+        return stage == "dataset" or (measured and ("training" in block or not needs_training))
 
     def tables(self, experiment: str) -> dict[str, Table]:
         """Tidy tables of an experiment by name."""
@@ -285,19 +293,28 @@ class Plan:
         if self.has_stage(experiment, "train"):
             tables["losses"] = Table("train", "losses")
             tables["networks"] = Table("train", "networks")
-        for stage in ("initialization", "ntk", "limit"):
+        for stage in ("initialization", "ntk", "train", "limit", "prediction"):
             if self.has_stage(experiment, stage):
                 for entry in self.block(experiment)["measurements"]:
                     if STAGES[stage].when in entry["when"]:
                         name = f"{STAGES[stage].when}_{entry['kind']}"
                         tables[name] = Table(stage, entry["kind"])
         if self.config["partial"]:
-            return {
+            tables = {
                 name: table
                 for name, table in tables.items()
                 if self.stage_files(table.stage, experiment)
             }
         return tables
+
+    def comparisons(self, experiment: str) -> list[str]:
+        """Names of the tables that compare a trained with a predicted one."""
+        tables = self.tables(experiment)
+        return [
+            f"{kind}_comparison"
+            for kind in ("function", "modes")
+            if f"trained_{kind}" in tables and f"prediction_{kind}" in tables
+        ]
 
     def figures(self, experiment: str) -> list[str]:
         """Names of the figures that the experiment asks for; none without tables to draw."""
