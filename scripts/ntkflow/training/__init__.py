@@ -104,15 +104,15 @@ def train_ensemble(
 
 
 def _groups(seeds: int, size: int) -> list[slice]:
-    """Even slices of at most `size` seeds: all of one seed, or all of at least two.
+    """Even slices of `size` or somewhat more seeds: all of one seed, or all of at least two.
 
     One matrix in a batched product takes another path through the matrix library than several,
-    with other rounding. Where small networks train in groups, a seed without company therefore
-    trains beside its own copy: its slice ends one after the last seed.
+    with other rounding. Where networks train in groups, a seed without company therefore trains
+    beside its own copy: its slice ends one after the last seed.
     """
-    if size < 3:
+    if size == 1:
         return [slice(i, i + 1) for i in range(seeds)]
-    count = -(-seeds // size)
+    count = max(1, seeds // size)
     edges = [seeds * i // count for i in range(count)]
     return [slice(*edge) for edge in pairwise([*edges, max(2, seeds)])]
 

@@ -19,33 +19,32 @@ from .dense import parse
 
 TURN = 2 * math.pi
 CELLS_PER_SAMPLE = 64
-CACHE_NUMBERS = 2**19
+NUMBERS_PER_OPERATION = 2**15
 
 
 class Positions:
-    """Rank of angles among sorted ones: a table over equal cells, then one look per neighbour."""
+    """Rank of an angle among the sorted ones: a table over equal cells, one look per neighbour.
+
+    Angles are counted in cells from -2 pi on; binary search would cost five times as much.
+    """
 
     def __init__(self, angles: Float[Tensor, " m"]):
-        both = torch.cat([angles - TURN, angles])
-        self.angles = torch.cat([both, both.new_tensor([math.inf])])
-        self.cells = CELLS_PER_SAMPLE * len(both)
-        cells = self._cell(both)
-        counts = torch.bincount(cells, minlength=self.cells)
+        size = CELLS_PER_SAMPLE * 2 * len(angles)
+        self.per_radian = size / (2 * TURN)
+        samples = torch.cat([angles, angles + TURN]) * self.per_radian
+        counts = torch.bincount(samples.long().clamp_(0, size - 1), minlength=size)
         self.table = counts.cumsum(0) - counts
         self.looks = int(counts.max())
+        self.samples = torch.cat([samples, samples.new_tensor([math.inf])])
 
-    def _cell(self, angles: Tensor) -> Tensor:
+    def rank(self, cells: Float[Tensor, "*s"]) -> Int[Tensor, "*s"]:
+        """Number of samples, of both turns, that lie before each angle (in cells)."""
+        flat = cells.flatten()
         # Clamped as integers: the NaN of a diverged seed must not become an address.
-        cells = ((angles + TURN) * (self.cells / (2 * TURN))).long()
-        return cells.clamp_(0, self.cells - 1)
-
-    def rank(self, angles: Float[Tensor, "s n"]) -> Int[Tensor, "s n"]:
-        """Number of samples, of both turns, that lie before each angle."""
-        flat = angles.flatten()
-        rank = self.table.index_select(0, self._cell(flat))
+        rank = self.table.index_select(0, flat.long().clamp_(0, len(self.table) - 1))
         for _ in range(self.looks):
-            rank += self.angles.index_select(0, rank) < flat
-        return rank.view_as(angles)
+            rank += self.samples.index_select(0, rank) < flat
+        return rank.view(cells.shape)
 
 
 class ArcEngine:
@@ -72,9 +71,11 @@ class ArcEngine:
         angles = torch.atan2(x[:, 1], x[:, 0]).remainder(TURN)
         self.order = angles.argsort()
         self.positions = Positions(angles[self.order])
+        begin_and_end = x.new_tensor([[math.pi], [3 * math.pi]])
+        self.origin = self.positions.per_radian * begin_and_end
         self.inputs = torch.cat([x, x.new_full((len(x), 1), hidden.bias_input)], dim=1).mT
         self.inputs = hidden.scale * self.inputs[: self.first.shape[1], self.order]
-        self.radius = x.norm(dim=1).mean() / hidden.bias_input if bias is not None else None
+        self.radius = float(x.norm(dim=1).mean()) / hidden.bias_input if bias is not None else None
 
     @staticmethod
     def check(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> None:
@@ -97,7 +98,7 @@ class ArcEngine:
     def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:
         """How many seeds a step takes together so that its arrays stay in cache."""
         width = max(p.shape[1] for p in parameters.values())
-        return max(1, CACHE_NUMBERS // (16 * width))
+        return max(1, NUMBERS_PER_OPERATION // (3 * width))
 
     def group(self, seeds: slice) -> "ArcGroup":
         """Some of the seeds."""
@@ -115,20 +116,26 @@ class ArcGroup:
         self.steps = first.new_empty(*first.shape[:2], 2 * len(engine.order) + 1)
         self.sums = torch.zeros_like(self.steps)
 
-    def _arcs(self) -> tuple[Int[Tensor, "s n"], Int[Tensor, "s n"]]:
-        """First position of every neuron's arc, and the one after the last."""
+    def _arcs(self) -> Int[Tensor, "s 2 n"]:
+        """First position of every neuron's arc, and the one after its last."""
         w1, w2 = self.first[:, 0], self.first[:, 1]
         centre = torch.atan2(w2, w1)
-        half = math.pi / 2
+        gap = torch.full_like(centre, math.pi / 2)
         if self.engine.radius is not None:
-            b = self.first[:, 2] / self.engine.radius
-            # atan2(0, -b) is 0 for the neuron that is never active, pi for the one that always is.
-            half = torch.atan2((w1 * w1 + w2 * w2 - b * b).clamp_min_(0).sqrt_(), -b)
-        return self.engine.positions.rank(centre - half), self.engine.positions.rank(centre + half)
+            # Half the angle that the arc leaves free; atan2(0, b) is 0 for the neuron that is
+            # always active, pi for the one that never is.
+            b, radius = self.first[:, 2], self.engine.radius
+            free = (w1 * w1).addcmul_(w2, w2).mul_(radius**2).addcmul_(b, b, value=-1)
+            gap = torch.atan2(free.clamp_min_(0).sqrt_(), b)
+        ends = torch.stack([centre + gap, centre - gap], dim=1)
+        return self.engine.positions.rank(
+            torch.add(self.engine.origin, ends, alpha=self.engine.positions.per_radian, out=ends)
+        )
 
     def forward(self, out: Tensor) -> None:
         """Write the outputs (S, M, 1) into `out`; keep what `pull_back` needs."""
-        self.begin, self.end = (i.unsqueeze(1).expand_as(self.first) for i in self._arcs())
+        arcs = self._arcs()
+        self.begin, self.end = (arcs[:, i : i + 1].expand_as(self.first) for i in (0, 1))
         parts = self.first * self.last
         self.steps.zero_().scatter_add_(2, self.begin, parts).scatter_add_(
             2, self.end, parts.neg_()

@@ -10,7 +10,8 @@ class GeneralEngine:
 
     def __init__(self, network: nn.Module, parameters: dict[str, Tensor], x: Tensor):
         self.parameters = {name: p.clone() for name, p in parameters.items()}
-        self.ensemble = vmap(lambda p: functional_call(network, p, (x,)).reshape(len(x), -1))
+        self.x = x
+        self.ensemble = vmap(lambda p, x: functional_call(network, p, (x,)).reshape(len(x), -1))
 
     @staticmethod
     def check(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> None:
@@ -23,7 +24,11 @@ class GeneralEngine:
 
     def group(self, seeds: slice) -> "GeneralGroup":
         """Some of the seeds."""
-        return GeneralGroup(self.ensemble, {name: p[seeds] for name, p in self.parameters.items()})
+        # Inputs a copy for each seed: with one for all, vmap multiplies the weights of all seeds
+        # at once, and the rounding of a seed would depend on how many there are.
+        x = self.x.expand(len(next(iter(self.parameters.values()))[seeds]), *self.x.shape)
+        parameters = {name: p[seeds] for name, p in self.parameters.items()}
+        return GeneralGroup(lambda p: self.ensemble(p, x), parameters)
 
 
 class GeneralGroup:
