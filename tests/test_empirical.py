@@ -10,30 +10,17 @@ torch.set_num_threads(1)
 METHODS = ["jacobian", "vector_product", "layerwise"]
 
 
-def naive_ntk(network, x1, x2, names=None):
+def naive_ntk(network, x1, x2):
     """Double loop over rows and outputs of torch.autograd.grad: (O, O, N1, N2)."""
-    parameters = [p for n, p in network.named_parameters() if names is None or n in names]
+    parameters = list(network.parameters())
+
+    def gradient(output):
+        found = torch.autograd.grad(output, parameters, retain_graph=True, materialize_grads=True)
+        return torch.cat([each.flatten() for each in found])
 
     def gradients(x):
-        rows = []
-        for row in x:
-            f = network(row[None]).reshape(-1)
-            rows.append(
-                torch.stack(
-                    [
-                        torch.cat(
-                            [
-                                g.reshape(-1)
-                                for g in torch.autograd.grad(
-                                    each, parameters, retain_graph=True, materialize_grads=True
-                                )
-                            ]
-                        )
-                        for each in f
-                    ]
-                )
-            )
-        return torch.stack(rows)
+        rows = [[gradient(f) for f in network(row[None]).flatten()] for row in x]
+        return torch.stack([torch.stack(row) for row in rows])
 
     return torch.einsum("aop,bqp->oqab", gradients(x1), gradients(x2))
 
@@ -75,7 +62,7 @@ class UsedOutside(nn.Module):
         return torch.tanh(self.dense(x)) @ self.dense.weight
 
 
-class Sequence_(nn.Module):
+class AlongSequence(nn.Module):
     """Dense layers along a sequence, whose first axis is not that of the rows."""
 
     def __init__(self):
@@ -97,10 +84,6 @@ class Raw(nn.Module):
 
     def forward(self, x):
         return self.dense(torch.sin(x * self.scale))
-
-
-def _images(n):
-    return torch.randn(n, 2, 2, 2)
 
 
 CASES = {
@@ -133,7 +116,7 @@ CASES = {
     "shared": (Shared, (2, 2, 2)),
     "tied": (Tied, (4,)),
     "used outside": (UsedOutside, (4,)),
-    "sequence": (Sequence_, (4, 3)),
+    "sequence": (AlongSequence, (4, 3)),
     "raw": (Raw, (4,)),
 }
 

@@ -61,7 +61,10 @@ def test_finished_file_computes_nothing(tmp_path):
 def test_block_kernel_of_a_network(tmp_path):
     torch.manual_seed(0)
     network, x = mlp(3, [5], 2, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
-    tiles = lambda i, j: empirical_ntk(network, x[i], x[j]).values.numpy()  # noqa: E731
+
+    def tiles(i, j):
+        return empirical_ntk(network, x[i], x[j]).values
+
     dims = ("o", "o'", "n", "n'")
     write_kernel_tiles(tmp_path / "k.h5", tiles, 5, tile=2, lead=(2, 2), dims=dims)
     whole = empirical_ntk(network, x).values.numpy()
