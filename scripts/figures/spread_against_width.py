@@ -1,5 +1,5 @@
 """Standard deviation over initialisations of the kernel at the anchor, Θ(x₀, x₀), and opposite to
-it, Θ(x₀, −x₀), against the width, both axes logarithmic. Bars: 95 % bootstrap intervals. Dashed
+it, Θ(x₀, −x₀), against the width, both axes logarithmic. Bars: 95 % intervals. Dashed
 lines: width to the power −1/2 through the first point.
 """
 
@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from ntkflow.judging import bootstrap_interval
+from ntkflow.judging import interval
 from ntkflow.plotting import COLOURS, WIDTH
 
 
@@ -25,7 +25,7 @@ def draw(tables, cfg):
         samples = [group["theta"].to_numpy() for _, group in rows.groupby("width")]
         widths = np.array(sorted(rows["width"].unique()))
         spread = np.array([sample.std(ddof=1) for sample in samples])
-        bounds = np.array([bootstrap_interval(sample, "std") for sample in samples]).T
+        bounds = np.array([interval(sample, "std") for sample in samples]).T
         bars = np.abs(bounds - spread)
         axes.errorbar(widths, spread, bars, fmt=marker, color=colour, capsize=3, label=label)
         axes.plot(widths, spread[0] * (widths / widths[0]) ** -0.5, "--", color=colour, lw=1)

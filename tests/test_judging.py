@@ -1,0 +1,289 @@
+import json
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ntkflow.configuration import complete, read_schema, read_yaml, validate
+from ntkflow.errors import ConfigurationError
+from ntkflow.judging import Judgement, decide, interval, judge_claim, judge_criterion
+from ntkflow.planning import load_plan
+
+CONFIG = Path(__file__).parents[1] / "config"
+WIDTHS = (100, 400, 1600)
+
+
+def table(draw, seeds=40, widths=WIDTHS) -> pd.DataFrame:
+    """Rows (width, seed, theta) with theta = draw(generator, width, seeds)."""
+    rng = np.random.default_rng(5)
+    return pd.concat(
+        pd.DataFrame({"width": width, "seed": range(seeds), "theta": draw(rng, width, seeds)})
+        for width in widths
+    )
+
+
+def judge(data, requires=(), **criterion):
+    criterion = {"description": "theta", "table": "t", "column": "theta"} | criterion
+    return judge_criterion(criterion, "observation", dict(requires), {"t": data})
+
+
+def noise(mean, std):
+    """Normal noise whose mean over the seeds is exactly `mean`, so that bounds there straddle."""
+
+    def draw(rng, width, seeds):
+        values = rng.standard_normal(seeds)
+        return mean + std * (values - values.mean())
+
+    return draw
+
+
+POWER_LAW = table(lambda rng, width, seeds: 1 + width**-0.5 * rng.standard_normal(seeds))
+MEAN_LAW = table(lambda rng, width, seeds: 3 / width * (1 + 0.01 * rng.standard_normal(seeds)))
+
+
+@pytest.mark.parametrize(
+    ("data", "criterion", "status"),
+    [
+        (table(noise(1.0, 0.1)), {"kind": "within", "range": [0.9, 1.1]}, "holds"),
+        (table(noise(1.0, 0.1)), {"kind": "within", "range": [1.2, 2.0]}, "fails"),
+        (table(noise(1.0, 0.1)), {"kind": "within", "range": [1.0, 2.0]}, "straddles"),
+        (table(noise(1.0, 0.1)), {"kind": "consistent", "expected": 1.0}, "holds"),
+        (table(noise(1.0, 0.1)), {"kind": "consistent", "expected": 1.1}, "fails"),
+    ],
+)
+def test_criteria_at_one_point(data, criterion, status):
+    found = judge(data, where={"width": 100}, standard_errors=3.0, **criterion)
+    assert found.status == status
+    assert found.low < found.value < found.high
+    assert found.n_seeds == 40
+
+
+@pytest.mark.parametrize(
+    ("data", "criterion", "status"),
+    [
+        (POWER_LAW, {"kind": "slope", "statistic": "std", "range": [-0.8, -0.2]}, "holds"),
+        (POWER_LAW, {"kind": "slope", "statistic": "std", "range": [0.2, 0.8]}, "fails"),
+        (POWER_LAW, {"kind": "slope", "statistic": "std", "range": [-0.5, 0.0]}, "straddles"),
+        (MEAN_LAW, {"kind": "slope", "range": [-1.01, -0.99]}, "holds"),
+        (MEAN_LAW, {"kind": "slope", "statistic": "median", "range": [-0.5, 0.0]}, "fails"),
+        (MEAN_LAW, {"kind": "slope", "range": [-1.0, 0.0]}, "straddles"),
+        (MEAN_LAW, {"kind": "above", "bound": 0.0015}, "holds"),
+        (MEAN_LAW, {"kind": "above", "bound": 0.01}, "fails"),
+        (table(noise(0, 1)), {"kind": "above", "bound": 0.0}, "straddles"),
+        (MEAN_LAW, {"kind": "decreasing"}, "holds"),
+        (table(lambda rng, w, n: w + rng.random(n)), {"kind": "decreasing"}, "fails"),
+        (table(noise(0, 1)), {"kind": "decreasing"}, "straddles"),
+    ],
+)
+def test_criteria_along_an_axis(data, criterion, status):
+    found = judge(data, along="width", **criterion)
+    assert found.status == status
+    assert found.low <= found.value <= found.high
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median", "std"])
+def test_interval_covers_the_truth(statistic):
+    rng = np.random.default_rng(2)
+    truth = {"mean": 0.0, "median": 0.0, "std": 1.0}[statistic]
+    ends = [interval(rng.standard_normal(10), statistic) for _ in range(200)]
+    assert np.mean([low <= truth <= high for low, high in ends]) >= 0.9
+
+
+def test_interval_of_too_few_seeds_is_unknown():
+    assert interval(np.array([1.0]), "mean") == (-np.inf, np.inf)
+    assert interval(np.array([1.0, 2.0]), "std") == (0.0, np.inf)
+    assert interval(np.full(5, 2.0), "std") == (0.0, 0.0)
+
+
+def test_slope_interval_covers_the_truth():
+    rng = np.random.default_rng(3)
+    inside = 0
+    for _ in range(100):
+        data = pd.concat(
+            pd.DataFrame(
+                {"width": w, "seed": range(10), "theta": w**-0.5 * rng.standard_normal(10)}
+            )
+            for w in WIDTHS
+        )
+        found = judge(data, kind="slope", along="width", statistic="std", range=[-9.0, 9.0])
+        inside += found.low <= -0.5 <= found.high
+    assert inside >= 90
+
+
+def test_slope_of_a_quantity_that_is_not_positive_fails():
+    found = judge(table(noise(-1, 0.1)), kind="slope", along="width", range=[-1.0, 1.0])
+    assert (found.status, found.value) == ("fails", None)
+
+
+def test_open_interval_is_no_json_infinity():
+    data = table(noise(1, 0.1), seeds=2)
+    found = judge(data, kind="slope", along="width", statistic="std", range=[-1.0, 1.0])
+    assert (found.status, found.low, found.high) == ("straddles", None, None)
+
+
+def test_diverged_seeds_are_left_out_and_counted():
+    data = table(noise(1.0, 0.1), seeds=10)
+    data.loc[data["seed"] < 3, "theta"] = [np.nan, np.inf, np.nan] * 3
+    found = judge(data, kind="within", where={"width": 100}, range=[0.5, 1.5])
+    assert (found.status, found.n_seeds) == ("holds", 7)
+    assert found.note.endswith("diverged: 3")
+
+
+def test_a_point_where_every_seed_diverged_is_not_overlooked():
+    data = table(noise(1.0, 0.1))
+    data.loc[data["width"] == 400, "theta"] = np.nan
+    found = judge(data, kind="above", along="width", bound=0.0)
+    assert (found.status, found.note) == ("absent", "needs 2 seeds, this scale has 0")
+
+
+def test_relative_to_divides_seed_by_seed():
+    first = table(noise(5.0, 1.0)).assign(step=0)
+    second = first.assign(step=200, theta=2 * first["theta"])
+    data = pd.concat([first, second.sample(frac=1, random_state=0)])
+    found = judge(
+        data, kind="above", along="width", bound=1.9,
+        where={"step": "max"}, relative_to={"step": 0},
+    )  # fmt: skip
+    assert found.status == "holds"
+    assert found.value == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("requires", "criterion", "reason"),
+    [
+        ({"seeds": 100}, {}, "needs 100 seeds, this scale has 40"),
+        ({"width": [100, 2048, 10000]}, {}, "needs width 2048, 10000, not run here"),
+        ({"depth": [3]}, {}, "needs depth 3, not run here"),
+        ({}, {"where": {"width": 3}}, "no rows with {'width': 3} in the table"),
+        ({}, {"where": {"depth": "max"}}, "needs the axis depth, which is not swept or measured"),
+        ({}, {"table": "u"}, "table u was not made at this scale"),
+        ({}, {"kind": "decreasing", "along": "width", "narrow": True}, "needs two values of width"),
+    ],
+)
+def test_what_was_not_run_is_absent_with_the_reason(requires, criterion, reason):
+    widths = WIDTHS[:1] if criterion.pop("narrow", False) else WIDTHS
+    criterion = {"kind": "above", "along": "width", "bound": 0.0} | criterion
+    found = judge(table(noise(1, 0.1), widths=widths), requires, **criterion)
+    assert found.status == "absent"
+    assert found.note.startswith(reason)
+
+
+def test_values_match_as_the_table_writes_them(tmp_path):
+    gamma = np.array([-np.pi, -np.pi / 2, 0.0, np.pi / 3])
+    rows = [(g, ridge, s, s) for g in gamma for ridge in (0, 1e-9) for s in range(3)]
+    data = pd.DataFrame(rows, columns=["gamma", "ridge", "seed", "theta"])
+    data.to_csv(tmp_path / "t.csv", index=False, float_format="%.9g")
+    data = pd.read_csv(tmp_path / "t.csv")
+    for angle in (*gamma, "min", "max", -3.14159, 0, 1.0472):
+        found = judge(data, kind="within", where={"gamma": angle, "ridge": 0}, range=[-9.0, 9.0])
+        assert found.n_seeds == 3
+    assert judge(data, kind="within", where={"gamma": 1.05, "ridge": 0}).status == "absent"
+
+
+def test_whole_numbers_and_names_match_exactly():
+    data = pd.DataFrame({"step": [100000, 100001] * 2, "seed": [0, 0, 1, 1], "theta": 1.0})
+    data["activation"] = "relu"
+    where = {"step": 100000, "activation": "relu"}
+    assert judge(data, kind="within", where=where, range=[0.0, 2.0]).n_seeds == 2
+    assert judge(data, kind="within", where=where | {"activation": "erf"}).status == "absent"
+
+
+@pytest.mark.parametrize(
+    ("criterion", "problem"),
+    [
+        ({"column": "teta"}, "column: 'teta' is not in the table; allowed: width, seed, theta"),
+        ({"where": {}}, "where: {} leaves several rows per seed; allowed: a `where` that leaves"),
+    ],
+)
+def test_mistakes_in_a_claim_are_errors(criterion, problem):
+    claim = build_claim(
+        {"kind": "within", "range": [0.0, 2.0], "where": {"width": 100}} | criterion
+    )
+    with pytest.raises(ConfigurationError, match=f"^ours.test: {problem}"):
+        judge_claim(claim, {"t": table(noise(1, 0.1))})
+
+
+def build_claim(*observation, **roles):
+    texts = dict.fromkeys(("section", "statement", "published", "explanation"), "text")
+    criteria = {
+        role: [{"description": "theta", "table": "t", "column": "theta"} | one for one in entries]
+        for role, entries in ({"observation": observation} | roles).items()
+    }
+    return texts | {"id": "ours.test", "source": "ours", "experiment": "e", "criteria": criteria}
+
+
+GOOD, BAD, OPEN = ([0.9, 1.1], [2.0, 3.0], [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("observation", "explanation", "correction", "verdict"),
+    [
+        (GOOD, None, None, "reproduced"),
+        (GOOD, GOOD, None, "reproduced"),
+        (GOOD, GOOD, BAD, "reproduced"),
+        (BAD, GOOD, GOOD, "contradicted"),
+        (GOOD, BAD, None, "contradicted"),
+        (GOOD, BAD, BAD, "contradicted"),
+        (GOOD, BAD, GOOD, "corrected"),
+        (GOOD, BAD, OPEN, "inconclusive"),
+        (OPEN, GOOD, None, "inconclusive"),
+        (GOOD, OPEN, GOOD, "inconclusive"),
+    ],
+)
+def test_verdicts_follow_from_the_roles(observation, explanation, correction, verdict):
+    def entry(allowed):
+        return {"kind": "within", "where": {"width": 100}, "range": allowed}
+
+    roles = {"explanation": explanation, "correction": correction}
+    roles = {role: [entry(allowed)] for role, allowed in roles.items() if allowed}
+    judged = judge_claim(build_claim(entry(observation), **roles), {"t": table(noise(1, 0.1))})
+    assert judged["verdict"] == verdict
+    assert [one["role"] for one in judged["criteria"]] == ["observation", *roles]
+    assert "NaN" not in json.dumps(judged)
+
+
+def test_one_absent_criterion_makes_a_claim_not_run():
+    ready = {"kind": "within", "where": {"width": 100}, "range": GOOD}
+    claim = build_claim(ready, explanation=[ready | {"where": {"width": 3}}])
+    judged = judge_claim(claim, {"t": table(noise(1, 0.1))})
+    assert judged["verdict"] == "not run"
+    assert judged["reason"] == "no rows with {'width': 3} in the table"
+    assert judge_claim(claim, {})["verdict"] == "not run"
+
+
+def test_reasons_are_given():
+    def one(status):
+        return Judgement("observation", "within", "d", 1.0, 0.9, 1.1, "", 3, status)
+
+    assert decide([one("holds"), one("fails")]) == (
+        "contradicted",
+        "the observation does not appear",
+    )
+    assert decide([one("holds"), one("straddles")])[1] == "an interval straddles its bound"
+
+
+# The project's own claims
+
+SCHEMA = read_schema(CONFIG / "claims_schema.yaml")
+CLAIMS = complete(read_yaml(CONFIG / "claims.yaml"), SCHEMA)["claims"]
+
+
+def test_claims_are_valid_and_unique():
+    validate(read_yaml(CONFIG / "claims.yaml"), SCHEMA, source="claims.yaml")
+    assert len({claim["id"] for claim in CLAIMS}) == len(CLAIMS)
+    assert all(claim["id"].split(".")[0] == claim["source"] for claim in CLAIMS)
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim["id"])
+def test_claims_name_what_the_configuration_makes(claim):
+    plan = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
+    name = claim["experiment"]
+    axes = {*plan.cells(name)[0].axes, "seed", "step", "gamma"}
+    assert set(claim["figures"]) <= set(plan.block(name)["figures"])
+    assert set(claim["requires"]) <= axes | {"seeds"}
+    for criterion in chain(*claim["criteria"].values()):
+        assert criterion["table"] in plan.tables(name)
+        keys = {*criterion.get("where", {}), *criterion.get("relative_to", {})}
+        assert keys | {criterion.get("along", "seed")} <= axes
