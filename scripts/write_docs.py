@@ -55,7 +55,8 @@ def _type(rule: dict) -> str:
         return ", ".join(f"`{value}`" for value in rule["enum"])
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     limits = [f"{sign} {rule[key]}" for key, sign in signs.items() if key in rule]
-    return " ".join([rule["type"], *limits])
+    kinds = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
+    return " ".join([" or ".join(kinds), *limits])
 
 
 def rewrite(text: str, schema: dict) -> str:
