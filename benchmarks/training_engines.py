@@ -9,11 +9,12 @@ the times are medians over repetitions. Needs requirements-bench.txt:
 
 import argparse
 import csv
+import functools
 import math
 import os
-import statistics
 import sys
-import time
+
+from side_by_side import seconds
 
 SEEDS, SAMPLES, SIGMA_B, ETA = 10, 64, 0.1, 0.1
 STEPS = {10: 2000, 100: 1000, 1000: 100, 10000: 10}
@@ -81,18 +82,6 @@ def jax_scan(parameters, x, y):
     return lambda steps: jax.block_until_ready(scan(start, steps))
 
 
-def interleaved(runs: dict, steps: dict, repeats: int) -> dict[str, float]:
-    """Median microseconds per step of every run; all runs once per repetition."""
-    times = {name: [] for name in runs}
-    for repeat in range(repeats + 1):
-        for name, run in runs.items():
-            begin = time.perf_counter()
-            run(steps[name])
-            if repeat > 0:  # the first one compiles and warms up
-                times[name].append((time.perf_counter() - begin) / steps[name] * 1e6)
-    return {name: statistics.median(each) for name, each in times.items()}
-
-
 def peer_rows(repeats: int):
     """Rows of the dense engine against its peers."""
     import torch
@@ -109,8 +98,9 @@ def peer_rows(repeats: int):
             "torchfunc": torch_func(network, parameters, x, y),
         }
         fewer = {"ours": steps, "jax": steps, "torchfunc": max(5, steps // 5)}
-        t = interleaved(runs, fewer, repeats)
-        yield f"width {width}", t["ours"], t["jax"], t["torchfunc"]
+        calls = [functools.partial(run, fewer[name]) for name, run in runs.items()]
+        taken = seconds(calls, repeats)
+        yield f"width {width}", *(1e6 * t / n for t, n in zip(taken, fewer.values(), strict=True))
 
 
 def main() -> None:
