@@ -28,17 +28,14 @@ def images(count: int) -> np.ndarray:
     if folder is None:
         return np.random.default_rng(0).random((count, 784), dtype=np.float32)
     packed = Path(folder, "train-images-idx3-ubyte.gz")
-    data = (
-        gzip.decompress(packed.read_bytes())
-        if packed.exists()
-        else packed.with_suffix("").read_bytes()
-    )
+    plain = packed.with_suffix("")
+    data = plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes())
     pixels = np.frombuffer(data, np.uint8, offset=16).reshape(-1, 784)
     return pixels[:count].astype(np.float32) / 255
 
 
-def eigenpairs(count: int):
-    """The ten largest eigenvalues, their vectors and residual norms."""
+def problem(count: int):
+    """Call that finds the ten largest eigenvalues, their vectors and residual norms."""
     import torch
 
     from ntkflow import draw_parameters, mlp, ntk_operator, top_eigenpairs
@@ -46,8 +43,8 @@ def eigenpairs(count: int):
 
     network = mlp(784, [128], 10)
     parameters = member(draw_parameters(network, [0]), 0)
-    operator = ntk_operator(network, torch.from_numpy(images(count)), parameters=parameters)
-    return lambda: top_eigenpairs(operator, 10)
+    x = torch.from_numpy(images(count))
+    return lambda: top_eigenpairs(ntk_operator(network, x, parameters=parameters), 10)
 
 
 def main() -> None:
@@ -56,12 +53,12 @@ def main() -> None:
     parser.add_argument("--peak", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
-        print_peak(eigenpairs(*options.peak))
+        print_peak(problem(*options.peak))
         return
     table = csv.writer(sys.stdout)
     table.writerow(["work", "ours_s", "peak_mb", "lambda_1", "residual / lambda_1"])
     for count in COUNTS:
-        find = eigenpairs(count)
+        find = problem(count)
         start = time.perf_counter()
         found = find()
         taken = time.perf_counter() - start
