@@ -7,7 +7,7 @@ from torch.func import functional_call
 
 from ntkflow.errors import ConfigurationError
 from ntkflow.networks import Dense, cnn, draw_parameters, member, mlp
-from ntkflow.training import _groups, train_ensemble
+from ntkflow.training import _choose_engine, _groups, train_ensemble
 
 ACTIVATIONS = ["relu", "erf", "tanh", "sin", "gelu", "abs", "linear"]
 
@@ -209,6 +209,22 @@ def test_seed_alone_is_bitwise_the_same(widths, dtype, engine):
         alone = train_ensemble(network, one, x, y, learning_rate=0.1, steps=4, engine=engine)
         for name, p in alone.parameters.items():
             assert torch.equal(p[0], together.parameters[name][s])
+
+
+@pytest.mark.parametrize(
+    ("width", "dtype", "name"),
+    [
+        (2000, torch.float64, "ArcEngine"),
+        (2000, torch.float32, "DenseEngine"),
+        (20, torch.float64, "DenseEngine"),
+    ],
+)
+def test_auto_takes_arcs_where_they_pay(width, dtype, name):
+    network = mlp(2, [width], dtype=dtype)
+    parameters = draw_parameters(network, [0])
+    angles = torch.arange(9, dtype=dtype)
+    x = torch.stack([angles.cos(), angles.sin()], dim=1)
+    assert _choose_engine("auto", network, parameters, x).__name__ == name
 
 
 def test_groups_cover_the_seeds():

@@ -90,6 +90,8 @@ class ArcEngine:
             raise TypeError(f"its parameters are {last.dtype}, not torch.float64")
         if x.ndim != 2 or x.shape[1] != 2:
             raise TypeError("its inputs are not points of the plane")
+        if x.is_meta:
+            raise TypeError("its inputs have no values that could be sorted")
         radius = x.norm(dim=1)
         if not radius.amax() - radius.amin() <= 1e-12 * radius.amax():
             raise TypeError("its inputs do not lie on one circle around 0")
@@ -115,22 +117,24 @@ class ArcGroup:
         self.parameters = [p for p in (first, last, last_bias) if p is not None]
         self.steps = first.new_empty(*first.shape[:2], 2 * len(engine.order) + 1)
         self.sums = torch.zeros_like(self.steps)
+        self.ends = first.new_empty(len(first), 2, first.shape[2])
 
     def _arcs(self) -> Int[Tensor, "s 2 n"]:
         """First position of every neuron's arc, and the one after its last."""
         w1, w2 = self.first[:, 0], self.first[:, 1]
         centre = torch.atan2(w2, w1)
-        gap = torch.full_like(centre, math.pi / 2)
+        gap = math.pi / 2
         if self.engine.radius is not None:
             # Half the angle that the arc leaves free; atan2(0, b) is 0 for the neuron that is
             # always active, pi for the one that never is.
             b, radius = self.first[:, 2], self.engine.radius
             free = (w1 * w1).addcmul_(w2, w2).mul_(radius**2).addcmul_(b, b, value=-1)
-            gap = torch.atan2(free.clamp_min_(0).sqrt_(), b)
-        ends = torch.stack([centre + gap, centre - gap], dim=1)
-        return self.engine.positions.rank(
-            torch.add(self.engine.origin, ends, alpha=self.engine.positions.per_radian, out=ends)
-        )
+            gap = torch.atan2(free.clamp_min_(0).sqrt_(), b, out=free)
+        ends = self.ends
+        torch.add(centre, gap, out=ends[:, 0])
+        torch.sub(centre, gap, out=ends[:, 1])
+        torch.add(self.engine.origin, ends, alpha=self.engine.positions.per_radian, out=ends)
+        return self.engine.positions.rank(ends)
 
     def forward(self, out: Tensor) -> None:
         """Write the outputs (S, M, 1) into `out`; keep what `pull_back` needs."""
@@ -146,9 +150,12 @@ class ArcGroup:
             h += self.engine.bias_scale * self.last_bias
         out[:, self.engine.order, 0] = h
 
-    def pull_back(self, cotangent: Tensor, into: list[Tensor]) -> None:
-        """Add the gradient of sum(cotangent * outputs) to `into`, which may be the parameters."""
-        g = cotangent[:, self.engine.order, 0]
+    def pull_back(self, cotangent: Tensor, into: list[Tensor], scale: float) -> None:
+        """Add `scale` times the gradient of sum(cotangent * outputs) to `into`.
+
+        `into` holds tensors like `parameters`, and may be these.
+        """
+        g = scale * cotangent[:, self.engine.order, 0]
         weighted = self.engine.scale * g.unsqueeze(1) * self.engine.inputs
         torch.cumsum(torch.cat([weighted, weighted], dim=2), dim=2, out=self.sums[..., 1:])
         arc = self.sums.gather(2, self.end).sub_(self.sums.gather(2, self.begin))

@@ -45,8 +45,11 @@ class GeneralGroup:
         outputs, self.vjp = vjp(self.ensemble, self.named)
         out.copy_(outputs)
 
-    def pull_back(self, cotangent: Tensor, into: list[Tensor]) -> None:
-        """Add the gradient of sum(cotangent * outputs) to `into`, which may be the parameters."""
+    def pull_back(self, cotangent: Tensor, into: list[Tensor], scale: float) -> None:
+        """Add `scale` times the gradient of sum(cotangent * outputs) to `into`.
+
+        `into` holds tensors like `parameters`, and may be these.
+        """
         (gradient,) = self.vjp(cotangent)
         for tensor, name in zip(into, self.named, strict=True):
-            tensor.add_(gradient[name])
+            tensor.add_(gradient[name], alpha=scale)
