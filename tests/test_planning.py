@@ -7,11 +7,13 @@ import pytest
 import yaml
 
 from ntkflow.configuration import complete, read_schema
+from ntkflow.describe import drawable_figures
 from ntkflow.errors import ConfigurationError
 from ntkflow.networks import build_network
 from ntkflow.planning import RESERVED, Plan, check_writable, load_plan
 
 ROOT = Path(__file__).parents[1]
+FIGURES = ROOT / "scripts" / "figures"
 SCHEMA = read_schema(ROOT / "config" / "schema.yaml")
 SCALES = {"default": [], "quick": ["quick.yaml"], "full": ["full.yaml"]}
 EXPERIMENT = {
@@ -319,7 +321,8 @@ def test_a_second_profile_experiment_is_one_block(tmp_path):
     plan = load(tmp_path, base, {"experiments": {"shallow": block}})
     assert plan.experiments == ["kernel_profile", "shallow"]
     assert set(plan.tables("shallow")) == set(plan.tables("kernel_profile"))
-    assert plan.figures("shallow") == plan.figures("kernel_profile")
+    figures = [drawable_figures(plan, name, str(FIGURES)) for name in plan.experiments]
+    assert figures[0] == figures[1]
     for stage in ("dataset", "limit", "initialization", "train", "ntk"):
         files = plan.stage_files(stage, "shallow")
         assert [file.replace("shallow", "kernel_profile") for file in files] == plan.stage_files(

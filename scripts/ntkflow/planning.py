@@ -265,10 +265,6 @@ class Plan:
             }
         return tables
 
-    def figures(self, experiment: str) -> list[str]:
-        """Names of the figures that the experiment asks for; none without tables to draw."""
-        return self.block(experiment)["figures"] if self.tables(experiment) else []
-
     def figure_config(self, experiment: str) -> dict[str, Any]:
         """What a figure may know: the experiment's block without the other figures and texts."""
         block = self.block(experiment)
