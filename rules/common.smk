@@ -11,6 +11,7 @@ from ntkflow.imports import import_closure
 
 SCHEMA = "config/schema.yaml"
 CLAIMS = "config/claims.yaml"
+FIGURES = "scripts/figures"
 
 
 def load_plan():
@@ -18,6 +19,8 @@ def load_plan():
     try:
         plan = planning.load_plan(files, SCHEMA, workflow.config_settings.config)
         planning.check_writable(plan.results)
+        for experiment in plan.experiments:
+            describe.drawable_figures(plan, experiment, FIGURES)
         return plan
     except ConfigurationError as error:
         raise WorkflowError(f"ConfigurationError: {error}") from None
@@ -73,7 +76,8 @@ def experiment_tables(experiment):
 
 
 def experiment_figures(experiment):
-    return [PLAN.figure_file(experiment, figure) for figure in PLAN.figures(experiment)]
+    figures = describe.drawable_figures(PLAN, experiment, FIGURES)
+    return [PLAN.figure_file(experiment, figure) for figure in figures]
 
 
 def experiment_products(experiment):
@@ -88,7 +92,7 @@ def network_tables(experiment):
 
 
 def figure_caption(experiment, figure):
-    return describe.caption(f"scripts/figures/{figure}.py", PLAN.block(experiment))
+    return describe.caption(f"{FIGURES}/{figure}.py", PLAN.block(experiment))
 
 
 def all_products(kind):

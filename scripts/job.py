@@ -9,6 +9,7 @@ outside Snakemake, where a debugger works.
 import argparse
 import contextlib
 import inspect
+import io
 import json
 import os
 import sys
@@ -46,7 +47,7 @@ def _plain(files) -> str | list[str]:
 def _run_logged(main: Callable[..., None], record: dict[str, Any], log: Path) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.with_suffix(".json").write_text(json.dumps(record, indent=1))
-    with open(log, "w", buffering=1) as stream, _tee(stream):
+    with open(log, "w", buffering=1, encoding="utf-8") as stream, _tee(stream):
         try:
             _call(main, record)
         except NtkflowError as error:
@@ -83,7 +84,9 @@ def _tee(stream) -> Iterator[None]:
         yield
 
 
-class _Tee:
+class _Tee(io.TextIOBase):
+    """A text stream that writes to several."""
+
     def __init__(self, *streams):
         self._streams = streams
 

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from ntkflow.configuration import read_yaml
+
 JOB = re.compile(r"(?:localrule )?Job (\d+): (.+)")
 FINISHED = re.compile(r"Finished jobid: (\d+)")
 PROGRESS = re.compile(r"(\d+) of (\d+) steps")
@@ -59,6 +61,16 @@ def command(scale: str, cores: int, only: str, partial: bool) -> list[str]:
     ]
 
 
+def results_folder(scale: str) -> str:
+    """Folder that a scale's overlay names, else that of config/config.yaml."""
+    named = [
+        read_yaml(f"config/{name}.yaml").get("results")
+        for name in ("config", scale)
+        if name != "default"
+    ]
+    return next(name for name in reversed(named) if name)
+
+
 def _memory_mb() -> int:
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return int(0.85 * pages * size / 1e6)
@@ -71,7 +83,9 @@ def run(call: list[str]) -> int:
         for line in run.stdout:
             shown = progress.feed(line.rstrip("\n"))
             if shown is not None:
-                print(shown[: shutil.get_terminal_size((200, 24)).columns], flush=True)
+                # Errors are shown whole: what is allowed stands at their end.
+                width = None if progress.trouble else shutil.get_terminal_size((200, 24)).columns
+                print(shown[:width], flush=True)
     return run.returncode
 
 
@@ -93,7 +107,7 @@ def main() -> int:
     if status:
         print("The run failed; `make report PARTIAL=1` makes a report of the results that exist.")
         return status
-    report = Path(f"results/{arguments.scale}/report/index.html").resolve()
+    report = Path(results_folder(arguments.scale), "report", "index.html").resolve()
     print(f"Report: {report} ({time.monotonic() - start:.0f} s)")
     return 0
 

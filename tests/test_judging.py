@@ -25,7 +25,8 @@ def table(draw, seeds=40, widths=WIDTHS) -> pd.DataFrame:
 
 
 def judge(data, requires=(), **criterion):
-    criterion = {"description": "theta", "table": "t", "column": "theta"} | criterion
+    texts = {"description": "theta", "table": "t", "column": "theta", "range": [-9.0, 9.0]}
+    criterion = texts | criterion
     return judge_criterion(criterion, "observation", dict(requires), {"t": data})
 
 
@@ -107,7 +108,7 @@ def test_slope_interval_covers_the_truth():
             )
             for w in WIDTHS
         )
-        found = judge(data, kind="slope", along="width", statistic="std", range=[-9.0, 9.0])
+        found = judge(data, kind="slope", along="width", statistic="std")
         inside += found.low <= -0.5 <= found.high
     assert inside >= 90
 
@@ -177,7 +178,7 @@ def test_values_match_as_the_table_writes_them(tmp_path):
     data.to_csv(tmp_path / "t.csv", index=False, float_format="%.9g")
     data = pd.read_csv(tmp_path / "t.csv")
     for angle in (*gamma, "min", "max", -3.14159, 0, 1.0472):
-        found = judge(data, kind="within", where={"gamma": angle, "ridge": 0}, range=[-9.0, 9.0])
+        found = judge(data, kind="within", where={"gamma": angle, "ridge": 0})
         assert found.n_seeds == 3
     assert judge(data, kind="within", where={"gamma": 1.05, "ridge": 0}).status == "absent"
 
@@ -186,7 +187,7 @@ def test_whole_numbers_and_names_match_exactly():
     data = pd.DataFrame({"step": [100000, 100001] * 2, "seed": [0, 0, 1, 1], "theta": 1.0})
     data["activation"] = "relu"
     where = {"step": 100000, "activation": "relu"}
-    assert judge(data, kind="within", where=where, range=[0.0, 2.0]).n_seeds == 2
+    assert judge(data, kind="within", where=where).n_seeds == 2
     assert judge(data, kind="within", where=where | {"activation": "erf"}).status == "absent"
 
 
