@@ -20,8 +20,10 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _construct_unique_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for key, (key_node, _) in zip(keys, node.value, strict=True):
+    keys = []
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        keys.append(key)
         if keys.count(key) > 1:
             mark = key_node.start_mark
             raise ConfigurationError(
@@ -165,26 +167,53 @@ def _properties(schema: Mapping, value: Mapping) -> dict[str, Mapping]:
 
 
 def complete(data: Any, schema: Mapping) -> Any:
-    """Deep copy of valid `data` with defaults filled in and numbers of type `number` as float.
+    """Deep copy of valid `data` with defaults filled in, in one way of writing it.
 
-    Defaults are copied, never shared; keys keep their order, so only values tell two results apart.
+    Numbers of type `number` become float, those of type `integer` int. Keys come in the order of
+    the schema, so only values tell two results apart. Keys that the schema does not name are
+    sorted, but blocks (experiments) stay in the order of their file: the report shows them so.
     """
     if isinstance(data, Mapping):
-        properties = _properties(schema, data)
-        other = schema.get("additionalProperties")
+        properties, other = _properties(schema, data), schema.get("additionalProperties")
+        other = other if isinstance(other, dict) else {}
+        free = [key for key in data if key not in properties]
         filled = {
-            key: complete(value, properties.get(key, other if isinstance(other, dict) else {}))
-            for key, value in data.items()
+            key: complete(data.get(key, rule.get("default")), rule)
+            for key, rule in properties.items()
+            if key in data or "default" in rule
         }
-        for key, rule in properties.items():
-            if key not in filled and "default" in rule:
-                filled[key] = complete(copy.deepcopy(rule["default"]), rule)
-        return filled
+        return filled | {
+            key: complete(data[key], other)
+            for key in (free if "properties" in other else sorted(free))
+        }
     if isinstance(data, list):
         return [complete(item, schema.get("items", {})) for item in data]
-    if schema.get("type") == "number" and isinstance(data, int):
-        return float(data)
+    if isinstance(data, int | float) and schema.get("type") in ("number", "integer"):
+        return float(data) if schema["type"] == "number" else int(data)
     return copy.deepcopy(data)
+
+
+def complete_experiment(block: Mapping, schema: Mapping) -> dict:
+    """`complete` for an experiment's block, values under dotted keys (`network.width`) included."""
+    block = complete(block, schema)
+
+    def completed(key: str, value: Any) -> Any:
+        rule, data = schema, block
+        for part in key.split("."):
+            rule = _properties(rule, data).get(part, {})
+            data = data.get(part, {}) if isinstance(data, Mapping) else {}
+        return complete(value, rule)
+
+    if "sweep" in block:
+        block["sweep"] = {
+            key: [completed(key, value) for value in values]
+            for key, values in block["sweep"].items()
+        }
+    block["overrides"] = [
+        {part: {key: completed(key, value) for key, value in rule[part].items()} for part in rule}
+        for rule in block["overrides"]
+    ]
+    return block
 
 
 def resolve_references(schema: Any, definitions: Mapping) -> Any:

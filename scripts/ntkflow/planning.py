@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .configuration import complete, dotted, merge, read_schema, read_yaml, validate
+from .configuration import (
+    complete,
+    complete_experiment,
+    dotted,
+    merge,
+    read_schema,
+    read_yaml,
+    validate,
+)
 from .errors import ConfigurationError
 
 WHOLE = "all"  # label of the only cell of a stage that reads no swept key
@@ -86,7 +94,11 @@ def load_plan(
         config = merge(config, data)
         # After each file, so that an error names the file that brought it.
         validate(config, rules, source=name)
-    plan = Plan(complete(config, rules), rules, source=read[-1][0])
+    config = complete(config, rules)
+    block_rules = rules["properties"]["experiments"]["additionalProperties"]
+    for name, block in config["experiments"].items():
+        config["experiments"][name] = complete_experiment(block, block_rules)
+    plan = Plan(config, rules, source=read[-1][0])
     plan.check()
     return plan
 
