@@ -341,13 +341,25 @@ class Plan:
 
     def stage_files(self, stage: str, experiment: str) -> list[str]:
         """All files that a stage makes for an experiment."""
-        files = []
-        for cell in self.cells(experiment, stage):
-            blocks = self.blocks(experiment, stage, cell.label) if STAGES[stage].seeds else [""]
-            files += [self.stage_file(stage, experiment, cell.label, block) for block in blocks]
+        jobs = [
+            (cell.label, block)
+            for cell in self.cells(experiment, stage)
+            for block in (
+                self.blocks(experiment, stage, cell.label) if STAGES[stage].seeds else [""]
+            )
+        ]
         if self.config["partial"]:
-            return [file for file in files if Path(file).exists()]
-        return files
+            jobs = [job for job in jobs if self._exists(stage, experiment, *job)]
+        return [self.stage_file(stage, experiment, *job) for job in jobs]
+
+    def _exists(self, stage: str, experiment: str, label: str, block: str) -> bool:
+        """Whether a file exists, and the files it was made from: else it would be made again."""
+        files = [self.stage_file(stage, experiment, label, block)]
+        if stage != "dataset":
+            files.append(self.upstream_file(stage, "dataset", experiment, label))
+        if stage == "ntk":
+            files.append(self.stage_file("train", experiment, label, block))
+        return all(Path(file).exists() for file in files)
 
     def table_config(self, experiment: str, table: str) -> dict[str, str]:
         """What the job that collects a table must know."""
