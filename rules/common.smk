@@ -1,4 +1,5 @@
 # Binds ntkflow.planning to this workflow: configuration, path patterns, input functions.
+import os
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -7,16 +8,20 @@ sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from ntkflow import describe, planning
 from ntkflow.errors import ConfigurationError
-from ntkflow.imports import import_closure
+from ntkflow.imports import import_closure, tables_drawn
 
 SCHEMA = "config/schema.yaml"
 CLAIMS = "config/claims.yaml"
+FIGURES = "scripts/figures"
 
 
 def load_plan():
-    files = ["config/config.yaml", *map(str, workflow.overwrite_configfiles)]
+    overlays = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
     try:
-        plan = planning.load_plan(files, SCHEMA, workflow.config_settings.config)
+        plan = planning.load_plan(
+            ["config/config.yaml", *overlays], SCHEMA, workflow.config_settings.config
+        )
+        describe.check_figures(plan, FIGURES)
         planning.check_writable(plan.results)
         return plan
     except ConfigurationError as error:
@@ -71,7 +76,18 @@ def experiment_tables(experiment):
 
 
 def experiment_figures(experiment):
-    return [PLAN.figure_file(experiment, figure) for figure in PLAN.figures(experiment)]
+    """Figures of an experiment, those without their tables (in a partial report) left out."""
+    return [
+        PLAN.figure_file(experiment, figure)
+        for figure in PLAN.figures(experiment)
+        if not describe.missing_tables(PLAN, experiment, f"{FIGURES}/{figure}.py")
+    ]
+
+
+def drawn_tables(wildcards):
+    """The tables that a figure's script reads."""
+    names = tables_drawn(f"{FIGURES}/{wildcards.figure}.py")
+    return [PLAN.table_file(wildcards.experiment, name) for name in names]
 
 
 def experiment_products(experiment):
@@ -86,7 +102,7 @@ def network_tables(experiment):
 
 
 def figure_caption(experiment, figure):
-    return describe.caption(f"scripts/figures/{figure}.py", PLAN.block(experiment))
+    return describe.caption(f"{FIGURES}/{figure}.py", PLAN.block(experiment))
 
 
 def all_products(kind):

@@ -18,7 +18,7 @@ rule render_report:
         mem_mb=1000,
         runtime=20,
     params:
-        cfg=lambda wildcards: describe.report_config(PLAN, "scripts/figures"),
+        cfg=lambda wildcards: describe.report_config(PLAN, FIGURES),
     message:
         "Writing the report"
     script:

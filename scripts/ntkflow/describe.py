@@ -6,7 +6,36 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .errors import ConfigurationError
+from .imports import tables_drawn
 from .planning import Plan
+
+
+def check_figures(plan: Plan, figure_folder: str | Path) -> None:
+    """Refuse figures without a script, or of tables that the experiment does not make.
+
+    Raises:
+        ConfigurationError: naming the experiment, the figure and what is allowed.
+    """
+    known = sorted(path.stem for path in Path(figure_folder).glob("*.py"))
+    for name, block in plan.config["experiments"].items():
+        where = f"{plan.source}: experiments.{name}.figures"
+        for figure in block["figures"]:
+            if figure not in known:
+                raise ConfigurationError(
+                    f"{where}: {figure!r} is unknown; allowed: {', '.join(known)}"
+                )
+            for table in missing_tables(plan, name, f"{figure_folder}/{figure}.py"):
+                if not plan.config["partial"]:
+                    made = ", ".join(plan.tables(name))
+                    raise ConfigurationError(
+                        f"{where}: {figure!r} draws table {table!r}; made here: {made}"
+                    )
+
+
+def missing_tables(plan: Plan, experiment: str, script: str | Path) -> list[str]:
+    """Tables that a figure script draws and the experiment does not make."""
+    return [table for table in tables_drawn(script) if table not in plan.tables(experiment)]
 
 
 def caption(script: str | Path, block: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Which project files a script imports, read from its source without running it."""
+"""Which project files a script imports and which tables it draws, read from its source."""
 
 import ast
 from functools import cache
@@ -22,6 +22,21 @@ def import_closure(script: str | Path) -> list[str]:
             found.add(path)
             todo += [root / name for name in _imported(path, root)]
     return sorted(map(str, found))
+
+
+def tables_drawn(script: str | Path) -> list[str]:
+    """Names that a figure script reads as `tables["name"]`, sorted."""
+    tree = ast.parse(Path(script).read_text(encoding="utf-8"))
+    return sorted(
+        {
+            node.slice.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Subscript)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "tables"
+            and isinstance(node.slice, ast.Constant)
+        }
+    )
 
 
 @cache
