@@ -77,7 +77,7 @@ def train_ensemble(
     """
     _check(learning_rate, steps, loss, output_scale, record_steps, snapshot_steps)
     some = next(iter(parameters.values()))
-    seeds, x, y = len(some), x.to(some), y.to(some).reshape(len(x), -1)
+    seeds, x, y = len(some), x.to(some), y.to(some).reshape(len(y), -1)
     chosen = _choose_engine(engine, network, parameters, x)
     groups = _groups(seeds, chosen.seeds_per_group(parameters, x))
     if groups[-1].stop > seeds:
@@ -86,7 +86,9 @@ def train_ensemble(
     training = [
         GroupTraining(
             ensemble.group(group),
-            lambda offset: LOSSES[loss].scaled(y, output_scale, offset if centred else 0 * offset),
+            lambda offset: LOSSES[loss].scaled(
+                y, output_scale, offset if centred else torch.zeros_like(offset)
+            ),
             GradientDescent(learning_rate),
             y,
             sorted(set(record_steps)),

@@ -6,7 +6,9 @@ angle an arc is a range of positions. The outputs are then running sums over pos
 each neuron adds at the beginning of its range and takes away at the end; the gradients are
 differences of running sums of (cotangent x input) between a neuron's two ends.
 
-Two turns of the circle lie side by side, so no arc wraps around: angles are in [-2 pi, 2 pi).
+Two turns of the circle lie side by side, so no arc wraps around: angles are in [-2 pi, 2 pi). A
+sample within rounding of an arc's end, where w.x + b is 0, may count as inside or not; it adds
+nothing to the output, and trajectories then differ from the dense engine's by its gradient.
 """
 
 import math
@@ -56,26 +58,34 @@ class ArcEngine:
 
     def __init__(self, network: nn.Module, parameters: dict[str, Tensor], x: Tensor):
         hidden, last = parse(network)
-        weight, bias = parameters[f"{hidden.name}.weight"], parameters.get(f"{hidden.name}.bias")
-        rows = [weight.mT] if bias is None else [weight.mT, bias.unsqueeze(1)]
-        self.first = torch.cat(rows, dim=1)
-        self.parameters = {f"{hidden.name}.weight": self.first[:, :2].mT}
-        if bias is not None:
-            self.parameters[f"{hidden.name}.bias"] = self.first[:, 2]
-        self.last = [parameters[f"{last.name}.weight"].clone()]
-        self.parameters[f"{last.name}.weight"] = self.last[0]
-        if f"{last.name}.bias" in parameters:
-            self.last.append(parameters[f"{last.name}.bias"].clone())
-            self.parameters[f"{last.name}.bias"] = self.last[1]
         self.scale, self.bias_scale = last.scale, last.bias_scale
+        self._copy(hidden.name, last.name, parameters)
         angles = torch.atan2(x[:, 1], x[:, 0]).remainder(TURN)
         self.order = angles.argsort()
         self.positions = Positions(angles[self.order])
-        begin_and_end = x.new_tensor([[math.pi], [3 * math.pi]])
-        self.origin = self.positions.per_radian * begin_and_end
-        self.inputs = torch.cat([x, x.new_full((len(x), 1), hidden.bias_input)], dim=1).mT
-        self.inputs = hidden.scale * self.inputs[: self.first.shape[1], self.order]
-        self.radius = float(x.norm(dim=1).mean()) / hidden.bias_input if bias is not None else None
+        self.origin = self.positions.per_radian * x.new_tensor([[math.pi], [3 * math.pi]])
+        rows = torch.cat([x.mT, x.new_full((1, len(x)), hidden.bias_input)])
+        self.inputs = hidden.scale * rows[: self.first.shape[1], self.order]
+        # Of the circle, in units in which the pre-activation is w.x + b.
+        self.radius = None
+        if hidden.bias_scale:
+            self.radius = float(x.norm(dim=1).mean()) / hidden.bias_input
+
+    def _copy(self, hidden: str, last: str, parameters: dict[str, Tensor]) -> None:
+        rows, self.last = (
+            [parameters[f"{hidden}.weight"].mT],
+            [parameters[f"{last}.weight"].clone()],
+        )
+        self.parameters = {f"{last}.weight": self.last[0]}
+        if f"{hidden}.bias" in parameters:
+            rows.append(parameters[f"{hidden}.bias"].unsqueeze(1))
+        if f"{last}.bias" in parameters:
+            self.last.append(parameters[f"{last}.bias"].clone())
+            self.parameters[f"{last}.bias"] = self.last[1]
+        self.first = torch.cat(rows, dim=1)
+        self.parameters[f"{hidden}.weight"] = self.first[:, :2].mT
+        if f"{hidden}.bias" in parameters:
+            self.parameters[f"{hidden}.bias"] = self.first[:, 2]
 
     @staticmethod
     def check(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> None:
@@ -141,9 +151,8 @@ class ArcGroup:
         arcs = self._arcs()
         self.begin, self.end = (arcs[:, i : i + 1].expand_as(self.first) for i in (0, 1))
         parts = self.first * self.last
-        self.steps.zero_().scatter_add_(2, self.begin, parts).scatter_add_(
-            2, self.end, parts.neg_()
-        )
+        self.steps.zero_().scatter_add_(2, self.begin, parts)
+        self.steps.scatter_add_(2, self.end, parts.neg_())
         both_turns = self.steps.cumsum(2)[..., :-1].unflatten(2, (2, -1)).sum(2)
         h = self.engine.scale * (both_turns * self.engine.inputs).sum(1)
         if self.last_bias is not None:

@@ -182,7 +182,7 @@ class DenseGroup:
         self.functions = [layer.activation for layer in layers[:-1]]
         self.inputs, self.preactivations, self.cotangents = inputs, preactivations, cotangents
         # Views once, not at every step: at width 10 making them takes as long as the arithmetic.
-        self.transposed_inputs = [a.mT for a in inputs]
+        self.transposed_inputs = [inputs[0].mT.contiguous(), *(a.mT for a in inputs[1:])]
         self.transposed = [p.mT for p in packed]
         self.constants = [
             (a[:, -1], g[:, -1], layer.bias_input) if layer.bias_scale else None

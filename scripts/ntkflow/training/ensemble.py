@@ -16,7 +16,8 @@ class TrainingResult:
     """What `train_ensemble` returns; S seeds, T recorded steps.
 
     Attributes:
-        parameters: name to tensor (S, *shape) after the last step; NaN for a diverged seed.
+        parameters: name to tensor (S, *shape) after the last step, a view of a larger array for
+            some engines; NaN for a diverged seed.
         steps: recorded steps, ascending.
         losses: loss of every seed before update `steps[t]`; NaN from `diverged_at` on.
         diverged_at: first step at which the loss is not finite or above the explosion bound, -1

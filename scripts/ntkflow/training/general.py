@@ -4,6 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
+# Parameters of a network above which its seeds train one at a time.
+LARGE_NETWORK = 2**16
+
 
 class GeneralEngine:
     """Ensemble of networks of any kind on shared inputs x (M, ...)."""
@@ -19,8 +22,10 @@ class GeneralEngine:
 
     @staticmethod
     def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:
-        """All together, and never one alone."""
-        return max(2, len(next(iter(parameters.values()))))
+        """All together where they are small; one at a time where arithmetic outweighs overhead."""
+        numbers = sum(p[0].numel() for p in parameters.values())
+        seeds = len(next(iter(parameters.values())))
+        return max(2, seeds) if numbers <= LARGE_NETWORK else 1
 
     def group(self, seeds: slice) -> "GeneralGroup":
         """Some of the seeds."""
