@@ -259,7 +259,7 @@ def mlp(
     """
     options = dict(sigma_w=sigma_w, sigma_b=sigma_b, bias=bias, device=device, dtype=dtype)
     layers: list[nn.Module] = []
-    for fan_in, width in zip([input_dim, *widths[:-1]], widths, strict=True):
+    for fan_in, width in zip([input_dim, *widths][:-1], widths, strict=True):
         layers += [Dense(fan_in, width, **options), activation_layer(activation)]
     last = widths[-1] if widths else input_dim
     return nn.Sequential(*layers, Dense(last, output_dim, **options))
@@ -306,7 +306,7 @@ def cnn(
         raise ConfigurationError(f"head: {head!r} is unknown; use 'flatten' or 'gap'")
     options = dict(sigma_w=sigma_w, sigma_b=sigma_b, bias=bias, device=device, dtype=dtype)
     layers: list[nn.Module] = []
-    for c_in, c_out in zip([in_channels, *channels[:-1]], channels, strict=True):
+    for c_in, c_out in zip([in_channels, *channels][:-1], channels, strict=True):
         layers += [Conv2d(c_in, c_out, kernel_size, **options), activation_layer(activation)]
     last = channels[-1] if channels else in_channels
     if head == "gap":
