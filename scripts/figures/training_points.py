@@ -5,7 +5,7 @@ the kernel is measured. Training happens off the circle: the kernel on it is a p
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import INK, WIDTH
+from ntkflow.plotting import INK, WIDTH, anchor_angle
 
 
 def draw(tables, cfg):
@@ -26,7 +26,10 @@ def draw(tables, cfg):
     )
     angle = np.linspace(-np.pi, np.pi, 361)
     axes.plot(np.cos(angle), np.sin(angle), color=INK, lw=1.2, label="probe circle x(γ)")
-    axes.plot(1, 0, "o", color=INK, ms=5, label="anchor x₀ (γ = 0)")
+    anchor = anchor_angle(cfg)
+    axes.plot(
+        np.cos(anchor), np.sin(anchor), "o", color=INK, ms=5, label=f"anchor x₀ (γ = {anchor:.3g})"
+    )
     axes.set(xlabel="x₁", ylabel="x₂", aspect="equal")
     axes.legend(loc="upper left", bbox_to_anchor=(0, 1.13), ncols=2, handlelength=1.5)
     colour_bar = figure.colorbar(dots, label="target y = x₁x₂", shrink=0.85)
