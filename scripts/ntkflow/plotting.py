@@ -1,7 +1,8 @@
 """Style of the figures: colours, ink, sizes and the axes that several figures share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -9,6 +10,7 @@ matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -47,6 +49,18 @@ def colour_of(values: Iterable) -> dict:
     """A colour for each distinct value, in sorted order."""
     distinct = sorted(set(values))
     return {value: COLOURS[index % len(COLOURS)] for index, value in enumerate(distinct)}
+
+
+def swept_columns(table: pd.DataFrame) -> list[str]:
+    """Columns of a table that hold swept values: those before its own axes."""
+    own = ("seed", "step", "gamma", "sample", "theta", "loss")
+    return [name for name in table if name not in own]
+
+
+def anchor_angle(cfg: Mapping[str, Any]) -> float:
+    """Angle of the anchor x0 of an experiment's profile, in radians; 0 without a profile."""
+    angles = [one["anchor_angle"] for one in cfg["measurements"] if one["kind"] == "profile"]
+    return angles[0] if angles else 0.0
 
 
 def save_figure(figure: Figure, svg: str | Path, png: str | Path, *, name: str) -> None:
