@@ -28,7 +28,7 @@ def product_target(x: np.ndarray) -> np.ndarray:
 
 def fourier_mixture(
     angles: np.ndarray,
-    modes: Sequence[float],
+    modes: Sequence[int],
     amplitudes: Sequence[float],
     phases: Sequence[float],
 ) -> np.ndarray:
