@@ -1,4 +1,5 @@
 # Binds ntkflow.planning to this workflow: configuration, path patterns, input functions.
+import os
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -15,9 +16,11 @@ FIGURES = "scripts/figures"
 
 
 def load_plan():
-    files = ["config/config.yaml", *map(str, workflow.overwrite_configfiles)]
+    overlays = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
     try:
-        plan = planning.load_plan(files, SCHEMA, workflow.config_settings.config)
+        plan = planning.load_plan(
+            ["config/config.yaml", *overlays], SCHEMA, workflow.config_settings.config
+        )
         planning.check_writable(plan.results)
         for experiment in plan.experiments:
             describe.drawable_figures(plan, experiment, FIGURES)
@@ -34,7 +37,8 @@ wildcard_constraints:
     experiment="[a-z][a-z0-9_]*",
     cell="all|[^/~]+~[^/~]+(/[^/~]+~[^/~]+)*",
     block="[0-9]+-[0-9]+",
-    table="[a-z_]+",
+    table="(?!.*_comparison)[a-z_]+",
+    kind="[a-z]+",
     figure="[a-z][a-z0-9_]*",
 
 
@@ -70,12 +74,19 @@ def table_inputs(wildcards):
 
 
 def experiment_tables(experiment):
-    return [PLAN.table_file(experiment, table) for table in PLAN.tables(experiment)]
+    names = PLAN.table_names(experiment)
+    return [PLAN.table_file(experiment, name) for name in names]
 
 
 def experiment_figures(experiment):
     figures = describe.drawable_figures(PLAN, experiment, FIGURES)
     return [PLAN.figure_file(experiment, figure) for figure in figures]
+
+
+def drawn_tables(wildcards):
+    """The tables that a figure's script reads."""
+    names = sorted(describe.needed_tables(f"{FIGURES}/{wildcards.figure}.py"))
+    return [PLAN.table_file(wildcards.experiment, name) for name in names]
 
 
 def experiment_products(experiment):

@@ -21,3 +21,28 @@ rule compute_limit_kernel:
         "Computing the limit kernel of {wildcards.experiment}"
     script:
         "../scripts/compute_limit_kernel.py"
+
+
+rule predict_limit:
+    input:
+        dataset=upstream("prediction", "dataset"),
+        code=code_of("predict_limit"),
+    output:
+        measurements=f"{RESULTS}/{{experiment}}/{{cell}}/prediction.h5",
+    log:
+        f"{RESULTS}/logs/predict_limit/{{experiment}}/{{cell}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/predict_limit/{{experiment}}/{{cell}}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: PLAN.threads
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        gpu=1,
+    params:
+        cfg=job_config("prediction"),
+    message:
+        "Predicting the training of {wildcards.experiment} at infinite width, {wildcards.cell}"
+    script:
+        "../scripts/predict_limit.py"

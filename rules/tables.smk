@@ -20,3 +20,28 @@ rule aggregate_table:
         "Collecting table {wildcards.table} of {wildcards.experiment}"
     script:
         "../scripts/aggregate_table.py"
+
+
+rule compare_with_prediction:
+    input:
+        trained=f"{RESULTS}/{{experiment}}/tables/trained_{{kind}}.csv",
+        predicted=f"{RESULTS}/{{experiment}}/tables/prediction_{{kind}}.csv",
+        code=code_of("compare_with_prediction"),
+    output:
+        table=f"{RESULTS}/{{experiment}}/tables/{{kind}}_comparison.csv",
+    localrule: True
+    log:
+        f"{RESULTS}/logs/compare_with_prediction/{{experiment}}/{{kind}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compare_with_prediction/{{experiment}}/{{kind}}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        cfg=lambda wildcards: {"kind": wildcards.kind},
+    message:
+        "Comparing {wildcards.experiment} with its prediction: {wildcards.kind}"
+    script:
+        "../scripts/compare_with_prediction.py"

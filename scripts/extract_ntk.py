@@ -5,7 +5,7 @@ import torch
 
 from job import run_job
 from ntkflow.inputs import input_sizes
-from ntkflow.measurements import measure, stack_measurements
+from ntkflow.measurements import Member, measure, stack_measurements
 from ntkflow.networks import build_network, draw_parameters, member
 from ntkflow.storage import Array, open_file, write_file
 
@@ -29,8 +29,8 @@ def main(input: dict, output: dict, cfg: dict, device: str) -> None:
                 for name in start
             }
             per_step = [
-                measure(cfg["measurements"], network, parameters, data)
-                for parameters in (start, trained)
+                measure(cfg["measurements"], Member(network, now, start, cfg["training"]), data)
+                for now in (start, trained)
             ]
             per_seed.append(stack_measurements(per_step, "step"))
     steps = Array(np.array([0, cfg["training"]["steps"]]), ["step"], "gradient steps")

@@ -3,7 +3,6 @@
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ JOB = re.compile(r"(?:localrule )?Job (\d+): (.+)")
 FINISHED = re.compile(r"Finished jobid: (\d+)")
 PROGRESS = re.compile(r"(\d+) of (\d+) steps")
 TOTAL = re.compile(r"total\s+(\d+)$")
+TARGET = re.compile(r"all\s+1$")
 NOTHING = "Nothing to be done"
 TROUBLE = re.compile(r"Error|Exception|Warning|error|Exiting|cannot|incomplete")
 
@@ -32,12 +32,16 @@ class Progress:
             self.started[job[1]] = (job[2], time.monotonic())
             return f"{self._count()} started   {job[2]}"
         if finished := FINISHED.match(line):
-            message, start = self.started.pop(finished[1], ("", time.monotonic()))
+            if finished[1] not in self.started:
+                return None  # the target
+            message, start = self.started.pop(finished[1])
             self.done += 1
-            seconds = time.monotonic() - start
-            return f"{self._count()} finished  {message} ({seconds:.0f} s)" if message else None
+            return f"{self._count()} finished  {message} ({time.monotonic() - start:.0f} s)"
+        if TARGET.match(line):
+            self.total -= 1  # the target is no work
+            return None
         if total := TOTAL.match(line):
-            self.total = int(total[1])
+            self.total += int(total[1])
             return None
         if PROGRESS.match(line):
             return None
@@ -83,9 +87,7 @@ def run(call: list[str]) -> int:
         for line in run.stdout:
             shown = progress.feed(line.rstrip("\n"))
             if shown is not None:
-                # Errors are shown whole: what is allowed stands at their end.
-                width = None if progress.trouble else shutil.get_terminal_size((200, 24)).columns
-                print(shown[:width], flush=True)
+                print(shown, flush=True)
     return run.returncode
 
 

@@ -4,46 +4,83 @@ import torch
 
 from job import run_job
 from ntkflow.inputs import load_training_set
-from ntkflow.networks import build_network, draw_parameters
-from ntkflow.storage import Array, open_file, write_file
-from ntkflow.training import train_ensemble
+from ntkflow.measurements import Member, measure, stack_measurements
+from ntkflow.networks import build_network, draw_parameters, member
+from ntkflow.schedule import spread_steps
+from ntkflow.storage import Array, StageFile, open_file, write_file
+from ntkflow.training import TrainingResult, train_ensemble
 
 
 def main(input: dict, output: dict, cfg: dict, device: str) -> None:
-    """Write final weights per seed, the losses along training, and who diverged and when."""
-    training = cfg["training"]
-    dtype = getattr(torch, training["dtype"])
+    """Write final weights per seed, losses and measurements along training, and who diverged."""
     with open_file(input["dataset"], "dataset") as data:
-        x, y = load_training_set(data, dtype=dtype, device=device)
-    network = build_network(cfg["network"], x.shape[1], y.shape[1])
-    steps, every = training["steps"], training["record_every"]
-    result = train_ensemble(
-        network,
-        draw_parameters(network, cfg["seeds"], dtype=dtype, device=device),
-        x,
-        y,
-        learning_rate=training["learning_rate"],
-        steps=steps,
-        loss=training["loss"],
-        record_steps=sorted({*range(0, steps, every), steps}),
-    )
+        result, arrays = train(cfg, data, device)
     for seed, step in zip(cfg["seeds"], result.diverged_at.tolist(), strict=True):
         if step >= 0:
             print(f"seed {seed} diverged at step {step}; the other seeds are unharmed")
-    arrays = {
+    arrays |= result_arrays(result, cfg["training"]["loss"])
+    write_file(output["networks"], cfg, arrays, device=device, dtype=cfg["training"]["dtype"])
+
+
+def train(cfg: dict, data: StageFile, device: str) -> tuple[TrainingResult, dict[str, Array]]:
+    """Train the block; the second result is what was measured at the snapshots."""
+    training = cfg["training"]
+    dtype = getattr(torch, training["dtype"])
+    x, y = load_training_set(data, dtype=dtype, device=device)
+    network = build_network(cfg["network"], x.shape[1], y.shape[1])
+    start = draw_parameters(network, cfg["seeds"], dtype=dtype, device=device)
+    measured: dict[int, dict[str, Array]] = {}
+
+    def take_snapshot(step: int, parameters: dict[str, torch.Tensor]) -> None:
+        each = [
+            Member(network, member(parameters, index), member(start, index), training)
+            for index in range(len(cfg["seeds"]))
+        ]
+        per_seed = [measure(cfg["measurements"], one, data) for one in each]
+        measured[step] = stack_measurements(per_seed, "seed")
+
+    spread = (training["steps"], training["spacing"])
+    result = train_ensemble(
+        network,
+        start,
+        x,
+        y,
+        learning_rate=training["learning_rate"],
+        steps=training["steps"],
+        loss=training["loss"],
+        engine=training["engine"],
+        output_scale=training["output_scale"],
+        centred=training["centred"],
+        record_steps=spread_steps(training["records"], *spread),
+        snapshot_steps=spread_steps(training["snapshots"], *spread) if cfg["measurements"] else (),
+        on_snapshot=take_snapshot,
+    )
+    return result, snapshot_arrays(measured, cfg["measurements"])
+
+
+def snapshot_arrays(measured: dict[int, dict[str, Array]], entries: list[dict]) -> dict[str, Array]:
+    """Measurements of all snapshots stacked along a step axis."""
+    if not measured:
+        return {}
+    steps = Array(torch.tensor(list(measured)).numpy(), ["step"], "gradient steps")
+    arrays = stack_measurements(list(measured.values()), "step")
+    return arrays | {f"{entry['kind']}/step": steps for entry in entries}
+
+
+def result_arrays(result: TrainingResult, loss: str) -> dict[str, Array]:
+    """Final weights, recorded losses and steps of divergence."""
+    weights = {
         f"weights/{name}": Array(
             tensor.cpu().numpy(), ["seed", *(f"{name}.{axis}" for axis in range(tensor.ndim - 1))]
         )
         for name, tensor in result.parameters.items()
     }
-    arrays |= {
+    diverged_at = result.diverged_at.cpu().numpy()
+    return weights | {
         "losses/step": Array(result.steps.cpu().numpy(), ["step"], "gradient steps"),
-        "losses/loss": Array(result.losses.cpu().numpy(), ["seed", "step"], training["loss"]),
-        "networks/diverged_at": Array(
-            result.diverged_at.cpu().numpy(), ["seed"], "gradient steps; -1: never"
-        ),
+        "losses/loss": Array(result.losses.cpu().numpy(), ["seed", "step"], loss),
+        "networks/diverged_at": Array(diverged_at, ["seed"], "gradient steps; -1: never"),
     }
-    write_file(output["networks"], cfg, arrays, device=device, dtype=training["dtype"])
 
 
 run_job(main, globals())

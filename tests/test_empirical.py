@@ -10,30 +10,17 @@ torch.set_num_threads(1)
 METHODS = ["jacobian", "vector_product", "layerwise"]
 
 
-def naive_ntk(network, x1, x2, names=None):
+def naive_ntk(network, x1, x2):
     """Double loop over rows and outputs of torch.autograd.grad: (O, O, N1, N2)."""
-    parameters = [p for n, p in network.named_parameters() if names is None or n in names]
+    parameters = list(network.parameters())
+
+    def gradient(output):
+        found = torch.autograd.grad(output, parameters, retain_graph=True, materialize_grads=True)
+        return torch.cat([each.flatten() for each in found])
 
     def gradients(x):
-        rows = []
-        for row in x:
-            f = network(row[None]).reshape(-1)
-            rows.append(
-                torch.stack(
-                    [
-                        torch.cat(
-                            [
-                                g.reshape(-1)
-                                for g in torch.autograd.grad(
-                                    each, parameters, retain_graph=True, materialize_grads=True
-                                )
-                            ]
-                        )
-                        for each in f
-                    ]
-                )
-            )
-        return torch.stack(rows)
+        rows = [[gradient(f) for f in network(row[None]).flatten()] for row in x]
+        return torch.stack([torch.stack(row) for row in rows])
 
     return torch.einsum("aop,bqp->oqab", gradients(x1), gradients(x2))
 
@@ -75,7 +62,7 @@ class UsedOutside(nn.Module):
         return torch.tanh(self.dense(x)) @ self.dense.weight
 
 
-class Sequence_(nn.Module):
+class AlongSequence(nn.Module):
     """Dense layers along a sequence, whose first axis is not that of the rows."""
 
     def __init__(self):
@@ -85,6 +72,29 @@ class Sequence_(nn.Module):
     def forward(self, x):
         h = torch.tanh(self.dense(x.transpose(0, 1))).transpose(0, 1)
         return self.out(h).mean(1)
+
+
+class Attention(nn.Module):
+    """A transformer layer: dense layers met by hooks, and others inside fused attention."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(4, 2, 3, dropout=0.0, batch_first=True)
+        self.out = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.out(self.layer(x).mean(1))
+
+
+class Tokens(nn.Module):
+    """An embedding of integers, and a layer called by keyword."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.dense = nn.Embedding(5, 3), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.dense(input=torch.tanh(self.embed(x))).sum(1)
 
 
 class Raw(nn.Module):
@@ -97,10 +107,6 @@ class Raw(nn.Module):
 
     def forward(self, x):
         return self.dense(torch.sin(x * self.scale))
-
-
-def _images(n):
-    return torch.randn(n, 2, 2, 2)
 
 
 CASES = {
@@ -133,8 +139,9 @@ CASES = {
     "shared": (Shared, (2, 2, 2)),
     "tied": (Tied, (4,)),
     "used outside": (UsedOutside, (4,)),
-    "sequence": (Sequence_, (4, 3)),
+    "sequence": (AlongSequence, (4, 3)),
     "raw": (Raw, (4,)),
+    "attention": (lambda: Attention().eval(), (3, 4)),
 }
 
 
@@ -154,6 +161,13 @@ def test_block_equals_naive_double_loop(case, method):
     torch.testing.assert_close(
         empirical_ntk(network, x1, x2, method=method).values, expected, rtol=1e-10, atol=1e-10
     )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_integer_inputs(method):
+    network, x = Tokens().double(), torch.tensor([[0, 3], [4, 1], [3, 3]])
+    values = empirical_ntk(network, x, method=method).values
+    torch.testing.assert_close(values, naive_ntk(network, x, x), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -188,8 +188,11 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
     file = Path("results/x/e/width~8/learning_rate~1/train/0-1.h5")
     file.parent.mkdir(parents=True)
     file.touch()
+    assert plan.tables("e") == {}  # its data set is gone, so it would be made again
+    Path("results/x/e/all").mkdir()
+    Path("results/x/e/all/dataset.h5").touch()
     assert plan.stage_files("train", "e") == [str(file)]
-    assert set(plan.tables("e")) == {"losses", "networks"}
+    assert set(plan.tables("e")) == {"dataset", "losses", "networks"}
 
 
 @pytest.mark.parametrize(
@@ -237,8 +240,8 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
         ),
         (
             {"overrides": [{"where": {"network.width": 8}, "set": {"training.step": 0}}]},
-            "overrides[0].set.training.step: unknown key; allowed: dtype, learning_rate, loss, "
-            "record_every, steps",
+            "overrides[0].set.training.step: unknown key; allowed: centred, dtype, engine, "
+            "learning_rate, loss, output_scale, records, snapshots, spacing, steps",
         ),
         (
             {"overrides": [

@@ -13,7 +13,8 @@ Job stats:
 job      count
 -----  -------
 all          1
-total        2
+other        2
+total        3
 
 localrule Job 1: Drawing the data of e
 Finished jobid: 1 (Rule: make_dataset)
@@ -71,13 +72,12 @@ def test_command_holds_what_was_asked_for():
     assert "--config " not in plain
 
 
-def test_status_and_long_errors_pass_through(capfd, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "40")
+def test_status_and_long_lines_pass_through(capfd):
     error = "ConfigurationError: " + 10 * "long " + "end"
     code = f"import sys; print('localrule Job 1: ' + 80 * 'x'); print({error!r}); sys.exit(3)"
     assert run([sys.executable, "-c", code]) == 3
     first, second = capfd.readouterr().out.splitlines()
-    assert len(first) == 40
+    assert first == "[0/0] started   " + 80 * "x"
     assert second == error
 
 

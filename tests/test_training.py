@@ -1,11 +1,24 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
 from torch.func import functional_call
 
-from ntkflow.networks import draw_parameters, member, mlp
-from ntkflow.training import train_ensemble
+from ntkflow.errors import ConfigurationError
+from ntkflow.networks import Dense, cnn, draw_parameters, member, mlp
+from ntkflow.training import _choose_engine, _groups, train_ensemble
 
 ACTIVATIONS = ["relu", "erf", "tanh", "sin", "gelu", "abs", "linear"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Bitwise equality holds at one thread; and small work is faster there."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def problem(n0=2, m=7, outputs=1, dtype=torch.float64):
@@ -53,17 +66,219 @@ def test_every_activation_and_depth(activation, widths, engine):
     assert_follows_naive(network, draw_parameters(network, [0, 1]), *problem(), engine=engine)
 
 
-@pytest.mark.parametrize("widths", [(10,), (100,), (1000,), (5, 8, 33)])
+@pytest.mark.parametrize("engine", ["dense", "general"])
+@pytest.mark.parametrize(
+    "options",
+    [dict(sigma_b=0.0), dict(sigma_b=0.5, bias="zero"), dict(sigma_w=2**0.5), dict(output_dim=3)],
+)
+def test_biases_scales_and_outputs(options, engine):
+    network = mlp(3, (6, 5), dtype=torch.float64, **options)
+    task = problem(n0=3, outputs=options.get("output_dim", 1))
+    assert_follows_naive(network, draw_parameters(network, [4, 5, 6]), *task, engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["dense", "general"])
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("alpha", [0.5, 10.0])
+def test_output_scale_and_centring(alpha, centred, engine):
+    network = mlp(2, (8,), activation="erf", sigma_b=0.2, dtype=torch.float64)
+    parameters = draw_parameters(network, [0, 1])
+    scaling = dict(alpha=alpha, centred=centred)
+    assert_follows_naive(network, parameters, *problem(), engine=engine, **scaling)
+
+
+def test_torch_linear_layers():
+    layers = [nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 5, bias=False), nn.ReLU(), nn.Linear(5, 1)]
+    network = nn.Sequential(*layers).double()
+    assert_follows_naive(network, draw_parameters(network, [0, 1]), *problem())
+
+
+def test_convolutional_network():
+    network = cnn(1, (3,), 2, image_size=4, dtype=torch.float64)
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(5, 1, 4, 4, generator=g, dtype=torch.float64)
+    y = torch.randn(5, 2, generator=g, dtype=torch.float64)
+    assert_follows_naive(network, draw_parameters(network, [0, 1]), x, y, engine="auto", steps=5)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    widths=st.lists(st.integers(1, 6), min_size=1, max_size=3),
+    n0=st.integers(1, 4),
+    m=st.integers(1, 5),
+    outputs=st.integers(1, 3),
+    seeds=st.integers(1, 3),
+    sigma_b=st.sampled_from([0.0, 0.1]),
+)
+def test_small_shapes(widths, n0, m, outputs, seeds, sigma_b):
+    network = mlp(n0, widths, outputs, activation="tanh", sigma_b=sigma_b, dtype=torch.float64)
+    task = problem(n0, m, outputs)
+    assert_follows_naive(network, draw_parameters(network, range(seeds)), *task, steps=4)
+
+
+def test_input_is_not_changed_and_vector_targets_are_allowed():
+    network = mlp(2, (4,), dtype=torch.float64)
+    parameters = draw_parameters(network, [0, 1])
+    before = {name: p.clone() for name, p in parameters.items()}
+    x, y = problem()
+    flat = train_ensemble(network, parameters, x, y[:, 0], learning_rate=0.1, steps=3)
+    column = train_ensemble(network, parameters, x, y, learning_rate=0.1, steps=3)
+    assert all(torch.equal(before[name], parameters[name]) for name in before)
+    assert all(torch.equal(flat.parameters[name], column.parameters[name]) for name in before)
+
+
+@pytest.mark.parametrize("engine", ["dense", "general"])
+def test_records_and_snapshots(engine):
+    network = mlp(2, (5,), sigma_b=0.1, dtype=torch.float64)
+    parameters = draw_parameters(network, [0, 1, 2])
+    x, y = problem()
+    seen = {}
+    result = train_ensemble(
+        network, parameters, x, y, learning_rate=0.1, steps=300, engine=engine,
+        record_steps=[300, 0, 7], snapshot_steps=[0, 7, 300],
+        on_snapshot=lambda t, p: seen.update({t: {k: v.clone() for k, v in p.items()}}),
+    )  # fmt: skip
+    assert result.steps.tolist() == [0, 7, 300]
+    assert result.losses.shape == (3, 3)
+    short = train_ensemble(network, parameters, x, y, learning_rate=0.1, steps=7, engine=engine)
+    for name, initial in parameters.items():
+        assert torch.equal(seen[0][name], initial)
+        assert torch.equal(seen[7][name], short.parameters[name])
+        assert torch.equal(seen[300][name], result.parameters[name])
+    whole = train_ensemble(
+        network, parameters, x, y, learning_rate=0.1, steps=300, engine=engine, record_steps=[7]
+    )
+    assert torch.equal(whole.losses[:, 0], result.losses[:, 1])
+
+
+def test_no_steps():
+    network = mlp(2, (5,), dtype=torch.float64)
+    parameters = draw_parameters(network, [3])
+    result = train_ensemble(
+        network, parameters, *problem(), learning_rate=0.1, steps=0, record_steps=[0]
+    )
+    assert torch.equal(result.parameters["0.weight"], parameters["0.weight"])
+    assert result.losses.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("engine", "widths"), [("dense", (6,)), ("dense", (6, 4)), ("general", (6,))]
+)
+def test_one_seed_diverges_and_harms_nobody(engine, widths):
+    network = mlp(2, widths, sigma_b=0.1, dtype=torch.float64)
+    parameters = draw_parameters(network, range(4))
+    x, y = problem()
+    options = dict(learning_rate=0.1, steps=260, engine=engine, record_steps=[0, 1, 2, 259, 260])
+    sound = train_ensemble(network, parameters, x, y, **options)
+    assert sound.diverged_at.tolist() == [-1] * 4
+    wild = {name: p.clone() for name, p in parameters.items()}
+    for p in wild.values():
+        p[2] *= 30
+    result = train_ensemble(network, wild, x, y, **options)
+    others = [0, 1, 3]
+    assert result.diverged_at[others].tolist() == [-1] * 3
+    assert torch.equal(result.losses[others], sound.losses[others])
+    for name, p in result.parameters.items():
+        assert torch.equal(p[others], sound.parameters[name][others])
+        assert p[2].isnan().all()
+    at = result.diverged_at[2].item()
+    assert 0 < at < 260
+    expected = torch.tensor([0, 1, 2, 259, 260]) >= at
+    assert torch.equal(result.losses[2].isnan(), expected)
+
+
+def test_step_of_divergence_is_the_first_above_the_bound():
+    network = nn.Sequential(Dense(1, 1, dtype=torch.float64))
+    x, y = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
+    parameters = {"0.weight": torch.ones(1, 1, 1, dtype=torch.float64)}
+    # w <- (1 - 2 eta) w = -10 w: the loss 100^t exceeds 1e6 (1 + 0) first at t = 4.
+    result = train_ensemble(network, parameters, x, y, learning_rate=5.5, steps=9)
+    assert result.diverged_at.tolist() == [4]
+
+
+@pytest.mark.parametrize("engine", ["dense", "general"])
+@pytest.mark.parametrize("widths", [(10,), (100,), (1000,), (5, 8, 33), (300, 300, 300)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_seed_alone_is_bitwise_the_same(widths, dtype):
+def test_seed_alone_is_bitwise_the_same(widths, dtype, engine):
     network = mlp(2, widths, sigma_b=0.1, dtype=dtype)
     parameters = draw_parameters(network, range(10))
     x, y = problem(m=64, dtype=dtype)
-    run = lambda p: train_ensemble(network, p, x, y, learning_rate=0.1, steps=20)  # noqa: E731
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    together = run(parameters).parameters
+    together = train_ensemble(network, parameters, x, y, learning_rate=0.1, steps=4, engine=engine)
     for s in (0, 4, 9):
-        alone = run({k: v[s : s + 1] for k, v in parameters.items()}).parameters
-        assert all(torch.equal(alone[k][0], together[k][s]) for k in alone)
-    torch.set_num_threads(threads)
+        one = {name: p[s : s + 1] for name, p in parameters.items()}
+        alone = train_ensemble(network, one, x, y, learning_rate=0.1, steps=4, engine=engine)
+        for name, p in alone.parameters.items():
+            assert torch.equal(p[0], together.parameters[name][s])
+
+
+@pytest.mark.parametrize(
+    ("width", "dtype", "name"),
+    [
+        (2000, torch.float64, "ArcEngine"),
+        (2000, torch.float32, "DenseEngine"),
+        (20, torch.float64, "DenseEngine"),
+    ],
+)
+def test_auto_takes_arcs_where_they_pay(width, dtype, name):
+    network = mlp(2, [width], dtype=dtype)
+    parameters = draw_parameters(network, [0])
+    angles = torch.arange(9, dtype=dtype)
+    x = torch.stack([angles.cos(), angles.sin()], dim=1)
+    assert _choose_engine("auto", network, parameters, x).__name__ == name
+
+
+def test_groups_cover_the_seeds():
+    assert _groups(10, 1) == [slice(i, i + 1) for i in range(10)]
+    assert _groups(10, 4) == [slice(0, 5), slice(5, 10)]
+    assert _groups(1, 4) == [slice(0, 2)]
+    assert all(len(range(10)[g]) > 1 for size in range(2, 12) for g in _groups(10, size))
+
+
+def test_meta_device():
+    network = mlp(2, (5, 4), sigma_b=0.1)
+    parameters = draw_parameters(network, [0, 1, 2], device="meta")
+    result = train_ensemble(
+        network, parameters, *problem(), learning_rate=0.1, steps=2, record_steps=[1]
+    )
+    assert result.parameters["0.weight"].shape == (3, 5, 2)
+    assert result.losses.shape == (3, 1)
+    assert result.losses.is_meta
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(loss="mae"), "loss: 'mae' is unknown; use one of mse"),
+        (dict(engine="fast"), "engine: 'fast' is unknown; use one of auto, arcs, dense, general"),
+        (dict(learning_rate=-0.1), "learning_rate: -0.1 is not allowed; use a number > 0"),
+        (dict(output_scale=0.0), "output_scale: 0.0 is not allowed; use a number > 0"),
+        (dict(steps=-1), "steps: -1 is not allowed; use an integer >= 0"),
+        (dict(record_steps=[0, 4]), "record_steps: 4 is not within 0 .. steps = 3"),
+        (dict(snapshot_steps=[-1]), "snapshot_steps: -1 is not within 0 .. steps = 3"),
+    ],
+)
+def test_bad_options(change, message):
+    network = mlp(2, (4,))
+    options = dict(learning_rate=0.1, steps=3) | change
+    with pytest.raises(ConfigurationError) as error:
+        train_ensemble(network, draw_parameters(network, [0]), *problem(), **options)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (nn.Sequential(nn.Linear(2, 3), nn.Softplus(), nn.Linear(3, 1)), r"layer 1 \(Softplus"),
+        (nn.Sequential(nn.Linear(2, 3), nn.GELU("tanh"), nn.Linear(3, 1)), r"layer 1 \(GELU"),
+        (nn.Sequential(nn.Linear(2, 3), nn.ReLU()), "the last layer is not a dense layer"),
+        (nn.Sequential(nn.ReLU(), nn.Linear(2, 1)), "does not follow a dense layer"),
+        (nn.Linear(2, 1), "Linear is not an nn.Sequential"),
+        (mlp(2, (3,), sigma_w=0.0), "has no weights that matter"),
+    ],
+)
+def test_dense_engine_says_why_it_does_not_fit(network, reason):
+    with pytest.raises(ConfigurationError, match=f"engine: 'dense' does not fit.*{reason}"):
+        train_ensemble(
+            network, draw_parameters(network, [0]), *problem(), learning_rate=0.1, steps=1,
+            engine="dense",
+        )  # fmt: skip

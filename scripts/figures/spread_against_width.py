@@ -5,7 +5,7 @@ lines: width to the power −1/2 through the first point.
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ntkflow.judging import interval
 from ntkflow.plotting import COLOURS, WIDTH, anchor_angle, swept_columns
@@ -29,7 +29,9 @@ def draw(tables, cfg):
     axes.set(xscale="log", yscale="log", xlabel="width", ylabel="standard deviation over seeds")
     axes.set_xticks(widths, [str(width) for width in widths])
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.legend()
     return figure
 

@@ -11,7 +11,7 @@ from ntkflow.plotting import INK, WIDTH, anchor_angle
 def draw(tables, cfg):
     """Scatter of the training set around the probe circle."""
     points = tables["dataset"]
-    figure, axes = plt.subplots(figsize=(0.62 * WIDTH, 0.52 * WIDTH))
+    figure, axes = plt.subplots(figsize=(0.6 * WIDTH, 0.52 * WIDTH))
     bound = points["y_0"].abs().max()
     dots = axes.scatter(
         points["x_0"],
@@ -27,11 +27,11 @@ def draw(tables, cfg):
     angle = np.linspace(-np.pi, np.pi, 361)
     axes.plot(np.cos(angle), np.sin(angle), color=INK, lw=1.2, label="probe circle x(γ)")
     anchor = anchor_angle(cfg)
-    axes.plot(
-        np.cos(anchor), np.sin(anchor), "o", color=INK, ms=5, label=f"anchor x₀ (γ = {anchor:.3g})"
-    )
-    axes.set(xlabel="x₁", ylabel="x₂", aspect="equal")
-    axes.legend(loc="upper left", bbox_to_anchor=(0, 1.13), ncols=2, handlelength=1.5)
-    colour_bar = figure.colorbar(dots, label="target y = x₁x₂", shrink=0.85)
+    axes.plot(np.cos(anchor), np.sin(anchor), "o", color=INK, ms=5, label="anchor x₀")
+    axes.set(xlabel="x₁", ylabel="x₂")
+    axes.set_box_aspect(1)
+    axes.set_aspect("equal", adjustable="datalim")
+    figure.legend(loc="outside upper center", ncols=2, handlelength=1.5)
+    colour_bar = figure.colorbar(dots, label="target y = x₁x₂", aspect=25)
     colour_bar.outline.set_visible(False)
     return figure

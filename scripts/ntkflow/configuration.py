@@ -188,25 +188,53 @@ def _properties(schema: Mapping, value: Mapping) -> dict[str, Mapping]:
 
 
 def complete(data: Any, schema: Mapping) -> Any:
-    """Deep copy of valid `data` with defaults filled in, in one canonical form.
+    """Deep copy of valid `data` with defaults filled in, in one way of writing it.
 
-    Keys stand in the schema's order (free keys in their own, at the end), numbers of type `number`
-    are floats and those of type `integer` are integers, so that only values tell two results
-    apart. Defaults are copied, never shared.
+    Numbers of type `number` become float, those of type `integer` int. Keys come in the order of
+    the schema, so only values tell two results apart. Keys that the schema does not name are
+    sorted, but blocks (experiments) stay in the order of their file: the report shows them so.
     """
     if isinstance(data, Mapping):
-        properties = _properties(schema, data)
-        defaults = {key: rule["default"] for key, rule in properties.items() if "default" in rule}
-        present = {**defaults, **data}
-        other = schema.get("additionalProperties")
+        properties, other = _properties(schema, data), schema.get("additionalProperties")
         other = other if isinstance(other, dict) else {}
-        ordered = [*(key for key in properties if key in present), *present]
-        return {key: complete(present[key], properties.get(key, other)) for key in ordered}
+        free = [key for key in data if key not in properties]
+        filled = {
+            key: complete(data.get(key, rule.get("default")), rule)
+            for key, rule in properties.items()
+            if key in data or "default" in rule
+        }
+        return filled | {
+            key: complete(data[key], other)
+            for key in (free if "properties" in other else sorted(free))
+        }
     if isinstance(data, list):
         return [complete(item, schema.get("items", {})) for item in data]
     if isinstance(data, int | float) and schema.get("type") in ("number", "integer"):
         return float(data) if schema["type"] == "number" else int(data)
     return copy.deepcopy(data)
+
+
+def complete_experiment(block: Mapping, schema: Mapping) -> dict:
+    """`complete` for an experiment's block, values under dotted keys (`network.width`) included."""
+    block = complete(block, schema)
+
+    def completed(key: str, value: Any) -> Any:
+        rule, data = schema, block
+        for part in key.split("."):
+            rule = _properties(rule, data).get(part, {})
+            data = data.get(part, {}) if isinstance(data, Mapping) else {}
+        return complete(value, rule)
+
+    if "sweep" in block:
+        block["sweep"] = {
+            key: [completed(key, value) for value in values]
+            for key, values in block["sweep"].items()
+        }
+    block["overrides"] = [
+        {part: {key: completed(key, value) for key, value in rule[part].items()} for part in rule}
+        for rule in block["overrides"]
+    ]
+    return block
 
 
 def resolve_references(schema: Any, definitions: Mapping) -> Any:

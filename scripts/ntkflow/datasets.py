@@ -1,5 +1,9 @@
-"""Data sets of the experiments: inputs and targets drawn from a seed, and evaluation grids."""
+"""Data sets of the experiments: inputs and targets drawn from a seed, and evaluation grids.
 
+Tasks on the circle take their training points from the evaluation grid of `probe_points` angles.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,13 +26,55 @@ def product_target(x: np.ndarray) -> np.ndarray:
     return (x[:, 0] * x[:, 1])[:, None]
 
 
-def gaussian_product(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """`count` inputs x ~ N(0, I_2), (N, 2), with the targets x_1 x_2, (N, 1)."""
-    x = generator(seed, "data").standard_normal((count, 2))
+def fourier_mixture(
+    angles: np.ndarray,
+    modes: Sequence[float],
+    amplitudes: Sequence[float],
+    phases: Sequence[float],
+) -> np.ndarray:
+    """Target sum_k a_k sin(k gamma + phi_k): (N,) to (N, 1)."""
+    waves = [
+        amplitude * np.sin(mode * angles + phase)
+        for mode, amplitude, phase in zip(modes, amplitudes, phases, strict=True)
+    ]
+    return np.sum(waves, axis=0)[:, None]
+
+
+def probe_set(task: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Evaluation grid of a task: angles (N,), inputs (N, 2) and noiseless targets (N, 1)."""
+    angles = circle_grid(task["probe_points"])
+    return angles, circle_points(angles), _targets(task, angles)
+
+
+def training_set(task: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (M, d) and targets (M, O) of a task block of the configuration."""
+    return _TASKS[task["kind"]](task)
+
+
+def _gaussian_product(task: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs ~ N(0, I_2) with the targets x_1 x_2."""
+    x = generator(task["data_seed"], "data").standard_normal((task["train_points"], 2))
     return x, product_target(x)
 
 
-def training_set(task: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs (M, d) and targets (M, O) of a task block of the configuration."""
-    kinds = {"gaussian_product": gaussian_product}
-    return kinds[task["kind"]](task["train_points"], task["data_seed"])
+def _circle(task: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct random points of the grid (all of them without `train_points`), noise on targets."""
+    angles = circle_grid(task["probe_points"])
+    if task["train_points"] is not None:
+        rng = generator(task["data_seed"], "data")
+        angles = np.sort(rng.choice(angles, task["train_points"], replace=False))
+    noise = generator(task["data_seed"], "labels").standard_normal((len(angles), 1))
+    return circle_points(angles), _targets(task, angles) + task["noise"] * noise
+
+
+def _targets(task: Mapping[str, Any], angles: np.ndarray) -> np.ndarray:
+    if task["kind"] == "circle_mixture":
+        return fourier_mixture(angles, *(task[key] for key in ("modes", "amplitudes", "phases")))
+    return product_target(circle_points(angles))
+
+
+_TASKS: dict[str, Callable[[Mapping[str, Any]], tuple[np.ndarray, np.ndarray]]] = {
+    "gaussian_product": _gaussian_product,
+    "circle_product": _circle,
+    "circle_mixture": _circle,
+}

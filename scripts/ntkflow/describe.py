@@ -52,7 +52,7 @@ def drawable_figures(plan: Plan, experiment: str, folder: str) -> list[str]:
     Raises:
         ConfigurationError: if a figure has no script, or the experiment does not make its tables.
     """
-    figures, tables = [], set(plan.tables(experiment))
+    figures, tables = [], set(plan.table_names(experiment))
     for index, name in enumerate(plan.block(experiment)["figures"]):
         script = Path(folder, f"{name}.py")
         where = f"{plan.source}: experiments.{experiment}.figures[{index}]: {name!r}"

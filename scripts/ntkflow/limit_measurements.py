@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from .inputs import circle_point, load_probe
-from .limits import limit_kernels
+from .inputs import circle_point, load_probe, load_training_set
+from .limits import circle_eigenvalues, limit_kernels
+from .spectra import alignment, eigenvalues
 from .storage import Array, StageFile
 
 LimitMeasurement = Callable[[Mapping[str, Any], nn.Module, StageFile, str], dict[str, Array]]
@@ -44,4 +46,34 @@ def _profile(entry, network, data: StageFile, device: str) -> dict[str, Array]:
     }
 
 
-LIMIT_MEASUREMENTS: dict[str, LimitMeasurement] = {"profile": _profile}
+def _kernel(entry, network, data: StageFile, device: str) -> dict[str, Array]:
+    """Limit Gram matrix on the training set: top eigenvalue, trace, alignment with the target."""
+    x, y = load_training_set(data, dtype=torch.float64, device=device)
+    gram = limit_kernels(network, x).ntk.cpu().numpy()
+    numbers = {
+        "lambda_max": (eigenvalues(gram)[0] / len(x), "largest eigenvalue of K / M"),
+        "trace": (np.trace(gram) / len(x), "trace of K / M"),
+        "alignment": (alignment(gram, y.cpu().numpy()), "cosine of K and y y'"),
+    }
+    return {
+        f"kernel/{name}": Array(np.asarray(v), [], units) for name, (v, units) in numbers.items()
+    }
+
+
+def _circle_spectrum(entry, network, data: StageFile, device: str) -> dict[str, Array]:
+    """Eigenvalue of the limit NTK for every Fourier mode on the circle."""
+    modes = torch.arange(entry["max_mode"] + 1, device=device)
+    values = circle_eigenvalues(network, modes)
+    return {
+        "circle_spectrum/mode": Array(modes.cpu().numpy(), ["mode"], "periods per turn"),
+        "circle_spectrum/eigenvalue": Array(
+            values.cpu().numpy(), ["mode"], "Gram eigenvalue over the number of grid points"
+        ),
+    }
+
+
+LIMIT_MEASUREMENTS: dict[str, LimitMeasurement] = {
+    "profile": _profile,
+    "kernel": _kernel,
+    "circle_spectrum": _circle_spectrum,
+}

@@ -1,44 +1,80 @@
 """What is measured on a finite network: one function per kind of measurement.
 
 Each gives arrays `kind/name`; scripts stack them over steps and seeds. Their counterparts for
-infinitely wide networks are in `limit_measurements`.
+infinitely wide networks are in `limit_measurements` and `predicted_measurements`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from .empirical import empirical_ntk
-from .inputs import circle_point, load_probe
+from .inputs import circle_point, load_probe, load_training_set
+from .modes import mode_arrays
+from .spectra import alignment, eigenvalues, kernel_drift
 from .storage import Array, StageFile
 
-Measurement = Callable[
-    [Mapping[str, Any], nn.Module, dict[str, Tensor], StageFile], dict[str, Array]
-]
+
+@dataclass(frozen=True)
+class Member:
+    """One network of an ensemble, now and at the start of its training.
+
+    Attributes:
+        network: the architecture.
+        parameters: its weights now, by name.
+        start: its weights before training.
+        training: the `training` block of the configuration, empty for an untrained network.
+    """
+
+    network: nn.Module
+    parameters: dict[str, Tensor]
+    start: dict[str, Tensor]
+    training: Mapping[str, Any]
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """Dtype and device of the weights."""
+        like = next(iter(self.parameters.values()))
+        return {"dtype": like.dtype, "device": like.device}
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Outputs f = alpha h, or alpha (h - h0) if training is centred: (N, d) to (N, O)."""
+        values = functional_call(self.network, self.parameters, (x,))
+        if self.training.get("centred"):
+            values = values - functional_call(self.network, self.start, (x,))
+        return self.training.get("output_scale", 1.0) * values
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training diverged, which turns all weights into NaN."""
+        return any(tensor.isnan().any() for tensor in self.parameters.values())
+
+
+Measurement = Callable[[Mapping[str, Any], Member, StageFile], dict[str, Array]]
 
 
 def measure(
-    entries: Sequence[Mapping[str, Any]],
-    network: nn.Module,
-    parameters: dict[str, Tensor],
-    data: StageFile,
+    entries: Sequence[Mapping[str, Any]], member: Member, data: StageFile
 ) -> dict[str, Array]:
     """Measurements of one network.
 
     Args:
         entries: measurement blocks of the configuration; `kind` picks the function.
-        network: the architecture.
-        parameters: weights of one network, by name.
+        member: the network.
         data: the data set's file.
 
     Returns:
-        `kind/name` to array, coordinates of its axes included.
+        `kind/name` to array, coordinates of its axes included; NaN for a diverged network.
     """
     arrays: dict[str, Array] = {}
-    for entry in entries:
-        arrays |= MEASUREMENTS[entry["kind"]](entry, network, parameters, data)
+    with torch.no_grad():
+        for entry in entries:
+            arrays |= MEASUREMENTS[entry["kind"]](entry, member, data)
     return arrays
 
 
@@ -56,22 +92,82 @@ def _is_coordinate(name: str, array: Array) -> bool:
     return list(array.dims) == [name.split("/")[-1]]
 
 
-def _profile(entry, network, parameters, data: StageFile) -> dict[str, Array]:
+def _profile(entry, member: Member, data: StageFile) -> dict[str, Array]:
     """Theta(x0, x(gamma)): one vjp at the anchor and one jvp over the circle, never a Jacobian."""
-    like = next(iter(parameters.values()))
-    where = dict(dtype=like.dtype, device=like.device)
     kernel = empirical_ntk(
-        network,
-        circle_point(entry["anchor_angle"], **where),
-        load_probe(data, **where),
-        parameters=parameters,
+        member.network,
+        circle_point(entry["anchor_angle"], **member.where),
+        load_probe(data, **member.where),
+        parameters=member.parameters,
         outputs="trace",
         method="vector_product",
     )
     return {
         "profile/gamma": data.array("probe/gamma"),
-        "profile/theta": Array(kernel.values[0].cpu().numpy(), ["gamma"], kernel.convention),
+        "profile/theta": Array(_numpy(kernel.values[0]), ["gamma"], kernel.convention),
     }
 
 
-MEASUREMENTS: dict[str, Measurement] = {"profile": _profile}
+def _function(entry, member: Member, data: StageFile) -> dict[str, Array]:
+    """Outputs f on the evaluation grid."""
+    values = member.outputs(load_probe(data, **member.where))
+    return {
+        "function/gamma": data.array("probe/gamma"),
+        "function/f": Array(_numpy(values), ["gamma", "output"]),
+    }
+
+
+def _modes(entry, member: Member, data: StageFile) -> dict[str, Array]:
+    """Fourier amplitudes of f and of its distance from the noiseless target."""
+    values = member.outputs(load_probe(data, **member.where))
+    return mode_arrays(_numpy(values)[:, 0], data.array("probe/y").values[:, 0], entry["max_mode"])
+
+
+def _kernel(entry, member: Member, data: StageFile) -> dict[str, Array]:
+    """Gram matrix on the training set: top eigenvalue, sharpness, alignment, drift since the start.
+
+    Of h, not of f = alpha h: dividing the loss by alpha squared makes its dynamics those of h.
+    """
+    x, y = load_training_set(data, **member.where)
+    now, before = (_gram(member, weights, x) for weights in (member.parameters, member.start))
+    top = eigenvalues(now)[0] / len(x) if np.isfinite(now).all() else np.nan
+    rate = member.training.get("learning_rate", np.nan)
+    numbers = {
+        "lambda_max": (top, "largest eigenvalue of K / M"),
+        "sharpness": (2 * rate * top, "2 eta lambda_max; gradient descent is stable below 2"),
+        "trace": (np.trace(now) / len(x), "trace of K / M"),
+        "alignment": (alignment(now, _numpy(y)), "cosine of K and y y'"),
+        "drift": (kernel_drift(now, before), "Frobenius norm of K - K_0 over that of K_0"),
+    }
+    return {
+        f"kernel/{name}": Array(np.asarray(v), [], units) for name, (v, units) in numbers.items()
+    }
+
+
+def _gram(member: Member, parameters: dict[str, Tensor], x: Tensor) -> np.ndarray:
+    kernel = empirical_ntk(member.network, x, parameters=parameters, outputs="trace")
+    return _numpy(kernel.values.to(torch.float64))
+
+
+def _movement(entry, member: Member, data: StageFile) -> dict[str, Array]:
+    """Distance of the weights from their start."""
+    pairs = [(member.parameters[name], start) for name, start in member.start.items()]
+    moved = sum(float((now - start).double().square().sum()) for now, start in pairs) ** 0.5
+    size = sum(float(start.double().square().sum()) for _, start in pairs) ** 0.5
+    return {
+        "movement/distance": Array(np.asarray(moved), [], "norm of theta_t - theta_0"),
+        "movement/relative": Array(np.asarray(moved / size), [], "over the norm of theta_0"),
+    }
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()
+
+
+MEASUREMENTS: dict[str, Measurement] = {
+    "profile": _profile,
+    "function": _function,
+    "modes": _modes,
+    "kernel": _kernel,
+    "movement": _movement,
+}

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .configuration import complete, dotted, merge, read_schema, read_yaml, validate
+from .configuration import (
+    complete,
+    complete_experiment,
+    dotted,
+    merge,
+    read_schema,
+    read_yaml,
+    validate,
+)
 from .errors import ConfigurationError
 from .sweeps import Cell, expand, project, swept_axes
 
@@ -19,7 +27,8 @@ from .sweeps import Cell, expand, project, swept_axes
 RESERVED = {
     *("all", "benchmarks", "logs", "report"),
     *("aggregate_table", "compute_limit_kernel", "draw_figure", "extract_ntk", "judge_claims"),
-    *("make_dataset", "measure_initialization", "render_report", "train_ensemble"),
+    *("compare_with_prediction", "make_dataset", "measure_initialization", "predict_limit"),
+    *("render_report", "train_ensemble"),
 }
 
 
@@ -45,7 +54,14 @@ STAGES = {
     "initialization": Stage(
         reads=("task", "network", "measurements"), seeds="initializations", when="initialization"
     ),
-    "train": Stage(reads=("task", "network", "training"), seeds="seeds"),
+    "prediction": Stage(
+        reads=("task", "network", "training", "measurements"),
+        ignores=("network.width",),
+        when="prediction",
+    ),
+    "train": Stage(
+        reads=("task", "network", "training", "measurements"), seeds="seeds", when="training"
+    ),
     "ntk": Stage(
         reads=("task", "network", "training", "measurements"), seeds="seeds", when="trained"
     ),
@@ -81,7 +97,7 @@ def load_plan(
         config = merge(config, data)
         # After each file, so that an error names the file that brought it.
         validate(config, rules, source=name)
-        plan = Plan(complete(config, rules), rules, source=name)
+        plan = Plan(_canonical(config, rules), rules, source=name)
         plan.check()
     return plan
 
@@ -243,7 +259,8 @@ class Plan:
         measured = any(when in entry["when"] for entry in block["measurements"])
         if stage == "train":
             return "training" in block
-        return stage == "dataset" or (measured and (stage != "ntk" or "training" in block))
+        needs_training = "training" in STAGES[stage].reads
+        return stage == "dataset" or (measured and ("training" in block or not needs_training))
 
     def tables(self, experiment: str) -> dict[str, Table]:
         """Tidy tables of an experiment by name."""
@@ -251,19 +268,29 @@ class Plan:
         if self.has_stage(experiment, "train"):
             tables["losses"] = Table("train", "losses")
             tables["networks"] = Table("train", "networks")
-        for stage in ("initialization", "ntk", "limit"):
+        for stage in ("initialization", "ntk", "train", "limit", "prediction"):
             if self.has_stage(experiment, stage):
                 for entry in self.block(experiment)["measurements"]:
                     if STAGES[stage].when in entry["when"]:
                         name = f"{STAGES[stage].when}_{entry['kind']}"
                         tables[name] = Table(stage, entry["kind"])
         if self.config["partial"]:
-            return {
+            tables = {
                 name: table
                 for name, table in tables.items()
                 if self.stage_files(table.stage, experiment)
             }
         return tables
+
+    def table_names(self, experiment: str) -> list[str]:
+        """Names of all tables, those that compare a trained with a predicted one included."""
+        tables = self.tables(experiment)
+        comparisons = [
+            f"{kind}_comparison"
+            for kind in ("function", "modes")
+            if f"trained_{kind}" in tables and f"prediction_{kind}" in tables
+        ]
+        return [*tables, *comparisons]
 
     def figure_config(self, experiment: str) -> dict[str, Any]:
         """What a figure may know: the experiment's block without the other figures and texts."""
@@ -302,13 +329,25 @@ class Plan:
 
     def stage_files(self, stage: str, experiment: str) -> list[str]:
         """All files that a stage makes for an experiment."""
-        files = []
-        for cell in self.cells(experiment, stage):
-            blocks = self.blocks(experiment, stage, cell.label) if STAGES[stage].seeds else [""]
-            files += [self.stage_file(stage, experiment, cell.label, block) for block in blocks]
+        jobs = [
+            (cell.label, block)
+            for cell in self.cells(experiment, stage)
+            for block in (
+                self.blocks(experiment, stage, cell.label) if STAGES[stage].seeds else [""]
+            )
+        ]
         if self.config["partial"]:
-            return [file for file in files if Path(file).exists()]
-        return files
+            jobs = [job for job in jobs if self._exists(stage, experiment, *job)]
+        return [self.stage_file(stage, experiment, *job) for job in jobs]
+
+    def _exists(self, stage: str, experiment: str, label: str, block: str) -> bool:
+        """Whether a file exists, and the files it was made from: else it would be made again."""
+        files = [self.stage_file(stage, experiment, label, block)]
+        if stage != "dataset":
+            files.append(self.upstream_file(stage, "dataset", experiment, label))
+        if stage == "ntk":
+            files.append(self.stage_file("train", experiment, label, block))
+        return all(Path(file).exists() for file in files)
 
     def table_config(self, experiment: str, table: str) -> dict[str, str]:
         """What the job that collects a table must know."""
@@ -352,6 +391,15 @@ def check_writable(folder: str | Path) -> None:
             f"results: {str(folder)!r}: no write permission on {str(nearest)!r}; "
             "allowed: a folder that this user can write to"
         )
+
+
+def _canonical(config: Mapping, rules: Mapping) -> dict[str, Any]:
+    """Configuration with defaults, written in one way: only values tell two results apart."""
+    completed = complete(config, rules)
+    block_rules = rules["properties"]["experiments"]["additionalProperties"]
+    for name, block in completed["experiments"].items():
+        completed["experiments"][name] = complete_experiment(block, block_rules)
+    return completed
 
 
 def _sorted_copy(value: Any) -> Any:

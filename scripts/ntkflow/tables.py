@@ -1,5 +1,6 @@
 """Tidy tables: an HDF5 group of labelled arrays as rows, one observation each."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +25,12 @@ def read_group(path: str | Path, stage: str, group: str) -> pd.DataFrame:
     axes = _axes(arrays)
     for name in [name for name in arrays if name in axes]:
         coordinates[name] = arrays.pop(name).values
-    index = pd.MultiIndex.from_product(
-        [coordinates.get(name, np.arange(size)) for name, size in axes.items()], names=list(axes)
-    )
+    points = [coordinates.get(name, np.arange(size)) for name, size in axes.items()]
+    rows = pd.DataFrame(itertools.product(*points), columns=list(axes))
     columns: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
         columns |= _columns(name, array, axes)
-    table = pd.DataFrame(columns, index=index).reset_index()
+    table = pd.concat([rows, pd.DataFrame(columns)], axis=1)
     for position, (name, value) in enumerate(cell.items()):
         table.insert(position, name, str(value) if isinstance(value, list) else value)
     return table

@@ -1,5 +1,14 @@
 """Kernels of finite networks: dense blocks, matrix-free operators and leading eigenpairs."""
 
 from .kernel import Kernel, empirical_ntk
+from .operator import Eigenpairs, NtkOperator, TraceEstimate, ntk_operator, top_eigenpairs
 
-__all__ = ["Kernel", "empirical_ntk"]
+__all__ = [
+    "Eigenpairs",
+    "Kernel",
+    "NtkOperator",
+    "TraceEstimate",
+    "empirical_ntk",
+    "ntk_operator",
+    "top_eigenpairs",
+]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -101,8 +102,8 @@ def empirical_ntk(
     selected, layout = _read_outputs(outputs, like.shape[1])
     other = None if x2 is None else x2.detach()
     task = Task(model, x1.detach(), other, selected, layout, by_layer, like, memory_budget)
-    method = _choose_method(method, task)
-    parts = METHODS[method](task)
+    method, compute = _choose_method(method, task)
+    parts = compute(task)
     if outputs == "mean":
         parts = {name: part.div_(len(selected)) for name, part in parts.items()}
     if isinstance(outputs, int):
@@ -124,14 +125,15 @@ def _read_outputs(outputs: str | int, count: int) -> tuple[list[int], Layout]:
     return list(range(count)), Layout("trace" if outputs == "mean" else outputs, count)
 
 
-def _choose_method(method: str, task: Task) -> str:
+def _choose_method(method: str, task: Task) -> tuple[str, Callable[[Task], dict[str, Tensor]]]:
+    """Name of the method and the function that computes with it."""
     if method not in ("auto", *METHODS):
         allowed = ", ".join(map(repr, ("auto", *METHODS)))
         raise ConfigurationError(f"method: {method!r} is not allowed; use {allowed}")
-    if method != "auto":
-        return method
-    if task.model.module is not None:
-        rest = plan_layerwise(task).rest
-        if 2 * sum(task.model.parameters[name].numel() for name in rest) < task.model.size:
-            return "layerwise"
-    return "vector_product" if 1 in (len(task.x1), len(task.other)) else "jacobian"
+    if method == "auto" and task.model.module is not None:
+        plan = plan_layerwise(task)
+        if 2 * sum(task.model.parameters[name].numel() for name in plan.rest) < task.model.size:
+            return "layerwise", partial(layerwise_kernel, plan=plan)
+    if method == "auto":
+        method = "vector_product" if 1 in (len(task.x1), len(task.other)) else "jacobian"
+    return method, METHODS[method]

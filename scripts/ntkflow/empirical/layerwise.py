@@ -19,7 +19,7 @@ from .task import Task
 PATCH_BYTES = 2**26
 
 
-def layerwise_kernel(task: Task) -> dict[str, Tensor]:
+def layerwise_kernel(task: Task, plan: "LayerwisePlan | None" = None) -> dict[str, Tensor]:
     """Kernel from the activations a and output gradients g = df/dh of each layer.
 
     A dense layer h = c W a + beta b contributes (c^2 <a, a'> + beta^2) <g, g'>. A convolution sums
@@ -27,7 +27,7 @@ def layerwise_kernel(task: Task) -> dict[str, Tensor]:
     formed for each row and output. Source: Novak, Sohl-Dickstein, Schoenholz 2022
     (arXiv:2206.08720), section 3.2, structured derivatives.
     """
-    plan = plan_layerwise(task)
+    plan = plan or plan_layerwise(task)
 
     def factors(x: Tensor) -> dict[str, Factor]:
         found = _layer_factors(task, x, plan.claimed) if plan.claimed else {}

@@ -53,10 +53,13 @@ def _add_vector_products(
     pairs = [(n, s) for n in range(len(anchors)) for s in range(len(selected))]
     for chunk in _chunks(pairs, quarter // (model.size * values.element_size())):
         directions = [gradient(anchors[n], units[s]) for n, s in chunk]
-        stacked = {name: torch.stack([d[name] for d in directions]) for name in names}
         step = max(1, quarter // (len(chunk) * model.row_bytes(others)))
-        for rows in row_slices(len(others), step):
-            products = torch.func.vmap(push, (0, None))(stacked, others[rows])
+        for rows in row_slices(0, len(others), step):
+            if len(chunk) == 1:
+                products = push(directions[0], others[rows])[None]
+            else:
+                stacked = {name: torch.stack([d[name] for d in directions]) for name in names}
+                products = torch.func.vmap(push, (0, None))(stacked, others[rows])
             _place(products, chunk, task.layout, values, rows)
 
 

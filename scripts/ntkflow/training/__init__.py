@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import ConfigurationError
-from . import dense
+from .arcs import ArcEngine
 from .dense import DenseEngine
 from .ensemble import GroupTraining, TrainingResult
 from .general import GeneralEngine
@@ -17,7 +17,9 @@ from .optimizers import GradientDescent
 
 __all__ = ["TrainingResult", "train_ensemble"]
 
-ENGINES = {"dense": DenseEngine, "general": GeneralEngine}
+ENGINES = {"arcs": ArcEngine, "dense": DenseEngine, "general": GeneralEngine}
+# Products of width and samples above which "auto" takes the arc engine where it fits.
+ARCS_PAY = 2**14
 
 
 def train_ensemble(
@@ -54,8 +56,10 @@ def train_ensemble(
         learning_rate: eta > 0.
         steps: number of updates, >= 0.
         loss: a name in `LOSSES`.
-        engine: "dense" (written-out gradients of multilayer perceptrons), "general" (torch.func,
-            any network) or "auto" (dense where it fits, else general).
+        engine: "dense" (written-out gradients of multilayer perceptrons), "arcs" (one hidden ReLU
+            layer, one output, inputs on a circle, float64: O(n + M) a step), "general"
+            (torch.func, any network) or "auto": arcs where it fits and width times samples is at
+            least 2^14, else dense where it fits, else general.
         output_scale: alpha > 0.
         centred: subtract the initial function.
         record_steps: steps whose losses are recorded, 0 (before any update) to `steps`.
@@ -73,8 +77,8 @@ def train_ensemble(
     """
     _check(learning_rate, steps, loss, output_scale, record_steps, snapshot_steps)
     some = next(iter(parameters.values()))
-    seeds, x, y = len(some), x.to(some), y.to(some).reshape(len(x), -1)
-    chosen = _choose_engine(engine, network)
+    seeds, x, y = len(some), x.to(some), y.to(some).reshape(len(y), -1)
+    chosen = _choose_engine(engine, network, parameters, x)
     groups = _groups(seeds, chosen.seeds_per_group(parameters, x))
     if groups[-1].stop > seeds:
         parameters = {name: torch.cat([p, p]) for name, p in parameters.items()}
@@ -82,7 +86,9 @@ def train_ensemble(
     training = [
         GroupTraining(
             ensemble.group(group),
-            lambda offset: LOSSES[loss].scaled(y, output_scale, offset if centred else 0 * offset),
+            lambda offset: LOSSES[loss].scaled(
+                y, output_scale, offset if centred else torch.zeros_like(offset)
+            ),
             GradientDescent(learning_rate),
             y,
             sorted(set(record_steps)),
@@ -104,33 +110,35 @@ def train_ensemble(
 
 
 def _groups(seeds: int, size: int) -> list[slice]:
-    """Even slices of at most `size` seeds: all of one seed, or all of at least two.
+    """Even slices of `size` or somewhat more seeds: all of one seed, or all of at least two.
 
     One matrix in a batched product takes another path through the matrix library than several,
-    with other rounding. Where small networks train in groups, a seed without company therefore
-    trains beside its own copy: its slice ends one after the last seed.
+    with other rounding. Where networks train in groups, a seed without company therefore trains
+    beside its own copy: its slice ends one after the last seed.
     """
-    if size < 3:
+    if size == 1:
         return [slice(i, i + 1) for i in range(seeds)]
-    count = -(-seeds // size)
+    count = max(1, seeds // size)
     edges = [seeds * i // count for i in range(count)]
     return [slice(*edge) for edge in pairwise([*edges, max(2, seeds)])]
 
 
-def _choose_engine(engine: str, network: nn.Module):
+def _choose_engine(engine: str, network: nn.Module, parameters: dict[str, Tensor], x: Tensor):
     if engine not in ("auto", *ENGINES):
         allowed = ", ".join(["auto", *ENGINES])
         raise ConfigurationError(f"engine: {engine!r} is unknown; use one of {allowed}")
-    if engine == "general":
-        return GeneralEngine
-    try:
-        dense.parse(network)
-    except TypeError as reason:
-        if engine == "auto":
-            return GeneralEngine
-        message = f"engine: 'dense' does not fit the network: {reason}; use 'general'"
-        raise ConfigurationError(message) from None
-    return DenseEngine
+    names = [engine]
+    if engine == "auto":
+        width = max(p.shape[1] for p in parameters.values() if p.ndim > 1)
+        names = list(ENGINES) if width * len(x) >= ARCS_PAY else ["dense", "general"]
+    for name in names:
+        try:
+            ENGINES[name].check(network, parameters, x)
+            return ENGINES[name]
+        except TypeError as reason:
+            if engine != "auto":
+                message = f"engine: {name!r} does not fit the network: {reason}; use 'auto'"
+                raise ConfigurationError(message) from None
 
 
 def _check(learning_rate, steps, loss, output_scale, record_steps, snapshot_steps) -> None:

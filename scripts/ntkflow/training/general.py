@@ -4,22 +4,36 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
+# Parameters of a network above which its seeds train one at a time.
+LARGE_NETWORK = 2**16
+
 
 class GeneralEngine:
     """Ensemble of networks of any kind on shared inputs x (M, ...)."""
 
     def __init__(self, network: nn.Module, parameters: dict[str, Tensor], x: Tensor):
         self.parameters = {name: p.clone() for name, p in parameters.items()}
-        self.ensemble = vmap(lambda p: functional_call(network, p, (x,)).reshape(len(x), -1))
+        self.x = x
+        self.ensemble = vmap(lambda p, x: functional_call(network, p, (x,)).reshape(len(x), -1))
+
+    @staticmethod
+    def check(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> None:
+        """Fits everything."""
 
     @staticmethod
     def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:
-        """All together, and never one alone."""
-        return max(2, len(next(iter(parameters.values()))))
+        """All together where they are small; one at a time where arithmetic outweighs overhead."""
+        numbers = sum(p[0].numel() for p in parameters.values())
+        seeds = len(next(iter(parameters.values())))
+        return max(2, seeds) if numbers <= LARGE_NETWORK else 1
 
     def group(self, seeds: slice) -> "GeneralGroup":
         """Some of the seeds."""
-        return GeneralGroup(self.ensemble, {name: p[seeds] for name, p in self.parameters.items()})
+        # Inputs a copy for each seed: with one for all, vmap multiplies the weights of all seeds
+        # at once, and the rounding of a seed would depend on how many there are.
+        x = self.x.expand(len(next(iter(self.parameters.values()))[seeds]), *self.x.shape)
+        parameters = {name: p[seeds] for name, p in self.parameters.items()}
+        return GeneralGroup(lambda p: self.ensemble(p, x), parameters)
 
 
 class GeneralGroup:
@@ -36,8 +50,11 @@ class GeneralGroup:
         outputs, self.vjp = vjp(self.ensemble, self.named)
         out.copy_(outputs)
 
-    def pull_back(self, cotangent: Tensor, into: list[Tensor]) -> None:
-        """Add the gradient of sum(cotangent * outputs) to `into`, which may be the parameters."""
+    def pull_back(self, cotangent: Tensor, into: list[Tensor], scale: float) -> None:
+        """Add `scale` times the gradient of sum(cotangent * outputs) to `into`.
+
+        `into` holds tensors like `parameters`, and may be these.
+        """
         (gradient,) = self.vjp(cotangent)
         for tensor, name in zip(into, self.named, strict=True):
-            tensor.add_(gradient[name])
+            tensor.add_(gradient[name], alpha=scale)

@@ -1,0 +1,174 @@
+"""Dual activations: Gaussian expectations of an activation s and of its derivative.
+
+For (u, v) ~ N(0, [[q, S], [S, q']]) with S = sqrt(q q') (1 - delta), a dual gives E[s(u) s(v)] and
+E[s'(u) s'(v)]; the second is the derivative of the first in S (Price's theorem).
+
+Sources: Cho, Saul 2009 (ReLU, |x|); Williams 1997 (erf); Tsuchida et al. 2021, arXiv:2002.08517
+(gelu); sin and cos follow from the characteristic function of the Gaussian.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+Moments = tuple[Tensor, Tensor]
+
+
+@runtime_checkable
+class Dual(Protocol):
+    """What a network's recursion asks of an activation."""
+
+    def variance(self, q: Tensor) -> Tensor:
+        """E[s(u)^2] of rows with variance q."""
+
+    def prepare(self, q: Tensor) -> tuple[Tensor, ...]:
+        """What `respond` needs of each row, last axis as in q."""
+
+    def respond(self, delta: Tensor, eta: Tensor | None, first: list, second: list) -> Moments:
+        """New gap 1 - K' / sqrt(Q Q') with K' = E[s(u) s(v)], and E[s'(u) s'(v)].
+
+        `delta` is used up; both results are new arrays or made in its place.
+        """
+
+
+class Homogeneous:
+    """Activation a x + b |x|: relu (1/2, 1/2), leaky relu, abs (0, 1).
+
+    With phi = arccos(1 - delta), odd and even part being uncorrelated,
+    E[s s] = sqrt(q q') (a^2 cos phi + b^2 (2/pi) (sin phi + (pi/2 - phi) cos phi)) and
+    E[s' s'] = a^2 + b^2 (1 - 2 phi/pi). Where q = 0, s'(u) is s'(0) as torch has it.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor]):
+        up, down = function(torch.tensor([1.0, -1.0], dtype=torch.float64)).tolist()
+        self.slope, self.slope_at_zero = (up - down) / 2, max(0.0, -down)
+        self.odd, self.even = ((up - down) / 2) ** 2, ((up + down) / 2) ** 2
+
+    def variance(self, q: Tensor) -> Tensor:
+        """E[s(u)^2] = (a^2 + b^2) q."""
+        return (self.odd + self.even) * q
+
+    def prepare(self, q: Tensor) -> tuple[Tensor, ...]:
+        """Which rows vanish, if any do."""
+        return () if q.is_meta or (q > 0).all() else ((q > 0).to(q.dtype),)
+
+    def respond(self, delta: Tensor, eta: Tensor | None, first: list, second: list) -> Moments:
+        """Gap and slope from the half angle, asin(sqrt(delta / 2))."""
+        half = delta.mul_(0.5)
+        if eta is None:
+            gap, slope = self._respond(half)
+        else:
+            gap, slope = self._respond_antiparallel(half.clamp_(0, 1), eta.clamp(0, 2).mul_(0.5))
+        return gap, self._at_zero(slope, first, second) if first or second else slope
+
+    def _respond(self, half: Tensor) -> Moments:
+        """With half = sin^2(phi/2), slope = E[s' s'] and delta = 2 half as given.
+
+        The new gap is (delta slope + (2/pi) b^2 (phi - sin phi)) / (a^2 + b^2).
+        """
+        total = self.odd + self.even
+        sine = torch.addcmul(half, half, half, value=-1).sqrt_()
+        angle = half.sqrt().asin_()
+        slope = torch.rsub(angle, total, alpha=4 * self.even / math.pi)
+        gap = angle.sub_(sine).mul_(4 * self.even / (math.pi * total))
+        return gap.addcmul_(half, slope, value=2 / total), slope
+
+    def _respond_antiparallel(self, half: Tensor, far: Tensor) -> Moments:
+        """The same from the smaller of phi and pi - phi, the only one that is accurate."""
+        near = torch.minimum(half, far)
+        angle, sine = near.sqrt().asin_(), (half * far).sqrt_()
+        supplement = torch.where(far < half, angle, math.pi / 2 - angle)
+        slope = supplement.mul_(4 * self.even / math.pi).add_(self.odd - self.even)
+        even_gap = near * (1 - angle * (4 / math.pi)) + (2 / math.pi) * (angle - sine)
+        gap = (self.odd * half + self.even * even_gap).mul_(2 / (self.odd + self.even))
+        return gap, slope
+
+    def _at_zero(self, slope: Tensor, first: list, second: list) -> Tensor:
+        """Slope with s'(0) in place of s'(u) where u = 0."""
+        alive1, alive2 = (
+            part[0] if part else torch.ones_like(slope[:1]) for part in (first, second)
+        )
+        none, both = (1 - alive1) * (1 - alive2), alive1 * alive2
+        one = self.slope_at_zero * self.slope * (1 - both - none)
+        return slope * both + one + self.slope_at_zero**2 * none
+
+
+def smooth_gap(value: Tensor, root1: Tensor, root2: Tensor) -> Tensor:
+    """1 - value / (root1 root2), zero where it is rounding error."""
+    scale = (root1 * root2).clamp_(min=torch.finfo(value.dtype).tiny)
+    delta = 1 - value / scale
+    return torch.where(delta < 8 * torch.finfo(value.dtype).eps, 0, delta).clamp_(max=2)
+
+
+class ClosedForm:
+    """Smooth activation with moments (E[s s], E[s' s']) known as functions of q, q' and delta."""
+
+    def __init__(self, moments: Callable[[Tensor, Tensor, Tensor], Moments]):
+        self.moments = moments
+
+    def variance(self, q: Tensor) -> Tensor:
+        """E[s(u)^2], the moment at delta = 0."""
+        return self.moments(q, q, torch.zeros_like(q))[0]
+
+    def prepare(self, q: Tensor) -> tuple[Tensor, ...]:
+        """Variance before and standard deviation after the activation."""
+        return q, self.variance(q).sqrt()
+
+    def respond(self, delta: Tensor, eta: Tensor | None, first: list, second: list) -> Moments:
+        """Gap and slope from the moments."""
+        (q1, root1), (q2, root2) = first, second
+        value, slope = self.moments(q1, q2, delta)
+        return smooth_gap(value, root1, root2), slope
+
+
+def erf_moments(q1: Tensor, q2: Tensor, delta: Tensor) -> Moments:
+    """E[s s] = (2/pi) asin(2S / sqrt((1+2q)(1+2q'))) and E[s' s'] = (4/pi) / sqrt(D).
+
+    D = (1+2q)(1+2q') - 4 S^2, summed from positive terms, gives the asin as an atan.
+    """
+    root = _determinant(2 * q1, 2 * q2, delta).sqrt_()
+    twice = 2 * _covariance(q1, q2, delta)
+    return torch.atan(twice / root) * (2 / math.pi), (4 / math.pi) / root
+
+
+def gelu_moments(q1: Tensor, q2: Tensor, delta: Tensor) -> Moments:
+    """Moments of x Phi(x), Phi the normal distribution function.
+
+    With D = (1+q)(1+q') - S^2 and A = 1/4 + atan(S / sqrt(D)) / (2 pi):
+    E[s s] = S A + (q q' + S^2 (1/(1+q) + 1/(1+q') - 1)) / (2 pi sqrt(D)) and
+    E[s' s'] = A + S (1/(1+q) + 1/(1+q') + 1/D) / (2 pi sqrt(D)).
+    """
+    determinant, s = _determinant(q1, q2, delta), _covariance(q1, q2, delta)
+    root = determinant.sqrt()
+    quadrant = torch.atan(s / root) / (2 * math.pi) + 0.25
+    density = 1 / (2 * math.pi * root)
+    inverse = 1 / (1 + q1) + 1 / (1 + q2)
+    value = s * quadrant + density * (q1 * q2 + s.square() * (inverse - 1))
+    return value, quadrant + s * density * (inverse + 1 / determinant)
+
+
+def sin_moments(q1: Tensor, q2: Tensor, delta: Tensor) -> Moments:
+    """E[s s] = exp(-(q+q')/2) sinh S and E[s' s'] = exp(-(q+q')/2) cosh S, without overflow."""
+    s = _covariance(q1, q2, delta)
+    peak = torch.exp(s.abs() - (q1 + q2) / 2) / 2
+    decay = torch.expm1(-2 * s.abs())
+    return peak * decay.neg() * s.sign(), peak * (decay + 2)
+
+
+def cos_moments(q1: Tensor, q2: Tensor, delta: Tensor) -> Moments:
+    """The moments of sin, exchanged."""
+    value, slope = sin_moments(q1, q2, delta)
+    return slope, value
+
+
+def _covariance(q1: Tensor, q2: Tensor, delta: Tensor) -> Tensor:
+    """S = sqrt(q q') (1 - delta)."""
+    return q1.sqrt() * q2.sqrt() * (1 - delta)
+
+
+def _determinant(q1: Tensor, q2: Tensor, delta: Tensor) -> Tensor:
+    """(1+q)(1+q') - S^2 = 1 + q + q' + q q' delta (2 - delta)."""
+    return 1 + q1 + q2 + q1 * q2 * (delta * (2 - delta))
