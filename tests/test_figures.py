@@ -21,7 +21,7 @@ CONFIG = {
 
 def product(**axes) -> pd.DataFrame:
     table = pd.MultiIndex.from_product(axes.values(), names=axes).to_frame(index=False)
-    return table.assign(theta=np.random.default_rng(0).random(len(table)))
+    return table.assign(theta=5.1 * np.random.default_rng(0).random(len(table)))
 
 
 def build_tables(**swept) -> dict[str, pd.DataFrame]:
@@ -64,6 +64,8 @@ def test_profiles_draw_one_line_a_network_and_step():
         "width 10, depth 1", "width 10, depth 2", "width 40, depth 1", "width 40, depth 2",
     ]  # fmt: skip
     for axes in figure.axes:
+        assert axes.get_ylim()[0] == 0
+        assert axes.get_ylim()[1] > 5
         assert [len(line.get_xdata()) for line in axes.lines] == [8] * (3 * 2 + 1)
     styles = [line.get_linestyle() for line in figure.axes[0].lines]
     assert styles == ["-", ":"] * 3 + ["-"]

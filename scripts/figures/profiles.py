@@ -42,6 +42,7 @@ def draw(tables, cfg):
         axes.set_title(", ".join(f"{name} {value}" for name, value in cell.items()))
         label_angle_axis(axes)
         axes.set_xlabel("angle γ (radian)")
+    panels[0].set_ylim(bottom=0)
     key = [
         ("t = 0", {"color": INK, "lw": 0.8}),
         (f"t = {last_step}", {"color": INK, "lw": 0.8, "ls": ":"}),
@@ -59,7 +60,6 @@ def _panels(count):
     figure, grid = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False)
     for row in grid:
         row[0].set_ylabel("kernel Θ(x₀, x(γ))")
-    grid[0][0].set_ylim(bottom=0)
     for axes in grid.flat[count:]:
         axes.remove()
     return figure, list(grid.flat[:count])
