@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from workflow import TINY, copy_project, execute, plan, snakemake, write_overlay
+from workflow import PROJECT, TINY, copy_project, execute, plan, snakemake, write_overlay
+
+from ntkflow.configuration import merge
 
 pytestmark = pytest.mark.slow
 
@@ -128,22 +130,13 @@ def test_results_are_right_without_any_profile(tiny, project):
 
 
 def second_experiment():
-    """What a user writes for a second profile experiment: one block."""
-    block = yaml.safe_load(Path("config/config.yaml").read_text())["experiments"]["kernel_profile"]
-    return (
-        block
-        | TINY["experiments"]["kernel_profile"]
-        | {
-            "title": "Shallow networks with biases",
-            "network": {
-                "kind": "mlp",
-                "depth": 1,
-                "width": 8,
-                "activation": "relu",
-                "sigma_b": 1.0,
-            },
-        }
-    )
+    """What a user writes for a second profile experiment: one block, here with tiny numbers."""
+    blocks = yaml.safe_load((PROJECT / "config/config.yaml").read_text())["experiments"]
+    block = merge(blocks["kernel_profile"], TINY["experiments"]["kernel_profile"])
+    return block | {
+        "title": "Shallow networks with large biases",
+        "network": {"kind": "mlp", "depth": 1, "width": 8, "activation": "relu", "sigma_b": 1.0},
+    }
 
 
 def test_second_experiment_takes_one_block(finished):
@@ -153,9 +146,9 @@ def test_second_experiment_takes_one_block(finished):
     assert done.status == 0, done.output
     assert not any("kernel_profile" in message for message in done.messages)
     html = (finished / "results/tiny/report/index.html").read_text()
-    assert "Shallow networks with biases" in html
+    assert "Shallow networks with large biases" in html
     limit = pd.read_csv(finished / "results/tiny/shallow_profile/tables/limit_profile.csv")
-    # Theta(x0, x0) = s + sigma_w^2 q / 2 + sigma_b^2 ... at depth 1: q1 = 1/2 + 1, ntk = 1.5 / 2 + 1.75
+    # Theta(x0, x0): the first layer's q = 1/2 + 1 gives q/2, the second layer's kernel is q/2 + 1.
     assert limit.loc[limit["gamma"] == 0, "theta"].item() == pytest.approx(2.5, abs=1e-6)
     for figure in ("profiles", "training_points"):
         assert (finished / f"results/tiny/shallow_profile/figures/{figure}.svg").exists()
@@ -250,7 +243,10 @@ def test_divergence_is_recorded_and_the_rest_unharmed(project):
     assert (diverged[1.0] == -1).all()
     assert (diverged[1e4] >= 1).all()
     profiles = pd.read_csv(project / RESULTS / "tables/trained_profile.csv")
-    print(profiles)
+    healthy = profiles[profiles["learning_rate"] == 1.0]
+    assert len(healthy) == 2 * 2 * 8
+    assert np.isfinite(healthy["theta"]).all()
+    assert profiles.query("learning_rate == 1e4 and step > 0")["theta"].isna().all()
     html = (project / "results/tiny/report/index.html").read_text()
     assert re.search(r"Seed 0 \(width 8, learning_rate 10000(?:\.0)?\) diverged at step \d", html)
 
@@ -283,22 +279,21 @@ def test_file_of_another_stage_is_named(finished):
 
 
 def test_results_without_write_permission_are_refused_before_any_work(project, tmp_path):
-    home = tmp_path / "home"
-    results = project / "results"
+    home, results = tmp_path / "home", project / "results"
     for folder in (home, results):
         folder.mkdir()
     results.chmod(0o555)
-    user = {}
+    user = []
     if os.geteuid() == 0:  # permissions do not stop root
-        nobody = 65534
         for path in [home, project, *project.rglob("*")]:
-            os.chown(path, nobody, nobody)
+            os.chown(path, 65534, 65534)
         os.chown(results, 0, 0)
-        for folder in project.parents:
-            if folder.stat().st_uid == 0 and not folder.stat().st_mode & 1:
-                folder.chmod(folder.stat().st_mode | 0o011)
-        user = dict(user=nobody, group=nobody, extra_groups=[])
-    done = snakemake(project, env=os.environ | {"HOME": str(home)}, **user)
+        # May read everything, as Python and its packages can lie in root's home.
+        reading = ["--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"]
+        user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *reading]
+    call = [*user, sys.executable, "-m", "snakemake", "--cores", "2"]
+    call += ["--configfile", "config/tiny.yaml"]
+    done = execute(project, *call, env=os.environ | {"HOME": str(home)})
     assert done.status != 0
     (line,) = [line for line in done.lines if "ConfigurationError" in line]
     assert "results: 'results/tiny': no write permission on 'results'; allowed: " in line
@@ -314,3 +309,32 @@ def full_disk(project):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", results], check=True)
     yield results
     subprocess.run(["umount", results], check=True)
+
+
+def test_full_disk_is_named(project, full_disk):
+    # Two seeds of two 300 x 300 matrices in float32 are 1.4 MB.
+    overlay = tiny_with(sweep={"network.width": [300]})
+    config = write_overlay(project, "tiny", overlay)
+    done = snakemake(project, f"{RESULTS}/width~300/train/0-1.h5", config=config)
+    assert_one_line(
+        done,
+        project,
+        "results/tiny/logs/train_ensemble/kernel_profile/width~300/0-1.log",
+        f"{RESULTS}/width~300/train/0-1.h5: cannot be written: No space left on device (",
+        "MB free); allowed: a disk with room for it",
+    )
+    assert not (project / RESULTS / "width~300/train/0-1.h5").exists()
+
+
+def test_disk_too_full_for_a_log_is_named(project, full_disk):
+    ballast = full_disk / "ballast"
+    with pytest.raises(OSError, match="No space left"), open(ballast, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    done = snakemake(project, f"{RESULTS}/all/dataset.h5")
+    assert done.status != 0
+    (line,) = [line for line in done.lines if "StorageError" in line]
+    assert "No space left on device (0.0 MB free); allowed: a disk with room for it" in line
+    assert "Traceback" not in done.output
+    ballast.unlink()
+    assert snakemake(project, f"{RESULTS}/all/dataset.h5").status == 0
