@@ -66,7 +66,7 @@ COMPARISONS: dict[str, Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]] = {
 }
 
 
-def relative_error(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def relative_error(values: np.ndarray, reference: np.ndarray) -> np.ndarray | np.floating:
     """|f - g| / |g| along the last axis."""
     return np.linalg.norm(values - reference, axis=-1) / np.linalg.norm(reference, axis=-1)
 
