@@ -49,17 +49,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {_reason(error, path.parent)}") from error
+        raise StorageError(f"{path}: {describe_failure(error, path.parent)}") from error
     finally:
         with contextlib.suppress(OSError):  # the folder itself may be missing or closed to us
             temporary.unlink()
 
 
-def _reason(error: OSError, folder: Path) -> str:
+def describe_failure(error: OSError, folder: Path) -> str:
+    """Why a file in `folder` could not be written, and what is allowed."""
     if "No space left" in str(error):
-        free = shutil.disk_usage(folder).free / 1e6
-        return f"No space left on device ({free:.1f} MB free); allowed: a disk with room for it"
-    return f"{error.strerror or error}; allowed: a folder that this user can write to"
+        nearest = next(above for above in (folder, *folder.parents) if above.exists())
+        free = shutil.disk_usage(nearest).free / 1e6
+        return (
+            f"cannot be written: No space left on device ({free:.1f} MB free); "
+            "allowed: a disk with room for it"
+        )
+    reason = error.strerror or error
+    return f"cannot be written: {reason}; allowed: a folder that this user can write to"
 
 
 def write_file(
