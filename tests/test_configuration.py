@@ -161,6 +161,11 @@ def test_complete_gives_one_form_whatever_was_written():
     assert isinstance(network["width"], int)
 
 
+def test_numbers_that_may_be_absent_have_one_form_too():
+    schema = {"type": ["integer", "null"]}
+    assert [repr(complete(value, schema)) for value in (4.0, 4, None)] == ["4", "4", "None"]
+
+
 def test_defaults_are_not_shared():
     config = build_config()
     config["experiments"]["f"] = build_config()["experiments"]["e"]

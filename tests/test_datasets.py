@@ -9,6 +9,7 @@ from ntkflow.datasets import (
     product_target,
     training_set,
 )
+from ntkflow.errors import ConfigurationError
 
 GAUSSIAN = {"kind": "gaussian_product", "train_points": 5, "probe_points": 8, "data_seed": 3}
 CIRCLE = GAUSSIAN | {"kind": "circle_product", "probe_points": 72, "train_points": 30, "noise": 0.0}
@@ -69,3 +70,15 @@ def test_mixture_is_the_sum_of_its_waves():
     expected = 0.9 * np.sin(2 * angles + 0.1) + 0.3 * np.sin(5 * angles + 2.0)
     mixture = fourier_mixture(angles, [2, 5], [0.9, 0.3], [0.1, 2.0])
     np.testing.assert_allclose(mixture[:, 0], expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"train_points": 73}, "task.train_points: 73 is not allowed; allowed: at most 72"),
+        ({"phases": [0.0]}, "task: 2 modes, 2 amplitudes, 1 phases; allowed: equally many"),
+    ],
+)
+def test_tasks_that_cannot_be_are_refused(changes, problem):
+    with pytest.raises(ConfigurationError, match=f"^{problem}"):
+        training_set(MIXTURE | changes)

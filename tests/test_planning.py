@@ -351,6 +351,13 @@ def test_memory_holds_four_copies_of_the_weights_and_the_activations(depth, widt
         assert plan.memory_mb(stage, "e", label, "0-1") >= needed + 500
 
 
+def test_memory_of_a_task_that_trains_on_the_whole_grid():
+    task = {"kind": "circle_product", "probe_points": 4000}
+    plan, small = build_plan(task=task), build_plan()
+    needed = [one.memory_mb("train", "e", labels(one)[-1], "0-1") for one in (plan, small)]
+    assert needed[0] > needed[1]
+
+
 def test_results_need_a_folder_that_can_be_written_to(tmp_path, monkeypatch):
     check_writable(tmp_path / "new" / "deep")
     (tmp_path / "file").touch()

@@ -209,8 +209,10 @@ def complete(data: Any, schema: Mapping) -> Any:
         }
     if isinstance(data, list):
         return [complete(item, schema.get("items", {})) for item in data]
-    if isinstance(data, int | float) and schema.get("type") in ("number", "integer"):
-        return float(data) if schema["type"] == "number" else int(data)
+    if isinstance(data, int | float) and not isinstance(data, bool):
+        if "number" in schema.get("type", ()):
+            return float(data)
+        return int(data) if "integer" in schema.get("type", ()) else data
     return copy.deepcopy(data)
 
 

@@ -372,7 +372,7 @@ class Plan:
         itemsize = 8 if config.get("training", {}).get("dtype") == "float64" else 4
         width, depth = network["width"], network["depth"]
         weights = depth * width**2 * itemsize
-        samples = max(config["task"].get("train_points", 1), config["task"]["probe_points"])
+        samples = max(config["task"]["train_points"] or 0, config["task"]["probe_points"])
         activations = 4 * samples * width * (depth + 1) * itemsize
         return 600 + round((4 * weights * seeds + activations * seeds) / 1e6)
 
