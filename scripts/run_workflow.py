@@ -55,7 +55,7 @@ class Progress:
 def command(scale: str, cores: int, only: str, partial: bool) -> list[str]:
     """The Snakemake call for a scale; memory is limited to 85 % of the machine's."""
     overlays = [] if scale == "default" else ["--configfile", f"config/{scale}.yaml"]
-    settings = [f"only=[{only}]"] * bool(only) + ["partial=true"] * partial
+    settings = [f"only=[{only}]"] * bool(only) + ["partial=True"] * partial
     return [
         *[sys.executable, "-m", "snakemake", "--cores", str(cores)],
         *["--resources", f"mem_mb={_memory_mb()}"],

@@ -91,7 +91,10 @@ def load_plan(
     """
     rules, read = read_schema(schema), [(str(file), read_yaml(file)) for file in files]
     if overrides:
-        read.append(("--config", dict(overrides)))
+        # Snakemake reads `true` on the command line as text.
+        truth = {"true": True, "false": False}
+        given = {key: truth.get(str(value), value) for key, value in overrides.items()}
+        read.append(("--config", given))
     config: dict[str, Any] = {}
     for name, data in read:
         config = merge(config, data)
