@@ -65,7 +65,7 @@ def test_command_holds_what_was_asked_for():
     text = " ".join(call)
     assert call[:5] == [sys.executable, "-m", "snakemake", "--cores", "3"]
     assert "--configfile config/quick.yaml" in text
-    assert "--config only=[a,b] partial=true" in text
+    assert "--config only=[a,b] partial=True" in text
     assert int(re.search(r"mem_mb=(\d+)", text)[1]) > 500
     plain = " ".join(command("default", 1, "", False))
     assert "--configfile" not in plain
