@@ -1,7 +1,8 @@
 """Limit kernels of a network, computed in tiles."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -88,13 +89,18 @@ def limit_kernels(
             if only in (None, name)
         }
         side = tile or _default_tile(program, first)
-        for inputs1, inputs2 in _tiles(*shape, side, symmetric=x2 is None):
-            values = _tile(program, take(first, inputs1), take(second, inputs2), kernels)
-            for kernel, value in zip(kernels.values(), values, strict=True):
-                _write(kernel, value, inputs1, inputs2, symmetric=x2 is None)
+
+    def fill(inputs: tuple[slice, slice]) -> None:
+        states = [take(rows, each) for rows, each in zip((first, second), inputs, strict=True)]
+        values = _tile(program, *states, kernels)
+        for kernel, value in zip(kernels.values(), values, strict=True):
+            _write(kernel, value, *inputs, symmetric=x2 is None)
+
+    _for_each(fill, _tiles(*shape, side, symmetric=x2 is None), x1.device)
     return LimitKernels(kernels.get("nngp"), kernels.get("ntk"))
 
 
+@torch.no_grad()
 def _tile(program: Program, first: list[State], second: list[State], names) -> list[Tensor]:
     """The named kernels between the inputs of two sides."""
     delta, theta, _ = pairs(program, first, second)
@@ -114,6 +120,25 @@ def _write(kernel: Tensor, value: Tensor, i: slice, j: slice, *, symmetric: bool
     kernel[i, j] = value
     if symmetric and i != j:
         kernel[j, i] = value.mT
+
+
+def _for_each(work: Callable[[tuple], None], items: Iterable[tuple], device) -> None:
+    """Do the work for each item, on a CPU in as many threads as torch uses for one operation.
+
+    A tile is too small for two threads to share each of its operations. As each runs in one
+    thread, results do not depend on the number of threads.
+    """
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    if threads == 1:
+        for item in items:
+            work(item)
+        return
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, items))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _checked_rows(program: Program, x: Tensor) -> list[State]:
