@@ -210,7 +210,7 @@ class Plan:
                     where = [experiment, "overrides", index, "where", key]
                     allowed = ", ".join(point) or "none"
                     raise self._error(where, f"not a swept key; allowed: {allowed}")
-            if all(point[key] == value for key, value in rule["where"].items()):
+            if all(_selects(value, point[key]) for key, value in rule["where"].items()):
                 values |= rule["set"]
         return values
 
@@ -312,7 +312,7 @@ class Plan:
         tables = self.tables(experiment)
         return [
             f"{kind}_comparison"
-            for kind in ("function", "modes")
+            for kind in ("function", "modes", "movement")
             if f"trained_{kind}" in tables and f"prediction_{kind}" in tables
         ]
 
@@ -377,7 +377,7 @@ class Plan:
         itemsize = 8 if config.get("training", {}).get("dtype") == "float64" else 4
         width, depth = network["width"], network["depth"]
         weights = depth * width**2 * itemsize
-        samples = max(config["task"].get("train_points", 1), config["task"]["probe_points"])
+        samples = max(config["task"].get("train_points") or 1, config["task"]["probe_points"])
         activations = 4 * samples * width * (depth + 1) * itemsize
         return 600 + round((4 * weights * seeds + activations * seeds) / 1e6)
 
@@ -396,6 +396,11 @@ def check_writable(folder: str | Path) -> None:
             f"results: {str(folder)!r}: no write permission on {str(nearest)!r}; "
             "allowed: a folder that this user can write to"
         )
+
+
+def _selects(wanted: Any, value: Any) -> bool:
+    """Whether an override's `where` selects a swept value: equal to it, or one of a list."""
+    return value == wanted or (isinstance(wanted, list) and value in wanted)
 
 
 def _project(cell: Cell, shorts: Sequence[str]) -> Cell:
