@@ -1,5 +1,5 @@
-"""Training loss, mean (f(x) − y)², against the training time η t in steps of size η = 1: median over
-seeds; bands: 10 to 90 %. Where several steps η are run: the largest.
+"""Training loss, mean (f(x) − y)², against the training time η t, t steps of size η: median over
+seeds; bands: 10 to 90 %. Where several step sizes are run: the largest.
 """
 
 import matplotlib.pyplot as plt

@@ -1,6 +1,6 @@
 """Edge of stability: 2 η λ_max of the tangent kernel K / M on the training set along training,
-against the training time η t (loss mean (f(x) − y)², step η as in the title). Above the grey line at 2
-gradient descent with this step is unstable. Thin lines: one network each.
+against the training time η t (loss mean (f(x) − y)², step η as in the title). Above the grey line
+at 2 gradient descent with this step is unstable. Thin lines: one network each.
 """
 
 import matplotlib.pyplot as plt
