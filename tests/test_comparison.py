@@ -2,75 +2,89 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ntkflow.comparison import compare_function, compare_modes, relative_error
+from ntkflow.comparison import compare_function, compare_modes, compare_movement
+from ntkflow.modes import mode_arrays
 
-GAMMA = np.linspace(-3, 3, 7)
-MEAN, RIDGE = np.sin(GAMMA), np.cos(GAMMA)
-
-
-def trained(widths=(4, 8), seeds=3, steps=(0, 10)) -> tuple[pd.DataFrame, dict]:
-    """Random functions as a table, and by (width, seed) at the last step."""
-    rng, rows, functions = np.random.default_rng(0), [], {}
-    for width in widths:
-        for seed in range(seeds):
-            for step in steps:
-                values = rng.standard_normal(7)
-                functions[width, seed] = values
-                rows += [(width, seed, step, g, f) for g, f in zip(GAMMA, values, strict=True)]
-    return pd.DataFrame(rows, columns=["width", "seed", "step", "gamma", "f_0"]), functions
+GAMMA = [-2.0, 0.0, 2.0]
+MEAN, RIDGE = np.array([3.0, 0.0, 4.0]), np.array([0.0, 5.0, 0.0])
 
 
-def predicted(steps=(0, 10)) -> pd.DataFrame:
-    parts = [
-        pd.DataFrame({"step": step, "gamma": GAMMA, "mean": MEAN * (step / 10), "ridge": RIDGE})
-        for step in steps
-    ]
-    return pd.concat(parts).assign(deviation=0.0, target=0.0)
+def functions(values):
+    """Table of f_0 from {(width, seed): function at the last step}; zero at step 0."""
+    return pd.DataFrame(
+        {"width": width, "seed": seed, "step": step, "gamma": gamma, "f_0": y * (step > 0)}
+        for (width, seed), f in values.items()
+        for step in (0, 7)
+        for gamma, y in zip(GAMMA, f, strict=True)
+    )
 
 
-def test_errors_are_those_of_the_last_step():
-    table, functions = trained()
-    compared = compare_function(table, predicted())
-    assert list(compared.columns[:2]) == ["width", "seed"]
-    for row in compared.to_dict("records"):
-        f = functions[row["width"], row["seed"]]
-        assert row["to_mean"] == pytest.approx(relative_error(f, MEAN), rel=1e-12)
-        assert row["to_ridge"] == pytest.approx(relative_error(f, RIDGE), rel=1e-12)
+PREDICTED = pd.DataFrame(
+    {"step": step, "gamma": gamma, "mean": mean * step / 7, "ridge": ridge, "deviation": 0.0}
+    for step in (0, 3, 7)
+    for gamma, mean, ridge in zip(GAMMA, MEAN, RIDGE, strict=True)
+)
 
 
-def test_pseudo_values_average_to_the_corrected_error_of_the_average():
-    table, functions = trained(widths=(4,))
-    three = np.array(list(functions.values()))
-    whole = relative_error(three.mean(axis=0), MEAN)
-    parts = [relative_error(np.delete(three, i, axis=0).mean(axis=0), MEAN) for i in range(3)]
-    compared = compare_function(table, predicted())
-    assert compared["average_to_mean"].mean() == pytest.approx(3 * whole - 2 * np.mean(parts))
+def test_relative_errors_of_seeds_and_of_their_average():
+    off = np.array([1.0, 0.0, 0.0])
+    found = compare_function(functions({(4, 0): MEAN + off, (4, 1): MEAN - off}), PREDICTED)
+    assert found["to_mean"].to_numpy() == pytest.approx([0.2, 0.2])
+    assert found["to_ridge"].to_numpy() == pytest.approx(np.sqrt([16 + 25 + 16, 4 + 25 + 16]) / 5)
+    assert found["limit_to_ridge"].to_numpy() == pytest.approx(np.full(2, np.sqrt(2)))
+    # The average is exact, each half of it off by .2: 2 * 0 - 1 * .2.
+    assert found["average_to_mean"].to_numpy() == pytest.approx([-0.2, -0.2])
+    assert "average_to_widths" not in found
 
 
-def test_functions_that_equal_the_prediction_have_no_error():
-    table, _ = trained(seeds=2)
-    table["f_0"] = np.tile(MEAN, len(table) // 7)
-    compared = compare_function(table, predicted())
-    np.testing.assert_allclose(compared[["to_mean", "average_to_mean"]], 0, atol=1e-12)
+def test_jackknife_removes_the_noise_of_few_seeds():
+    rng = np.random.default_rng(0)
+    offset, errors = np.array([0.0, 0.5, 0.0]), []
+    for _ in range(200):
+        noisy = {(4, s): MEAN + offset + 0.3 * rng.standard_normal(3) for s in range(10)}
+        errors.append(compare_function(functions(noisy), PREDICTED)["average_to_mean"].mean())
+    assert np.mean(errors) == pytest.approx(0.1, abs=0.004)
+
+
+def test_largest_difference_between_widths():
+    values = {(n, s): MEAN * scale for n, scale in ((4, 1.0), (8, 1.1), (16, 2.0)) for s in (0, 1)}
+    values[4, 2] = MEAN
+    found = compare_function(functions(values), PREDICTED).groupby("width")["average_to_widths"]
+    assert found.mean().to_dict() == pytest.approx({4: 0.5, 8: 0.45, 16: 1.0})
+    assert found.count().to_dict() == {4: 2, 8: 2, 16: 2}
+
+
+def test_modes_of_the_target_are_compared():
+    grid = -np.pi + 2 * np.pi * np.arange(16) / 16
+    target = np.sin(2 * grid) / 2
+
+    def rows(values):
+        return pd.DataFrame(
+            {name.split("/")[1]: array.values for name, array in values.items()} | {"step": 7}
+        )
+
+    trained = rows(mode_arrays(0.9 * target, target, 4)).assign(width=4, seed=0)
+    predicted = rows(mode_arrays(0.8 * target, target, 4))
+    [row] = compare_modes(trained, predicted).to_dict("records")
+    assert (row["mode"], row["seed"]) == (2, 0)
+    numbers = [row[name] for name in ("ratio", "learned", "residual", "target", "target_phase")]
+    assert numbers == pytest.approx([0.9 / 0.8, 0.9, 0.05, 0.5, -np.pi / 2])
+
+
+def test_movement_against_lazy_training():
+    trained = pd.DataFrame(
+        {"width": 4, "seed": 0, "step": [0, 7], "distance": [0.0, 6.0], "relative": [0.0, 0.1]}
+    )
+    found = compare_movement(
+        trained, pd.DataFrame({"step": [0, 3, 7], "distance": [0.0, 2.0, 3.0]})
+    )
+    assert found[["width", "seed", "lazy_distance", "ratio"]].to_numpy().tolist() == [[4, 0, 3, 2]]
 
 
 def test_a_prediction_that_shares_an_axis_is_joined_on_it():
-    table, functions = trained()
+    table = functions({(4, 0): MEAN, (8, 0): MEAN})
     both = pd.concat(
-        [predicted().assign(width=4), predicted().assign(width=8, mean=predicted()["mean"] * 2)]
+        [PREDICTED.assign(width=4), PREDICTED.assign(width=8, mean=2 * PREDICTED["mean"])]
     )
-    compared = compare_function(table, both).set_index(["width", "seed"])
-    assert compared.loc[(8, 1), "to_mean"] == pytest.approx(
-        relative_error(functions[8, 1], 2 * MEAN)
-    )
-
-
-def test_modes_get_the_predicted_amplitude_and_their_ratio():
-    measured = pd.DataFrame(
-        {"width": 4, "seed": [0, 0, 1, 1], "step": 10, "mode": [0, 1, 0, 1],
-         "amplitude": [1.0, 2.0, 3.0, 4.0], "residual": 0.1, "target": 1.0}
-    )  # fmt: skip
-    limit = pd.DataFrame(
-        {"step": [10, 10], "mode": [0, 1], "amplitude": [2.0, 4.0], "residual": 0.0, "target": 1.0}
-    )
-    assert compare_modes(measured, limit)["ratio"].tolist() == [0.5, 0.5, 1.5, 1.0]
+    found = compare_function(table, both).set_index("width")
+    assert found["to_mean"].to_dict() == pytest.approx({4: 0.0, 8: 0.5})

@@ -235,8 +235,8 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
             "training.learning_rate",
         ),
         (
-            {"overrides": [{"where": {"network.width": 8}, "set": {"seeds": 0}}]},
-            "overrides[0].set.seeds: 0 is not allowed; allowed: integer >= 1",
+            {"overrides": [{"where": {"network.width": 8}, "set": {"seeds": -1}}]},
+            "overrides[0].set.seeds: -1 is not allowed; allowed: integer >= 0",
         ),
         (
             {"overrides": [{"where": {"network.width": 8}, "set": {"training.step": 0}}]},

@@ -158,6 +158,9 @@ class Plan:
         for name in known:
             if name in RESERVED:
                 raise self._error([name], "this name is taken by the workflow; allowed: another")
+            if self.block(name)["seeds"] < 1:
+                problem = "0 is not allowed; allowed: integer >= 1 (0 in overrides only)"
+                raise self._error([name, "seeds"], problem)
             self._check_measurements(name)
             self._check_shared_seeds(name)
 
@@ -290,7 +293,7 @@ class Plan:
         tables = self.tables(experiment)
         comparisons = [
             f"{kind}_comparison"
-            for kind in ("function", "modes")
+            for kind in ("function", "modes", "movement")
             if f"trained_{kind}" in tables and f"prediction_{kind}" in tables
         ]
         return [*tables, *comparisons]

@@ -97,7 +97,7 @@ class _Sweep:
                 if key not in point:
                     problem = f"not a swept key; allowed: {', '.join(point) or 'none'}"
                     raise self._error([*path, "where", key], problem)
-            if all(point[key] == value for key, value in rule["where"].items()):
+            if all(_selects(value, point[key]) for key, value in rule["where"].items()):
                 values |= {key: (value, (*path, "set", key)) for key, value in rule["set"].items()}
         return values
 
@@ -125,6 +125,11 @@ class _Sweep:
     def _error(self, path: Sequence[str | int], problem: str) -> ConfigurationError:
         where = dotted(["experiments", self.name, *path])
         return ConfigurationError(f"{self.source}: {where}: {problem}")
+
+
+def _selects(wanted: Any, value: Any) -> bool:
+    """Whether an override's `where` selects a swept value: equal to it, or one of a list."""
+    return value == wanted or (isinstance(wanted, list) and value in wanted)
 
 
 def _label(axes: Mapping[str, Any]) -> str:
