@@ -287,3 +287,14 @@ def test_claims_name_what_the_configuration_makes(claim):
         assert criterion["table"] in plan.tables(name)
         keys = {*criterion.get("where", {}), *criterion.get("relative_to", {})}
         assert keys | {criterion.get("along", "seed")} <= axes
+
+
+def test_table_without_seeds_is_exact():
+    modes = pd.DataFrame({"mode": range(1, 33), "theta": [k**-2.0 for k in range(1, 33)]})
+    where = {"mode": [8, 32]}
+    found = judge(modes, kind="slope", along="mode", where=where, range=[-2.01, -1.99])
+    assert found.status == "holds"
+    assert found.n_seeds is None
+    assert found.low == pytest.approx(-2) == found.high
+    modes.loc[modes["mode"] < 8, "theta"] = 5.0  # outside `where`
+    assert judge(modes, kind="slope", along="mode", where=where, range=[-2.01, -1.99]) == found

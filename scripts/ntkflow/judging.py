@@ -148,7 +148,7 @@ def judge_criterion(
     value, low, high, status = _KINDS[criterion["kind"]](criterion, sample)
     return Judgement(
         **texts, value=value, low=_finite(low), high=_finite(high), allowed=_allowed(criterion),
-        n_seeds=sample.n_seeds, status=status, note=sample.note,
+        n_seeds=None if sample.exact else sample.n_seeds, status=status, note=sample.note,
     )  # fmt: skip
 
 
@@ -159,11 +159,15 @@ def _finite(bound: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class _Sample:
-    """Values of a criterion: one array over seeds per point of the axis it runs along."""
+    """Values of a criterion: one array over seeds per point of the axis it runs along.
+
+    A table without seeds is exact: each of its values counts as a sample without spread.
+    """
 
     points: np.ndarray
     values: list[np.ndarray]
     note: str
+    exact: bool = False
 
     @property
     def n_seeds(self) -> int:
@@ -176,6 +180,9 @@ class _Sample:
             raise _AbsentError(f"table {name} was not made at this scale")
         table, where, along = tables[name], criterion.get("where", {}), criterion.get("along")
         _require_points(table, requires)
+        exact = "seed" not in table
+        if exact:
+            table = pd.concat([table.assign(seed=seed) for seed in (0, 1)], ignore_index=True)
         keys = [along, "seed"] if along else ["seed"]
         series = _select(table, criterion["column"], where, keys)
         if "relative_to" in criterion:
@@ -188,8 +195,8 @@ class _Sample:
         finite = [one[np.isfinite(one)] for one in values]
         lost = len(series) - sum(map(len, finite))
         note = f"values left out because their networks diverged: {lost}" if lost else ""
-        sample = _Sample(np.array(points), finite, note)
-        needed = requires.get("seeds", 2)
+        sample = _Sample(np.array(points), finite, note, exact)
+        needed = 2 if exact else requires.get("seeds", 2)
         if sample.n_seeds < needed:
             raise _AbsentError(f"needs {needed} seeds, this scale has {sample.n_seeds}")
         if criterion["kind"] in ("slope", "decreasing") and len(points) < 2:
@@ -234,7 +241,12 @@ def _select(
 
 
 def _rows(values: pd.Series, wanted: Any) -> pd.Series:
-    """Mask of the rows with a value: `min`, `max`, or equal to so many digits as people write."""
+    """Mask of the rows with a value: `min`, `max`, or equal to so many digits as people write.
+
+    A list [low, high] takes the values from low to high, both included.
+    """
+    if isinstance(wanted, list):
+        return values.between(*wanted)
     if wanted in ("min", "max"):
         wanted = getattr(values, wanted)()
     if not pd.api.types.is_float_dtype(values):
