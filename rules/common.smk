@@ -31,7 +31,7 @@ wildcard_constraints:
     experiment="[a-z][a-z0-9_]*",
     cell="all|[^/~]+~[^/~]+(/[^/~]+~[^/~]+)*",
     block="[0-9]+-[0-9]+",
-    table="(?!.*_comparison)[a-z_]+",
+    table="(?!.*_comparison|learning_times)[a-z_]+",
     kind="[a-z]+",
     figure="[a-z][a-z0-9_]*",
 
@@ -68,7 +68,7 @@ def table_inputs(wildcards):
 
 
 def experiment_tables(experiment):
-    names = [*PLAN.tables(experiment), *PLAN.comparisons(experiment)]
+    names = [*PLAN.tables(experiment), *PLAN.comparisons(experiment), *PLAN.derived(experiment)]
     return [PLAN.table_file(experiment, name) for name in names]
 
 

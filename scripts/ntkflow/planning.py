@@ -54,6 +54,10 @@ STAGES = {
     ),
 }
 
+# Tables computed from other tables, by the names of those.
+DERIVED = {"learning_times": {"training_modes", "limit_circle_spectrum"}}
+RATE = "training.learning_rate"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -316,6 +320,17 @@ class Plan:
             if f"trained_{kind}" in tables and f"prediction_{kind}" in tables
         ]
 
+    def derived(self, experiment: str) -> list[str]:
+        """Names of the other tables that are computed from tables."""
+        tables = self.tables(experiment)
+        return [name for name, needed in DERIVED.items() if needed <= tables.keys()]
+
+    def rates_config(self, experiment: str) -> dict[str, Any]:
+        """Learning rate of every cell, for tables that need it."""
+        cells = self.cells(experiment)
+        rates = [cell.axes | {"learning_rate": _get(cell.config, RATE)} for cell in cells]
+        return _sorted_copy({"rates": rates})
+
     def figures(self, experiment: str) -> list[str]:
         """Names of the figures that the experiment asks for; none without tables to draw."""
         return self.block(experiment)["figures"] if self.tables(experiment) else []
@@ -377,7 +392,7 @@ class Plan:
         itemsize = 8 if config.get("training", {}).get("dtype") == "float64" else 4
         width, depth = network["width"], network["depth"]
         weights = depth * width**2 * itemsize
-        samples = max(config["task"].get("train_points", 1), config["task"]["probe_points"])
+        samples = max(config["task"].get("train_points") or 1, config["task"]["probe_points"])
         activations = 4 * samples * width * (depth + 1) * itemsize
         return 600 + round((4 * weights * seeds + activations * seeds) / 1e6)
 

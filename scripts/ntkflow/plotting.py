@@ -49,6 +49,13 @@ def colour_of(values: Iterable) -> dict:
     return {value: COLOURS[index % len(COLOURS)] for index, value in enumerate(distinct)}
 
 
+def mode_colours(modes: Iterable) -> dict:
+    """A colour for each Fourier mode, from dark (low) to light (high), readable on white."""
+    distinct = sorted(set(modes))
+    shades = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(distinct)))
+    return dict(zip(distinct, map(tuple, shades), strict=True))
+
+
 def save_figure(figure: Figure, svg: str | Path, png: str | Path, *, name: str) -> None:
     """Write a figure as SVG, for the report, and PNG; equal figures give equal files."""
     with replacing(svg) as temporary, plt.rc_context({"svg.hashsalt": name}):
