@@ -24,9 +24,8 @@ def draw(tables, cfg):
     for axes, depth in zip(panels[0], depths, strict=True):
         groups = table[table["depth"] == depth].groupby("sigma_b")
         for colour, marker, (sigma_b, group) in zip(COLOURS, MARKERS, groups, strict=False):
-            axes.plot(
-                group["mode"], group["eigenvalue"], marker, color=colour, ms=3.5, label=f"{sigma_b:g}"
-            )
+            style = dict(marker=marker, color=colour, mfc="none", ms=4, mew=0.9, ls="")
+            axes.plot(group["mode"], group["eigenvalue"], label=f"{sigma_b:g}", **style)
         k = np.array([4, 64])
         axes.plot(k, 0.12 * k**-2.0, "--", color=LIMIT_COLOUR, lw=1.5)
         axes.annotate("k⁻²", (16, 0.12 / 16**2), (6, 6), textcoords="offset points")

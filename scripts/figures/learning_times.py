@@ -6,6 +6,7 @@ and mode; dashed: equality. Loss mean (f(x) − y)², step size η = {training.l
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import NullFormatter
 
 from ntkflow.plotting import LIMIT_COLOUR, WIDTH, mode_colours
 
@@ -36,4 +37,6 @@ def draw(tables, cfg):
         xlabel="predicted time ln(20)/(2ηλₖ) (steps)",
         ylabel="measured time (steps)",
     )
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(NullFormatter())
     return figure
