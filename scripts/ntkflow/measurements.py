@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from .empirical import empirical_ntk
 from .inputs import circle_point, load_probe, load_training_set
-from .modes import mode_arrays
+from .modes import mode_arrays, spectrum_arrays
 from .spectra import alignment, eigenvalues, kernel_drift
 from .storage import Array, StageFile
 
@@ -144,6 +144,13 @@ def _kernel(entry, member: Member, data: StageFile) -> dict[str, Array]:
     }
 
 
+def _spectrum(entry, member: Member, data: StageFile) -> dict[str, Array]:
+    """Leading eigenvalues of the Gram matrix over M on the training set, of h as in `_kernel`."""
+    x, _ = load_training_set(data, **member.where)
+    gram = _gram(member, member.parameters, x)
+    return spectrum_arrays(gram, entry["eigenvalues"])
+
+
 def _gram(member: Member, parameters: dict[str, Tensor], x: Tensor) -> np.ndarray:
     kernel = empirical_ntk(member.network, x, parameters=parameters, outputs="trace")
     return _numpy(kernel.values.to(torch.float64))
@@ -169,5 +176,6 @@ MEASUREMENTS: dict[str, Measurement] = {
     "function": _function,
     "modes": _modes,
     "kernel": _kernel,
+    "spectrum": _spectrum,
     "movement": _movement,
 }
