@@ -9,7 +9,7 @@ Sources: Cho, Saul 2009 (ReLU, |x|); Williams 1997 (erf); Tsuchida et al. 2021, 
 
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 Moments = tuple[Tensor, Tensor]
 
 
+@runtime_checkable
 class Dual(Protocol):
     """What a network's recursion asks of an activation."""
 
