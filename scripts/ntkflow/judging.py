@@ -22,6 +22,10 @@ _STATISTICS: dict[str, Callable[..., np.ndarray]] = {
     "mean": np.mean,
     "median": np.median,
     "std": lambda values, axis: np.std(values, axis=axis, ddof=1),
+    # ln(E[v^2] / E[v]^2), zero for a constant
+    "dispersion": lambda values, axis: np.log(
+        np.mean(values**2, axis=axis) / np.mean(values, axis=axis) ** 2
+    ),
 }
 
 
@@ -168,6 +172,7 @@ class _Sample:
     values: list[np.ndarray]
     note: str
     exact: bool = False
+    expected: np.ndarray | None = None  # one value per point
 
     @property
     def n_seeds(self) -> int:
@@ -183,19 +188,24 @@ class _Sample:
         exact = "seed" not in table
         if exact:
             table = pd.concat([table.assign(seed=seed) for seed in (0, 1)], ignore_index=True)
-        keys = [along, "seed"] if along else ["seed"]
+        axes = [along] if isinstance(along, str) else along or []
+        keys = [*axes, "seed"]
         series = _select(table, criterion["column"], where, keys)
         if "relative_to" in criterion:
             series = series / _select(
                 table, criterion["column"], where | criterion["relative_to"], keys
             )
+        expected = None
+        if isinstance(criterion.get("expected"), str):
+            known = _select(table, criterion["expected"], where, keys)
+            expected = known.groupby(level=along).mean().to_numpy()
         groups = series.groupby(level=along) if along else [(0, series)]
         points, values = zip(*((point, group.to_numpy()) for point, group in groups), strict=True)
         # A point where every seed diverged stays, with no seeds, so that it is missed below.
         finite = [one[np.isfinite(one)] for one in values]
         lost = len(series) - sum(map(len, finite))
         note = f"values left out because their networks diverged: {lost}" if lost else ""
-        sample = _Sample(np.array(points), finite, note, exact)
+        sample = _Sample(np.array(points), finite, note, exact, expected)
         needed = 2 if exact else requires.get("seeds", 2)
         if sample.n_seeds < needed:
             raise _AbsentError(f"needs {needed} seeds, this scale has {sample.n_seeds}")
@@ -360,6 +370,19 @@ def _consistent(criterion, sample: _Sample):
     return float(mean), *interval(values, "mean"), "holds" if near else "fails"
 
 
+def _agrees(criterion, sample: _Sample):
+    """The statistic is near the expected column at every point; reported in standard errors.
+
+    The standard error is the spread of the bootstrap distribution.
+    """
+    name, distances = _statistic(criterion), []
+    for values, expected in zip(sample.values, sample.expected, strict=True):
+        error = _resample(values, name).std()
+        distances.append(abs(_STATISTICS[name](values, axis=0) - expected) / error)
+    largest = float(max(distances))
+    return largest, None, None, "holds" if largest <= criterion["standard_errors"] else "fails"
+
+
 def _above(criterion, sample: _Sample):
     """The mean over seeds is above a bound at every point; the lowest mean is reported."""
     means = [values.mean() for values in sample.values]
@@ -383,6 +406,7 @@ _KINDS = {
     "within": _within,
     "slope": _slope,
     "consistent": _consistent,
+    "agrees": _agrees,
     "above": _above,
     "decreasing": _decreasing,
 }
@@ -396,6 +420,8 @@ def _allowed(criterion: Mapping[str, Any]) -> str:
             return (
                 f"{criterion['expected']:g} within {criterion['standard_errors']:g} standard errors"
             )
+        case "agrees":
+            return f"at most {criterion['standard_errors']:g} standard errors everywhere"
         case "above":
             return f"above {criterion['bound']:g} everywhere"
     return f"decreasing along {criterion['along']}"
