@@ -15,8 +15,9 @@ def draw(tables, cfg):
     """Final drift per width, learning rates as lines."""
     table = tables["training_kernel"]
     last = table[table["step"] == table.groupby("learning_rate")["step"].transform("max")]
+    rates = last.groupby("learning_rate")
     figure, axes = plt.subplots(figsize=(0.62 * WIDTH, 3.1))
-    for colour, marker, (rate, rows) in zip(COLOURS, "os^D", last.groupby("learning_rate")):
+    for colour, marker, (rate, rows) in zip(COLOURS, "os^D", rates, strict=False):
         groups = rows.groupby("width")["drift"]
         mean = groups.mean()
         bounds = np.array([interval(sample.to_numpy(), "mean") for _, sample in groups]).T

@@ -18,9 +18,7 @@ def draw(tables, cfg):
     table = tables["limit_circle_spectrum"]
     table = table[(table["mode"] > 0) & (table["eigenvalue"] > ZERO)]
     depths = sorted(table["depth"].unique())
-    figure, panels = plt.subplots(
-        1, len(depths), figsize=(WIDTH, 3.2), sharey=True, squeeze=False
-    )
+    figure, panels = plt.subplots(1, len(depths), figsize=(WIDTH, 3.2), sharey=True, squeeze=False)
     for axes, depth in zip(panels[0], depths, strict=True):
         groups = table[table["depth"] == depth].groupby("sigma_b")
         for colour, marker, (sigma_b, group) in zip(COLOURS, MARKERS, groups, strict=False):

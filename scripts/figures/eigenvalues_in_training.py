@@ -24,6 +24,9 @@ def draw(tables, cfg):
             axes.axhline(wide, color=colours[rank], ls="--", lw=0.8)
         axes.set(yscale="log", title=f"width {width}", xlabel="η × steps")
     panels[0][0].set_ylabel("eigenvalue of Θ/M")
-    key = [("in training", {"color": INK}), ("infinite width", {"color": INK, "ls": "--", "lw": 0.8})]
+    key = [
+        ("in training", {"color": INK}),
+        ("infinite width", {"color": INK, "ls": "--", "lw": 0.8}),
+    ]
     figure.legend(handles=line_key(key), loc="outside upper center", ncols=2)
     return figure

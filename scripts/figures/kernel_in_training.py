@@ -5,6 +5,7 @@ network; dotted: sharpness 2, the edge of stability. Loss mean (f(x) − y)².
 """
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ntkflow.plotting import INK, LIMIT_COLOUR, WIDTH, colour_of, line_key
 
@@ -26,11 +27,15 @@ def draw(tables, cfg):
         runs = table[table["learning_rate"] == rate].groupby(["width", "seed"])
         for axes, (name, label) in zip(column, ROWS, strict=True):
             for (width, _), run in runs:
+                run = run[run["step"] > 0] if name == "drift" else run  # there it is 0
                 axes.plot(rate * run["step"], run[name], color=colours[width], lw=0.9, alpha=0.8)
             if axes in panels[:, 0]:
                 axes.set_ylabel(label)
         column[0].set_title(f"η = {rate:g}")
         column[0].set_yscale("log")
+        column[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        column[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        column[0].yaxis.set_minor_formatter(NullFormatter())
         column[1].axhline(2.0, color=INK, ls=":", lw=1.2)
         column[1].axhline(2 * rate * limit["lambda_max"], color=LIMIT_COLOUR, lw=1.8)
         column[2].axhline(limit["alignment"], color=LIMIT_COLOUR, lw=1.8)

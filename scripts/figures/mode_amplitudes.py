@@ -1,6 +1,6 @@
 """Amplitude of each Fourier mode k of the network's function, divided by the target's, along
-training. Thin lines: one seed each; dashed: the infinitely wide network. Loss mean (f(x) − y)², step
-size η = {training.learning_rate}, output scale α = {training.output_scale}.
+training. Thin lines: one seed each; dashed: the infinitely wide network. Loss mean (f(x) − y)²,
+step size η = {training.learning_rate}, output scale α = {training.output_scale}.
 """
 
 import matplotlib.pyplot as plt
@@ -11,7 +11,9 @@ from ntkflow.plotting import INK, WIDTH, mode_colours
 
 def draw(tables, cfg):
     """Amplitudes against steps, one panel per depth where that is swept."""
-    trained, predicted = (shares(tables[f"{when}_modes"], cfg) for when in ("training", "prediction"))
+    trained, predicted = (
+        shares(tables[f"{when}_modes"], cfg) for when in ("training", "prediction")
+    )
     colours = mode_colours(trained["mode"])
     depths = sorted(trained["depth"].unique())
     figure, panels = plt.subplots(1, len(depths), figsize=(WIDTH, 3.3), sharey=True, squeeze=False)

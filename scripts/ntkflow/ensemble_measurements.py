@@ -19,9 +19,7 @@ from .measurements import Member, measure, stack_measurements
 from .networks import Dense, member
 from .storage import Array, StageFile
 
-EnsembleMeasurement = Callable[
-    [Mapping[str, Any], nn.Module, dict[str, Tensor]], dict[str, Array]
-]
+EnsembleMeasurement = Callable[[Mapping[str, Any], nn.Module, dict[str, Tensor]], dict[str, Array]]
 
 
 def measure_ensemble(
@@ -67,7 +65,7 @@ def join_ensembles(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
 def diagonal_kernel(
     network: nn.Module, parameters: dict[str, Tensor], x: Float[Tensor, "1 d"]
 ) -> tuple[Float[Tensor, " s"], Float[Tensor, " s"]]:
-    """Theta(x, x) = |df/dtheta|^2 of every network of an ensemble: its weights' part, and all of it.
+    """Theta(x, x) = |df/dtheta|^2 of every network: the part of its weights, and all of it.
 
     Args:
         network: maps (1, d) to (1, 1).
