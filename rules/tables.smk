@@ -29,11 +29,11 @@ rule compare_with_prediction:
         code=code_of("compare_with_prediction"),
     output:
         table=f"{RESULTS}/{{experiment}}/tables/{{kind}}_comparison.csv",
-    localrule: True
     log:
         f"{RESULTS}/logs/compare_with_prediction/{{experiment}}/{{kind}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/compare_with_prediction/{{experiment}}/{{kind}}.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     resources:
@@ -54,11 +54,11 @@ rule measure_learning_times:
         code=code_of("measure_learning_times"),
     output:
         table=f"{RESULTS}/{{experiment}}/tables/learning_times.csv",
-    localrule: True
     log:
         f"{RESULTS}/logs/measure_learning_times/{{experiment}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/measure_learning_times/{{experiment}}.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     resources:

@@ -1,7 +1,7 @@
-"""The empirical kernel on the training set along training: its drift ‖Θ_t − Θ₀‖/‖Θ₀‖, its sharpness
-2ηλ_max(Θ_t/M), and its alignment with the target (cosine of Θ_t and yyᵀ). One column per step
-size η, against η times the number of steps; thin lines: one seed each. Grey: the infinitely wide
-network; dotted: sharpness 2, the edge of stability. Loss mean (f(x) − y)².
+"""The empirical kernel on the training set along training: its drift ‖Θ_t − Θ₀‖/‖Θ₀‖, its
+sharpness 2ηλ_max(Θ_t/M), and its alignment with the target (cosine of Θ_t and yyᵀ). One column per
+step size η, against η times the number of steps; thin lines: one seed each. Grey: the infinitely
+wide network; dotted: sharpness 2, the edge of stability. Loss mean (f(x) − y)².
 """
 
 import matplotlib.pyplot as plt

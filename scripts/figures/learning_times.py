@@ -1,6 +1,6 @@
 """Steps of gradient descent until a Fourier mode of the target has 5 % of its residual left
-against the time ln(20)/(2ηλₖ) that its eigenvalue λₖ predicts; both axes logarithmic. One point per seed
-and mode; dashed: equality. Loss mean (f(x) − y)², step size η = {training.learning_rate},
+against the time ln(20)/(2ηλₖ) that its eigenvalue λₖ predicts; both axes logarithmic. One point
+per seed and mode; dashed: equality. Loss mean (f(x) − y)², step size η = {training.learning_rate},
 {training.steps} steps, output scale α = {training.output_scale}.
 """
 

@@ -1,6 +1,6 @@
 """Mean over initialisations of the on-diagonal kernel K = Θ(x, x), ReLU networks with zero biases,
-divided by the number d of weight layers, against d. Solid: d‖x‖²/n₀ + (d + 1)/2, dashed:
-d (‖x‖²/n₀ + 1/2) as the paper prints it, both over d. Bars: 95 % bootstrap intervals.
+divided by the number d of weight layers, against d. Solid: d‖x‖²/n₀ + (d + 1)/2, dashed: d
+(‖x‖²/n₀ + 1/2) as the paper prints it, both over d. Bars: 95 % bootstrap intervals.
 """
 
 import matplotlib.pyplot as plt
