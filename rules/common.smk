@@ -34,6 +34,7 @@ wildcard_constraints:
     table="(?!.*_comparison|learning_times)[a-z_]+",
     kind="[a-z]+",
     figure="[a-z][a-z0-9_]*",
+    animation="[a-z][a-z0-9_]*",
 
 
 def code_of(script):
@@ -76,8 +77,14 @@ def experiment_figures(experiment):
     return [PLAN.figure_file(experiment, figure) for figure in PLAN.figures(experiment)]
 
 
+def experiment_animations(experiment):
+    names = PLAN.animations(experiment)
+    return [PLAN.animation_file(experiment, animation) for animation in names]
+
+
 def experiment_products(experiment):
-    return experiment_tables(experiment) + experiment_figures(experiment)
+    drawn = experiment_figures(experiment) + experiment_animations(experiment)
+    return experiment_tables(experiment) + drawn
 
 
 def network_tables(experiment):

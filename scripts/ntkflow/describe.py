@@ -41,7 +41,7 @@ def protocol(block: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def report_config(plan: Plan, figure_folder: str) -> dict[str, Any]:
+def report_config(plan: Plan, scripts: str) -> dict[str, Any]:
     """What the report's job may know: every experiment's texts, protocol, captions and status."""
     experiments = {}
     for name, block in plan.config["experiments"].items():
@@ -53,8 +53,9 @@ def report_config(plan: Plan, figure_folder: str) -> dict[str, Any]:
             "status_reason": reason,
             "protocol": protocol(block),
             "captions": {
-                figure: caption(f"{figure_folder}/{figure}.py", block)
-                for figure in block["figures"]
+                name: caption(f"{scripts}/{kind}/{name}.py", block)
+                for kind in ("figures", "animations")
+                for name in block[kind]
             },
         }
     return {

@@ -335,6 +335,10 @@ class Plan:
         """Names of the figures that the experiment asks for; none without tables to draw."""
         return self.block(experiment)["figures"] if self.tables(experiment) else []
 
+    def animations(self, experiment: str) -> list[str]:
+        """Names of the animations that the experiment asks for; none without tables to draw."""
+        return self.block(experiment)["animations"] if self.tables(experiment) else []
+
     def figure_config(self, experiment: str) -> dict[str, Any]:
         """What a figure may know: the experiment's block without the other figures and texts."""
         block = self.block(experiment)
@@ -381,6 +385,10 @@ class Plan:
     def figure_file(self, experiment: str, figure: str, suffix: str = "svg") -> str:
         """Path of a figure."""
         return f"{self.config['results']}/{experiment}/figures/{figure}.{suffix}"
+
+    def animation_file(self, experiment: str, animation: str, suffix: str = "json") -> str:
+        """Path of an animation: its frames (json) or itself (webp)."""
+        return f"{self.config['results']}/{experiment}/animations/{animation}.{suffix}"
 
     # Memory
 
