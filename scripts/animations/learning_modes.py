@@ -8,7 +8,7 @@ scale.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_angle_axis
+from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_angle_axis, line_key
 
 
 def draw(tables, cfg):
@@ -26,6 +26,12 @@ def draw(tables, cfg):
     style = dict(color=COLOURS[0], lw=0.8, alpha=0.7)
     lines = {seed: left.plot([], [], **style)[0] for seed in runs}
     (limit,) = left.plot([], [], "--", color=COLOURS[1], lw=1.4)
+    key = [
+        ("target", {"color": LIMIT_COLOUR, "lw": 3, "alpha": 0.6}),
+        ("networks", style),
+        ("infinite width", {"color": COLOURS[1], "ls": "--"}),
+    ]
+    figure.legend(handles=line_key(key), loc="outside upper left", ncols=3)
     label_angle_axis(left)
     bound = 1.15 * goal["target"].abs().max()
     left.set(ylim=(-bound, bound), ylabel="f(x(γ))")
@@ -36,7 +42,7 @@ def draw(tables, cfg):
     dashes = right.hlines(0 * target, place - 0.4, place + 0.4, color=COLOURS[1], lw=2)
     right.set_xticks(place, [str(mode) for mode in present])
     right.set(xlabel="Fourier mode k", ylabel="amplitude")
-    clock = figure.suptitle("", color=INK, fontsize=10)
+    clock = right.set_title("")
 
     def show(index: int) -> None:
         step = steps[index]
