@@ -21,7 +21,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import (
     FixedLocator,
     LogLocator,
-    NullFormatter,
     NullLocator,
     StrMethodFormatter,
 )
@@ -86,10 +85,13 @@ def spread_colours(values: Iterable) -> dict:
 
 
 def label_log_axis(axis: Axis, ticks: Sequence[float] | None = None) -> None:
-    """Plain numbers on a logarithmic axis: at 1, 2, 5 times powers of ten, or at given ticks."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if ticks is None else FixedLocator(ticks))
+    """Plain numbers on a logarithmic axis: round ones, more within a decade, or the given ticks."""
+    low, high = axis.get_view_interval()
+    round_numbers = (1, 2, 5) if high > 20 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
+    axis.set_major_locator(
+        LogLocator(subs=round_numbers, numticks=20) if ticks is None else FixedLocator(ticks)
+    )
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.set_minor_formatter(NullFormatter())
     axis.set_minor_locator(NullLocator())
 
 
