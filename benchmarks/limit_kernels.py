@@ -38,7 +38,7 @@ def ours(kind: str, dtype: str):
     else:
         x = x.permute(0, 3, 1, 2)
         network = cnn(1, [1] * 3, image_size=14, head=kind, device="meta", **scales)
-    return lambda: limit_kernels(network, x, dtype=x.dtype).ntk
+    return lambda: limit_kernels(network, x, only="ntk", dtype=x.dtype).ntk
 
 
 def neural_tangents(kind: str, dtype: str):

@@ -37,9 +37,10 @@ wildcard_constraints:
     experiment="[a-z][a-z0-9_]*",
     cell="all|[^/~]+~[^/~]+(/[^/~]+~[^/~]+)*",
     block="[0-9]+-[0-9]+",
-    table="(?!.*_comparison)[a-z_]+",
+    table="(?!.*_comparison|learning_times)[a-z_]+",
     kind="[a-z]+",
     figure="[a-z][a-z0-9_]*",
+    animation="[a-z][a-z0-9_]*",
 
 
 def code_of(script):
@@ -89,8 +90,14 @@ def drawn_tables(wildcards):
     return [PLAN.table_file(wildcards.experiment, name) for name in names]
 
 
+def experiment_animations(experiment):
+    names = PLAN.animations(experiment)
+    return [PLAN.animation_file(experiment, animation) for animation in names]
+
+
 def experiment_products(experiment):
-    return experiment_tables(experiment) + experiment_figures(experiment)
+    drawn = experiment_figures(experiment) + experiment_animations(experiment)
+    return experiment_tables(experiment) + drawn
 
 
 def network_tables(experiment):

@@ -28,3 +28,29 @@ rule draw_figure:
         "Drawing {wildcards.figure} of {wildcards.experiment}"
     script:
         "../scripts/draw_figure.py"
+
+
+rule draw_animation:
+    input:
+        tables=lambda wildcards: experiment_tables(wildcards.experiment),
+        code=lambda wildcards: code_of("draw_animation")
+        + code_of(f"animations/{wildcards.animation}"),
+    output:
+        webp=f"{RESULTS}/{{experiment}}/animations/{{animation}}.webp",
+        frames=f"{RESULTS}/{{experiment}}/animations/{{animation}}.json",
+    log:
+        f"{RESULTS}/logs/draw_animation/{{experiment}}/{{animation}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/draw_animation/{{experiment}}/{{animation}}.tsv"
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        cfg=lambda wildcards: PLAN.figure_config(wildcards.experiment),
+    message:
+        "Animating {wildcards.animation} of {wildcards.experiment}"
+    script:
+        "../scripts/draw_animation.py"

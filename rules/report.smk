@@ -2,6 +2,7 @@ rule render_report:
     input:
         claims=f"{RESULTS}/claims.json",
         figures=all_products(experiment_figures),
+        animations=all_products(experiment_animations),
         template=expand("report/template/{file}", file=["index.html.j2", "style.css", "report.js"]),
         networks=all_products(network_tables),
         code=code_of("render_report"),
@@ -18,7 +19,7 @@ rule render_report:
         mem_mb=1000,
         runtime=20,
     params:
-        cfg=lambda wildcards: describe.report_config(PLAN, FIGURES),
+        cfg=lambda wildcards: describe.report_config(PLAN, "scripts"),
     message:
         "Writing the report"
     script:

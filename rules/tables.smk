@@ -29,11 +29,11 @@ rule compare_with_prediction:
         code=code_of("compare_with_prediction"),
     output:
         table=f"{RESULTS}/{{experiment}}/tables/{{kind}}_comparison.csv",
-    localrule: True
     log:
         f"{RESULTS}/logs/compare_with_prediction/{{experiment}}/{{kind}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/compare_with_prediction/{{experiment}}/{{kind}}.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     resources:
@@ -45,3 +45,28 @@ rule compare_with_prediction:
         "Comparing {wildcards.experiment} with its prediction: {wildcards.kind}"
     script:
         "../scripts/compare_with_prediction.py"
+
+
+rule measure_learning_times:
+    input:
+        modes=f"{RESULTS}/{{experiment}}/tables/training_modes.csv",
+        spectrum=f"{RESULTS}/{{experiment}}/tables/limit_circle_spectrum.csv",
+        code=code_of("measure_learning_times"),
+    output:
+        table=f"{RESULTS}/{{experiment}}/tables/learning_times.csv",
+    log:
+        f"{RESULTS}/logs/measure_learning_times/{{experiment}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measure_learning_times/{{experiment}}.tsv"
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        cfg=lambda wildcards: PLAN.rates_config(wildcards.experiment),
+    message:
+        "Timing the modes of {wildcards.experiment}"
+    script:
+        "../scripts/measure_learning_times.py"

@@ -15,7 +15,10 @@ from ntkflow.storage import git_revision, replacing, software_versions
 def main(input: dict, output: dict, cfg: dict) -> None:
     """Collect what the workflow made into the report's model and render it."""
     judged = json.loads(Path(input["claims"]).read_text())
-    figures = {(Path(file).parts[-3], Path(file).stem): file for file in as_list(input, "figures")}
+    drawn = {
+        (Path(file).parts[-3], Path(file).stem): Path(file)
+        for file in as_list(input, "figures") + as_list(input, "animations")
+    }
     networks = {Path(file).parts[-3]: file for file in as_list(input, "networks")}
     times = read_times(Path(cfg["results"], "benchmarks"))
     model = {
@@ -26,7 +29,7 @@ def main(input: dict, output: dict, cfg: dict) -> None:
         "sources": judged["sources"],
         "claims": judged["claims"],
         "experiments": [
-            describe_experiment(name, block, figures, networks.get(name), times)
+            describe_experiment(name, block, drawn, networks.get(name), times)
             for name, block in cfg["experiments"].items()
         ],
         "provenance": describe_provenance(cfg, times),
@@ -44,7 +47,7 @@ def as_list(input: dict, name: str) -> list[str]:
 
 
 def describe_experiment(
-    name: str, block: dict, figures: dict, networks: str | None, times: pd.DataFrame
+    name: str, block: dict, drawn: dict, networks: str | None, times: pd.DataFrame
 ) -> dict:
     """One experiment's section."""
     texts = ("title", "source", "question", "explanation", "status", "status_reason", "protocol")
@@ -52,18 +55,27 @@ def describe_experiment(
         "name": name,
         **{key: block[key] for key in texts},
         "figures": [
-            {
-                "name": figure,
-                "svg": Path(figures[name, figure]).read_text(encoding="utf-8"),
-                "caption": caption,
-                "alt": caption.split(". ")[0],
-                "animation": None,
-            }
+            describe_figure(figure, caption, drawn[name, figure])
             for figure, caption in block["captions"].items()
-            if (name, figure) in figures
+            if (name, figure) in drawn
         ],
         "notes": describe_divergence(pd.read_csv(networks)) if networks else [],
         "seconds": float(times.loc[times["experiment"] == name, "s"].sum()) or None,
+    }
+
+
+def describe_figure(name: str, caption: str, file: Path) -> dict:
+    """One figure: an SVG, or the JSON frames of an animation, which starts as a still picture."""
+    text, animated = file.read_text(encoding="utf-8"), file.suffix == ".json"
+    frames = json.loads(text) if animated else []
+    return {
+        "name": name,
+        "svg": "" if animated else text,
+        "caption": caption,
+        "alt": caption.split(". ")[0],
+        "animation": {"src": frames[0], "still": frames[-1], "frames": frames}
+        if animated
+        else None,
     }
 
 

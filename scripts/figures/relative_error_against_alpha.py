@@ -1,7 +1,7 @@
 """Centred networks of width {network.width}, f = α (h − h₀), trained for {training.steps} steps of
 size {training.learning_rate} on mean (f(x) − y)² / α². Left: relative error ‖f − g‖ / ‖g‖ on the
 evaluation grid against the output scale α, g being ridge regression (t = ∞) or the infinite-width
-mean at the same time. Right: α ‖θ_t − θ₀‖. Dots: seeds; lines: medians; bands: 10 to 90 % of the
+mean at the same time. Right: α ‖θₜ − θ₀‖. Dots: seeds; lines: medians; bands: 10 to 90 % of the
 seeds; grey: infinite width.
 """
 
@@ -27,7 +27,7 @@ def draw(tables, cfg):
     )
     _draw(right, scaled, "distance", "", COLOURS[2])
     right.axhline(scaled["lazy"].iloc[0], color=LIMIT_COLOUR, lw=2, zorder=0)
-    right.set(ylabel="α ‖θ_t − θ₀‖", ylim=(0, None))
+    right.set(ylabel="α ‖θₜ − θ₀‖", ylim=(0, None))
     for axes in (left, right):
         axes.set(xscale="log", xlabel="output scale α")
         label_log_axis(axes.xaxis, sorted(errors["output_scale"].unique()))

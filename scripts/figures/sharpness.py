@@ -1,4 +1,4 @@
-"""Edge of stability: 2 η λ_max of the tangent kernel K / M on the training set along training,
+"""Edge of stability: 2 η λₘₐₓ of the tangent kernel K / M on the training set along training,
 against the training time η t (loss mean (f(x) − y)², step η as in the title). Above the grey line
 at 2 gradient descent with this step is unstable. Thin lines: one network each.
 """
@@ -28,6 +28,6 @@ def draw(tables, cfg):
         axes.axhline(2, color=LIMIT_COLOUR, lw=2, zorder=0)
         axes.set(title=f"step η = {rate:g}", xscale="log", xlabel="training time η t")
         axes.set_ylim(0, 2.6)
-    panels[0][0].set_ylabel("2 η λ_max")
+    panels[0][0].set_ylabel("2 η λₘₐₓ")
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure

@@ -1,4 +1,4 @@
-"""Distance ‖θ_t − θ₀‖ of all weights from their start against the training time η t (loss
+"""Distance ‖θₜ − θ₀‖ of all weights from their start against the training time η t (loss
 mean (f(x) − y)²), mean over seeds, with the lazy distance that the infinitely wide network moves
 (grey). Both axes logarithmic.
 """
@@ -28,7 +28,7 @@ def draw(tables, cfg):
             rate * mean.index, mean, "-" if first else "--", color=colours[width], lw=1.2,
             label=f"width {width}" if first else None,
         )  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel="training time η t", ylabel="‖θ_t − θ₀‖")
+    axes.set(xscale="log", yscale="log", xlabel="training time η t", ylabel="‖θₜ − θ₀‖")
     if len(rates) > 1:
         steps = " and ".join(f"{rate:g}" for rate in rates[1:])
         axes.plot([], [], "--", color="black", lw=1.2, label=f"step {steps}")

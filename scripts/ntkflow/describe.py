@@ -97,7 +97,7 @@ def protocol(block: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def report_config(plan: Plan, figure_folder: str) -> dict[str, Any]:
+def report_config(plan: Plan, scripts: str) -> dict[str, Any]:
     """What the report's job may know: every experiment's texts, protocol, captions and status."""
     experiments = {}
     for name, block in plan.config["experiments"].items():
@@ -109,8 +109,16 @@ def report_config(plan: Plan, figure_folder: str) -> dict[str, Any]:
             "status_reason": reason,
             "protocol": protocol(block),
             "captions": {
-                figure: caption(f"{figure_folder}/{figure}.py", block)
-                for figure in (drawable_figures(plan, name, figure_folder) if run else [])
+                **{
+                    figure: caption(f"{scripts}/figures/{figure}.py", block)
+                    for figure in (
+                        drawable_figures(plan, name, f"{scripts}/figures") if run else []
+                    )
+                },
+                **{
+                    animation: caption(f"{scripts}/animations/{animation}.py", block)
+                    for animation in (plan.animations(name) if run else [])
+                },
             },
         }
     return {

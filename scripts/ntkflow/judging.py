@@ -160,6 +160,7 @@ class _Sample:
     values: list[np.ndarray]
     note: str
     exact: bool = False
+    expected: np.ndarray | None = None  # one value per point
 
     @property
     def n_seeds(self) -> int:
@@ -175,30 +176,36 @@ class _Sample:
         exact = "seed" not in table
         if exact:
             table = pd.concat([table.assign(seed=seed) for seed in (0, 1)], ignore_index=True)
-        keys = [along, "seed"] if along else ["seed"]
+        axes = [along] if isinstance(along, str) else along or []
+        keys = [*axes, "seed"]
         series = _select(table, criterion["column"], where, keys)
         if "relative_to" in criterion:
             base = _select(table, criterion["column"], where | criterion["relative_to"], keys)
             series = (series / base).loc[series.index.intersection(base.index)]
         if criterion["kind"] == "matches":
             series = _matching(series, along, [point for point, _ in criterion["expected"]])
+        expected = None
+        if criterion["kind"] == "agrees":
+            known = _select(table, criterion["expected"], where, keys)
+            expected = known.groupby(level=along).mean().to_numpy()
         groups = series.groupby(level=along) if along else [(0, series)]
         points, values = zip(*((point, group.to_numpy()) for point, group in groups), strict=True)
         # A point where every seed diverged stays, with no seeds, so that it is missed below.
         finite = [one[np.isfinite(one)] for one in values]
         lost = len(series) - sum(map(len, finite))
         note = f"values left out because their networks diverged: {lost}" if lost else ""
-        sample = _Sample(np.array(points), finite, note, exact)
+        sample = _Sample(np.array(points), finite, note, exact, expected)
         if not exact:
-            sample.require_seeds(requires.get("seeds", 2), requires.get(along, points))
+            required = requires.get(along, points) if isinstance(along, str) else points
+            sample.require_seeds(requires.get("seeds", 2), [one in required for one in points])
         if criterion["kind"] in ("slope", "decreasing", "intercept") and len(points) < 2:
             raise _AbsentError(f"needs two values of {along}, this scale has {points[0]}")
         return sample
 
-    def require_seeds(self, needed: int, required: Sequence) -> None:
+    def require_seeds(self, needed: int, required: Sequence[bool]) -> None:
         """Enough seeds at the points that the claim requires; two at any others that were run."""
-        for point, values in zip(self.points, self.values, strict=True):
-            least = needed if point in required else 2
+        for at_required, values in zip(required, self.values, strict=True):
+            least = needed if at_required else 2
             if len(values) < least:
                 left = f" ({self.note})" if self.note else ""
                 raise _AbsentError(f"needs {least} seeds, this scale has {len(values)}{left}")
@@ -347,6 +354,19 @@ def _consistent(criterion, sample: _Sample):
     return float(mean), *interval(values, "mean"), "holds" if near else "fails"
 
 
+def _agrees(criterion, sample: _Sample):
+    """The statistic is near the expected column at every point; reported in standard errors.
+
+    The standard error is the spread of the bootstrap distribution.
+    """
+    name, distances = _statistic(criterion), []
+    for values, expected in zip(sample.values, sample.expected, strict=True):
+        error = resample(values, name).std()
+        distances.append(abs(STATISTICS[name](values, axis=0) - expected) / error)
+    largest = float(max(distances))
+    return largest, None, None, "holds" if largest <= criterion["standard_errors"] else "fails"
+
+
 def _above(criterion, sample: _Sample):
     """The mean over seeds is above a bound at every point."""
     means = np.array([values.mean() for values in sample.values])
@@ -375,6 +395,7 @@ _KINDS = {
     "slope": _slope,
     "intercept": _intercept,
     "consistent": _consistent,
+    "agrees": _agrees,
     "above": _above,
     "below": _below,
     "decreasing": _decreasing,
@@ -391,6 +412,8 @@ def _allowed(criterion: Mapping[str, Any]) -> str:
             )
         case "matches":
             return f"published values within {criterion['tolerance']:g}"
+        case "agrees":
+            return f"at most {criterion['standard_errors']:g} standard errors everywhere"
         case "above" | "below" as kind:
             return f"{kind} {criterion['bound']:g} everywhere"
     return f"decreasing along {criterion['along']}"

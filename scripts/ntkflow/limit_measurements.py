@@ -9,6 +9,7 @@ from torch import nn
 
 from .inputs import circle_point, load_probe, load_training_set
 from .limits import circle_eigenvalues, limit_kernels
+from .modes import spectrum_arrays
 from .spectra import alignment, eigenvalues
 from .storage import Array, StageFile
 
@@ -60,6 +61,12 @@ def _kernel(entry, network, data: StageFile, device: str) -> dict[str, Array]:
     }
 
 
+def _spectrum(entry, network, data: StageFile, device: str) -> dict[str, Array]:
+    """Leading eigenvalues of the limit Gram matrix over M on the training set."""
+    x, _ = load_training_set(data, dtype=torch.float64, device=device)
+    return spectrum_arrays(limit_kernels(network, x).ntk.cpu().numpy(), entry["eigenvalues"])
+
+
 def _circle_spectrum(entry, network, data: StageFile, device: str) -> dict[str, Array]:
     """Eigenvalue of the limit NTK for every Fourier mode on the circle."""
     modes = range(entry["max_mode"] + 1)
@@ -75,5 +82,6 @@ def _circle_spectrum(entry, network, data: StageFile, device: str) -> dict[str, 
 LIMIT_MEASUREMENTS: dict[str, LimitMeasurement] = {
     "profile": _profile,
     "kernel": _kernel,
+    "spectrum": _spectrum,
     "circle_spectrum": _circle_spectrum,
 }

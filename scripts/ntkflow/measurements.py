@@ -5,7 +5,7 @@ infinitely wide networks are in `limit_measurements` and `predicted_measurements
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from .empirical import empirical_ntk
 from .inputs import circle_point, load_probe, load_training_set
-from .modes import mode_arrays
+from .modes import mode_arrays, spectrum_arrays
 from .spectra import alignment, eigenvalues, kernel_drift
 from .storage import Array, StageFile
 
@@ -35,6 +35,7 @@ class Member:
     parameters: dict[str, Tensor]
     start: dict[str, Tensor]
     training: Mapping[str, Any]
+    _known: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def where(self) -> dict[str, Any]:
@@ -48,6 +49,12 @@ class Member:
         if self.training.get("centred"):
             values = values - functional_call(self.network, self.start, (x,))
         return self.training.get("output_scale", 1.0) * values
+
+    def on_probe(self, data: StageFile) -> Tensor:
+        """Outputs on the evaluation grid (N, O), computed once for all measurements."""
+        if "probe" not in self._known:
+            self._known["probe"] = self.outputs(load_probe(data, **self.where))
+        return self._known["probe"]
 
     @property
     def diverged(self) -> bool:
@@ -110,7 +117,7 @@ def _profile(entry, member: Member, data: StageFile) -> dict[str, Array]:
 
 def _function(entry, member: Member, data: StageFile) -> dict[str, Array]:
     """Outputs f on the evaluation grid."""
-    values = member.outputs(load_probe(data, **member.where))
+    values = member.on_probe(data)
     return {
         "function/gamma": data.array("probe/gamma"),
         "function/f": Array(_numpy(values), ["gamma", "output"]),
@@ -119,7 +126,7 @@ def _function(entry, member: Member, data: StageFile) -> dict[str, Array]:
 
 def _modes(entry, member: Member, data: StageFile) -> dict[str, Array]:
     """Fourier amplitudes of f and of its distance from the noiseless target."""
-    values = member.outputs(load_probe(data, **member.where))
+    values = member.on_probe(data)
     return mode_arrays(_numpy(values)[:, 0], data.array("probe/y").values[:, 0], entry["max_mode"])
 
 
@@ -142,6 +149,13 @@ def _kernel(entry, member: Member, data: StageFile) -> dict[str, Array]:
     return {
         f"kernel/{name}": Array(np.asarray(v), [], units) for name, (v, units) in numbers.items()
     }
+
+
+def _spectrum(entry, member: Member, data: StageFile) -> dict[str, Array]:
+    """Leading eigenvalues of the Gram matrix over M on the training set, of h as in `_kernel`."""
+    x, _ = load_training_set(data, **member.where)
+    gram = _gram(member, member.parameters, x)
+    return spectrum_arrays(gram, entry["eigenvalues"])
 
 
 def _gram(member: Member, parameters: dict[str, Tensor], x: Tensor) -> np.ndarray:
@@ -169,5 +183,6 @@ MEASUREMENTS: dict[str, Measurement] = {
     "function": _function,
     "modes": _modes,
     "kernel": _kernel,
+    "spectrum": _spectrum,
     "movement": _movement,
 }

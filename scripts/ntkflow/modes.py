@@ -1,8 +1,8 @@
-"""Fourier modes of functions on the circle grid, as the arrays of a `modes` measurement."""
+"""Fourier modes of functions and eigenvalues of kernels, as the arrays of a measurement."""
 
 import numpy as np
 
-from .spectra import circle_modes
+from .spectra import circle_modes, eigenvalues
 from .storage import Array
 
 
@@ -32,4 +32,24 @@ def mode_arrays(values: np.ndarray, target: np.ndarray, max_mode: int) -> dict[s
         "modes/target": Array(goal[kept], ["mode"]),
         "modes/target_phase": Array(phase[kept], ["mode"], "radian"),
         "modes/residual": Array(residual[..., kept], dims),
+    }
+
+
+def spectrum_arrays(gram: np.ndarray, count: int) -> dict[str, Array]:
+    """Leading eigenvalues of K / M.
+
+    Args:
+        gram: K, (M, M); NaN for a diverged network.
+        count: number of eigenvalues kept, largest first.
+
+    Returns:
+        `spectrum/rank` (1 is the largest) and `spectrum/eigenvalue`, each (count,).
+    """
+    count = min(count, len(gram))
+    found = np.full(count, np.nan)
+    if np.isfinite(gram).all():
+        found = eigenvalues(gram)[:count] / len(gram)
+    return {
+        "spectrum/rank": Array(np.arange(1, count + 1), ["rank"]),
+        "spectrum/eigenvalue": Array(found, ["rank"], "eigenvalue of K / M"),
     }

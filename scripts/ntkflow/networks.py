@@ -271,6 +271,7 @@ def mlp(
     *,
     activation: str = "relu",
     sigma_w: float = 1.0,
+    sigma_w_last: float | None = None,
     sigma_b: float = 0.0,
     bias: str = "normal",
     device=None,
@@ -284,6 +285,7 @@ def mlp(
         output_dim: O, number of outputs.
         activation: a name in `ACTIVATIONS`.
         sigma_w: standard deviation of the weights in every layer.
+        sigma_w_last: that of the output layer; default: `sigma_w`.
         sigma_b: standard deviation of the biases in every layer, the output layer included.
         bias: "normal" or "zero", the biases at initialisation.
         device: where the parameters live.
@@ -301,6 +303,8 @@ def mlp(
     for fan_in, width in zip([input_dim, *widths], widths, strict=False):
         layers += [Dense(fan_in, width, **options), activation_layer(activation)]
     last = widths[-1] if widths else input_dim
+    if sigma_w_last is not None:
+        options["sigma_w"] = sigma_w_last
     return nn.Sequential(*layers, Dense(last, output_dim, **options))
 
 
@@ -363,7 +367,7 @@ def build_network(network: Mapping[str, Any], input_dim: int, output_dim: int) -
     """Network described by a `network` block of the configuration.
 
     Args:
-        network: keys kind, width, depth, activation, sigma_w, sigma_b, bias.
+        network: keys kind, width, depth, activation, sigma_w, sigma_w_last, sigma_b, bias.
         input_dim: n0, the input dimension.
         output_dim: O, number of outputs.
 
@@ -375,7 +379,8 @@ def build_network(network: Mapping[str, Any], input_dim: int, output_dim: int) -
 
 
 def _build_mlp(network: Mapping[str, Any], input_dim: int, output_dim: int) -> nn.Sequential:
-    options = {key: network[key] for key in ("activation", "sigma_w", "sigma_b", "bias")}
+    keys = ("activation", "sigma_w", "sigma_w_last", "sigma_b", "bias")
+    options = {key: network[key] for key in keys}
     widths = [network["width"]] * network["depth"]
     return mlp(input_dim, widths, output_dim, device="meta", **options)
 

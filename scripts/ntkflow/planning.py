@@ -67,6 +67,9 @@ STAGES = {
     ),
 }
 
+# Tables computed from other tables, by the names of those.
+DERIVED = {"learning_times": {"training_modes", "limit_circle_spectrum"}}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -296,7 +299,21 @@ class Plan:
             for kind in ("function", "modes", "movement")
             if f"trained_{kind}" in tables and f"prediction_{kind}" in tables
         ]
-        return [*tables, *comparisons]
+        derived = [name for name, needed in DERIVED.items() if needed <= tables.keys()]
+        return [*tables, *comparisons, *derived]
+
+    def rates_config(self, experiment: str) -> dict[str, Any]:
+        """Learning rate of every cell, for tables that need it."""
+        cells = self.cells(experiment)
+        rates = [
+            cell.axes | {"learning_rate": cell.config["training"]["learning_rate"]}
+            for cell in cells
+        ]
+        return _sorted_copy({"rates": rates})
+
+    def animations(self, experiment: str) -> list[str]:
+        """Names of the animations that the experiment asks for; none of a partial run."""
+        return [] if self.config["partial"] else self.block(experiment)["animations"]
 
     def figure_config(self, experiment: str) -> dict[str, Any]:
         """What a figure may know: the experiment's block without the other figures and texts."""
@@ -367,6 +384,10 @@ class Plan:
     def figure_file(self, experiment: str, figure: str, suffix: str = "svg") -> str:
         """Path of a figure."""
         return f"{self.config['results']}/{experiment}/figures/{figure}.{suffix}"
+
+    def animation_file(self, experiment: str, animation: str, suffix: str = "json") -> str:
+        """Path of an animation: its frames (json) or itself (webp)."""
+        return f"{self.config['results']}/{experiment}/animations/{animation}.{suffix}"
 
     # Memory
 

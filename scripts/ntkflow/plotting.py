@@ -1,6 +1,9 @@
 """Style of the figures: colours, ink, sizes and the axes that several figures share."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import base64
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import (
     FixedLocator,
     LogLocator,
-    NullFormatter,
     NullLocator,
     StrMethodFormatter,
 )
+from PIL import Image
 
 from .storage import replacing
 
@@ -82,10 +85,13 @@ def spread_colours(values: Iterable) -> dict:
 
 
 def label_log_axis(axis: Axis, ticks: Sequence[float] | None = None) -> None:
-    """Plain numbers on a logarithmic axis: at 1, 2, 5 times powers of ten, or at given ticks."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if ticks is None else FixedLocator(ticks))
+    """Plain numbers on a logarithmic axis: round ones, more within a decade, or the given ticks."""
+    low, high = axis.get_view_interval()
+    round_numbers = (1, 2, 5) if high > 20 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
+    axis.set_major_locator(
+        LogLocator(subs=round_numbers, numticks=20) if ticks is None else FixedLocator(ticks)
+    )
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.set_minor_formatter(NullFormatter())
     axis.set_minor_locator(NullLocator())
 
 
@@ -96,6 +102,36 @@ def save_figure(figure: Figure, svg: str | Path, png: str | Path, *, name: str) 
     with replacing(png) as temporary:
         figure.savefig(temporary, format="png", dpi=150, transparent=False)
     plt.close(figure)
+
+
+def save_animation(
+    figure: Figure, show: Callable[[int], None], count: int, webp: str | Path, frames: str | Path
+) -> None:
+    """Write an animation as WebP, and its frames as a list of data URIs in JSON, for the report.
+
+    Args:
+        figure: what is drawn.
+        show: changes the figure to frame 0, 1, ...
+        count: number of frames.
+        webp: the animation, played in a loop with a pause at its end.
+        frames: the JSON file.
+    """
+    images, links = [], []
+    for index in range(count):
+        show(index)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=100, transparent=False)
+        images.append(Image.open(drawn).convert("RGB"))
+        packed = io.BytesIO()
+        images[-1].save(packed, format="WEBP", quality=60)
+        links.append(f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}")
+    plt.close(figure)
+    durations = [120] * (count - 1) + [2000]  # milliseconds
+    with replacing(webp) as temporary:
+        rest = dict(save_all=True, append_images=images[1:], duration=durations, loop=0)
+        images[0].save(temporary, format="WEBP", quality=60, **rest)
+    with replacing(frames) as temporary:
+        temporary.write_text(json.dumps(links))
 
 
 def label_angle_axis(axes: Axes) -> None:

@@ -12,6 +12,10 @@ STATISTICS: dict[str, Callable[..., np.ndarray]] = {
     "mean": np.mean,
     "median": np.median,
     "std": lambda values, axis: np.std(values, axis=axis, ddof=1),
+    # ln(E[v^2] / E[v]^2), zero for a constant
+    "dispersion": lambda values, axis: np.log(
+        np.mean(values**2, axis=axis) / np.mean(values, axis=axis) ** 2
+    ),
 }
 
 

@@ -1,0 +1,67 @@
+"""Networks learn the target mode by mode. Left: the target (grey), the infinitely wide network
+(dashed) and one line per seed. Right: amplitude of each Fourier mode k: target (outline), mean
+over seeds (bars), infinitely wide network (dash). Loss mean (f(x) − y)², step size η =
+{training.learning_rate}, output scale α = {training.output_scale}; time runs on a logarithmic
+scale.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_angle_axis, line_key
+
+
+def draw(tables, cfg):
+    """Figure of the last step, a function that shows another step, and the number of steps."""
+    functions, modes = tables["training_function"], tables["training_modes"]
+    wide, wide_modes = tables["prediction_function"], tables["prediction_modes"]
+    goal = wide[wide["step"] == 0].sort_values("gamma")
+    present = np.array(cfg["task"]["modes"])
+    steps = np.array(sorted(functions["step"].unique()))
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(WIDTH, 3.0), width_ratios=(3, 2), constrained_layout=True
+    )
+    left.plot(goal["gamma"], goal["target"], color=LIMIT_COLOUR, lw=3, alpha=0.6)
+    runs = {seed: run for seed, run in functions.groupby("seed")}
+    style = dict(color=COLOURS[0], lw=0.8, alpha=0.7)
+    lines = {seed: left.plot([], [], **style)[0] for seed in runs}
+    (limit,) = left.plot([], [], "--", color=COLOURS[1], lw=1.4)
+    key = [
+        ("target", {"color": LIMIT_COLOUR, "lw": 3, "alpha": 0.6}),
+        ("networks", style),
+        ("infinite width", {"color": COLOURS[1], "ls": "--"}),
+    ]
+    figure.legend(handles=line_key(key), loc="outside upper left", ncols=3)
+    label_angle_axis(left)
+    bound = 1.15 * goal["target"].abs().max()
+    left.set(ylim=(-bound, bound), ylabel="f(x(γ))")
+    place = np.arange(len(present))
+    target = at_modes(wide_modes[wide_modes["step"] == 0], "target", present)
+    right.bar(place, target, fill=False, edgecolor=LIMIT_COLOUR, lw=1.5)
+    bars = right.bar(place, 0 * place, color=COLOURS[0], alpha=0.7)
+    dashes = right.hlines(0 * target, place - 0.4, place + 0.4, color=COLOURS[1], lw=2)
+    right.set_xticks(place, [str(mode) for mode in present])
+    right.set(xlabel="Fourier mode k", ylabel="amplitude")
+    clock = right.set_title("")
+
+    def show(index: int) -> None:
+        step = steps[index]
+        for seed, run in runs.items():
+            now = run[run["step"] == step].sort_values("gamma")
+            lines[seed].set_data(now["gamma"], now["f_0"])
+        now = wide[wide["step"] == step].sort_values("gamma")
+        limit.set_data(now["gamma"], now["mean"])
+        mean = modes[modes["step"] == step].groupby("mode", as_index=False)["amplitude"].mean()
+        for bar, height in zip(bars, at_modes(mean, "amplitude", present), strict=True):
+            bar.set_height(height)
+        heights = at_modes(wide_modes[wide_modes["step"] == step], "amplitude", present)
+        ends = zip(place, heights, strict=True)
+        dashes.set_segments([[(x - 0.4, height), (x + 0.4, height)] for x, height in ends])
+        clock.set_text(f"after {step} steps")
+
+    return figure, show, len(steps)
+
+
+def at_modes(rows, column, modes):
+    """Values of a column at these modes."""
+    return rows.set_index("mode").loc[modes, column].to_numpy()

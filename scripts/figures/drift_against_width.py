@@ -1,0 +1,36 @@
+"""Drift ‖Θ_T − Θ₀‖/‖Θ₀‖ of the kernel at the end of training against the width, both axes
+logarithmic: mean over seeds and 95 % intervals, one line per step size η at the same η × steps.
+Dashed: width to the power −1/2. Loss mean (f(x) − y)².
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+from ntkflow.judging import interval
+from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH
+
+
+def draw(tables, cfg):
+    """Final drift per width, learning rates as lines."""
+    table = tables["training_kernel"]
+    last = table[table["step"] == table.groupby("learning_rate")["step"].transform("max")]
+    rates = last.groupby("learning_rate")
+    figure, axes = plt.subplots(figsize=(0.62 * WIDTH, 3.1))
+    for colour, marker, (rate, rows) in zip(COLOURS, "os^D", rates, strict=False):
+        groups = rows.groupby("width")["drift"]
+        mean = groups.mean()
+        bounds = np.array([interval(sample.to_numpy(), "mean") for _, sample in groups]).T
+        bars = np.abs(bounds - mean.to_numpy())
+        axes.errorbar(
+            mean.index, mean, bars, marker=marker, color=colour, capsize=3, label=f"η = {rate:g}"
+        )
+    widths = mean.index.to_numpy(float)
+    axes.plot(widths, mean.max() * (widths / widths[0]) ** -0.5, "--", color=LIMIT_COLOUR, lw=1.2)
+    axes.set(xscale="log", yscale="log", xlabel="width", ylabel="drift of the kernel")
+    axes.set_xticks(mean.index, [str(width) for width in mean.index])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        formatter(StrMethodFormatter("{x:g}"))
+    axes.legend()
+    return figure

@@ -1,0 +1,46 @@
+"""The empirical kernel on the training set along training: its drift ‖Θ_t − Θ₀‖/‖Θ₀‖, its
+sharpness 2ηλ_max(Θ_t/M), and its alignment with the target (cosine of Θ_t and yyᵀ). One column per
+step size η, against η times the number of steps; thin lines: one seed each. Grey: the infinitely
+wide network; dotted: sharpness 2, the edge of stability. Loss mean (f(x) − y)².
+"""
+
+import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from ntkflow.plotting import INK, LIMIT_COLOUR, WIDTH, colour_of, line_key
+
+ROWS = (
+    ("drift", "drift of the kernel"),
+    ("sharpness", "sharpness 2ηλ_max"),
+    ("alignment", "alignment with yyᵀ"),
+)
+
+
+def draw(tables, cfg):
+    """Quantities below each other, learning rates side by side."""
+    table, limit = tables["training_kernel"], tables["limit_kernel"].iloc[0]
+    colours, rates = colour_of(table["width"]), sorted(table["learning_rate"].unique())
+    figure, panels = plt.subplots(
+        len(ROWS), len(rates), figsize=(WIDTH, 6.6), sharex=True, sharey="row", squeeze=False
+    )
+    for column, rate in zip(panels.T, rates, strict=True):
+        runs = table[table["learning_rate"] == rate].groupby(["width", "seed"])
+        for axes, (name, label) in zip(column, ROWS, strict=True):
+            for (width, _), run in runs:
+                run = run[run["step"] > 0] if name == "drift" else run  # there it is 0
+                axes.plot(rate * run["step"], run[name], color=colours[width], lw=0.9, alpha=0.8)
+            if axes in panels[:, 0]:
+                axes.set_ylabel(label)
+        column[0].set_title(f"η = {rate:g}")
+        column[0].set_yscale("log")
+        column[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        column[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        column[0].yaxis.set_minor_formatter(NullFormatter())
+        column[1].axhline(2.0, color=INK, ls=":", lw=1.2)
+        column[1].axhline(2 * rate * limit["lambda_max"], color=LIMIT_COLOUR, lw=1.8)
+        column[2].axhline(limit["alignment"], color=LIMIT_COLOUR, lw=1.8)
+        column[-1].set_xlabel("η × steps")
+    key = [(f"width {width}", {"color": colour}) for width, colour in colours.items()]
+    key.append(("infinite width", {"color": LIMIT_COLOUR, "lw": 1.8}))
+    figure.legend(handles=line_key(key), loc="outside upper center", ncols=len(key))
+    return figure

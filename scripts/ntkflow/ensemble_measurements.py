@@ -1,0 +1,130 @@
+"""What is measured on many untrained networks at once, every array with a leading axis `seed`.
+
+Kinds with a batched form are in `ENSEMBLE_MEASUREMENTS`; the others go network by network.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from .finite_width import inverse_width, kernel_dispersion
+from .inputs import circle_point
+from .limits import limit_kernels
+from .measurements import Member, measure, stack_measurements
+from .networks import Dense, member
+from .storage import Array, StageFile
+
+EnsembleMeasurement = Callable[[Mapping[str, Any], nn.Module, dict[str, Tensor]], dict[str, Array]]
+
+
+def measure_ensemble(
+    entries: Sequence[Mapping[str, Any]],
+    network: nn.Module,
+    parameters: dict[str, Tensor],
+    data: StageFile,
+) -> dict[str, Array]:
+    """Measurements of untrained networks.
+
+    Args:
+        entries: measurement blocks of the configuration; `kind` picks the function.
+        network: the architecture.
+        parameters: name to tensor (S, *shape), one network per seed.
+        data: the data set's file.
+
+    Returns:
+        `kind/name` to array with a leading axis `seed`, coordinates of other axes included.
+    """
+    arrays: dict[str, Array] = {}
+    for entry in entries:
+        if entry["kind"] in ENSEMBLE_MEASUREMENTS:
+            arrays |= ENSEMBLE_MEASUREMENTS[entry["kind"]](entry, network, parameters)
+    single = [entry for entry in entries if entry["kind"] not in ENSEMBLE_MEASUREMENTS]
+    if single:
+        seeds = range(len(next(iter(parameters.values()))))
+        starts = [member(parameters, index) for index in seeds]
+        each = [measure(single, Member(network, one, one, {}), data) for one in starts]
+        arrays |= stack_measurements(each, "seed")
+    return arrays
+
+
+def join_ensembles(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Measurements of several groups of seeds as those of one."""
+    return {
+        name: Array(np.concatenate([part[name].values for part in parts]), array.dims, array.units)
+        if "seed" in array.dims
+        else array
+        for name, array in parts[0].items()
+    }
+
+
+def diagonal_kernel(
+    network: nn.Module, parameters: dict[str, Tensor], x: Float[Tensor, "1 d"]
+) -> tuple[Float[Tensor, " s"], Float[Tensor, " s"]]:
+    """Theta(x, x) = |df/dtheta|^2 of every network: the part of its weights, and all of it.
+
+    Args:
+        network: maps (1, d) to (1, 1).
+        parameters: name to tensor (S, *shape); names that end in "weight" are weights.
+        x: the input.
+    """
+
+    def of_one(one: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        gradient = grad(lambda p: functional_call(network, p, (x,)).squeeze())(one)
+        squares = {name: part.square().sum() for name, part in gradient.items()}
+        weights = [square for name, square in squares.items() if name.endswith("weight")]
+        return sum(weights), sum(squares.values())
+
+    return vmap(of_one)(parameters)
+
+
+def first_step(
+    network: nn.Module,
+    parameters: dict[str, Tensor],
+    x: Float[Tensor, "1 d"],
+    *,
+    target: float,
+    learning_rate: float,
+) -> dict[str, Tensor]:
+    """Parameters (S, *shape) after one gradient step on the loss (f(x) - target)^2."""
+
+    def loss(one: dict[str, Tensor]) -> Tensor:
+        return (functional_call(network, one, (x,)).squeeze() - target).square()
+
+    gradients = vmap(grad(loss))(parameters)
+    return {name: p - learning_rate * gradients[name] for name, p in parameters.items()}
+
+
+def _diagonal_kernel(entry, network, parameters: dict[str, Tensor]) -> dict[str, Array]:
+    """Theta(x, x) at one point of the circle, its change in one step, and what theory expects."""
+    like = next(iter(parameters.values()))
+    x = circle_point(entry["anchor_angle"], dtype=like.dtype, device=like.device)
+    step = {key: entry[key] for key in ("target", "learning_rate")}
+    with torch.no_grad():
+        weights, full = diagonal_kernel(network, parameters, x)
+        after = diagonal_kernel(network, first_step(network, parameters, x, **step), x)[1]
+        limit = limit_kernels(network, x.double()).ntk.item()
+    widths = [layer.out_features for layer in network if isinstance(layer, Dense)][:-1]
+    measured = {
+        "weights": (weights, "part of the weights"),
+        "full": (full, "weights and biases"),
+        "change": (after - full, "full kernel after one step minus before"),
+    }
+    expected = {
+        "limit": (limit, "limit NTK; for ReLU and zero biases also the mean at finite width"),
+        "beta": (inverse_width(widths), "sum over hidden layers of 1 / width"),
+        "dispersion": (kernel_dispersion(widths), "ln(E[K^2] / E[K]^2) expected of the weights'"),
+    }
+    arrays = {name: (value.cpu().numpy(), unit) for name, (value, unit) in measured.items()}
+    arrays |= {name: (np.full(len(like), value), unit) for name, (value, unit) in expected.items()}
+    return {
+        f"diagonal_kernel/{name}": Array(values, ["seed"], unit)
+        for name, (values, unit) in arrays.items()
+    }
+
+
+ENSEMBLE_MEASUREMENTS: dict[str, EnsembleMeasurement] = {"diagonal_kernel": _diagonal_kernel}

@@ -1,0 +1,69 @@
+import math
+
+import pytest
+import torch
+
+from ntkflow.empirical import empirical_ntk
+from ntkflow.ensemble_measurements import diagonal_kernel, first_step, join_ensembles
+from ntkflow.finite_width import inverse_width, kernel_dispersion
+from ntkflow.limits import limit_kernels
+from ntkflow.networks import draw_parameters, member, mlp
+from ntkflow.storage import Array
+
+X = torch.tensor([[0.6, -0.8]], dtype=torch.float64)
+
+
+def network(depth, width):
+    scales = dict(sigma_w=2**0.5, sigma_w_last=1.0, sigma_b=1.0, bias="zero")
+    return mlp(2, [width] * depth, device="meta", **scales)
+
+
+def test_diagonal_kernels_of_an_ensemble_are_those_of_its_members():
+    net = network(3, 8)
+    drawn = draw_parameters(net, range(4), dtype=torch.float64)
+    weights, full = diagonal_kernel(net, drawn, X)
+    for seed in range(4):
+        kernel = empirical_ntk(net, X, parameters=member(drawn, seed), by_layer=True)
+        parts = kernel.by_parameter
+        assert full[seed].item() == pytest.approx(kernel.values.item(), rel=1e-12)
+        mine = sum(part.item() for name, part in parts.items() if name.endswith("weight"))
+        assert weights[seed].item() == pytest.approx(mine, rel=1e-12)
+
+
+@pytest.mark.parametrize("depth", [2, 4, 8])
+def test_mean_over_networks_is_the_limit_and_the_closed_form(depth):
+    layers = depth + 1
+    closed_form = layers * 0.5 + (layers + 1) / 2  # d |x|^2 / n0 + (d + 1) / 2
+    assert limit_kernels(network(depth, 1), X).ntk.item() == pytest.approx(closed_form, rel=1e-12)
+
+
+def test_first_step_follows_the_gradient_of_the_loss():
+    net = network(2, 8)
+    drawn = draw_parameters(net, range(2), dtype=torch.float64)
+    stepped = first_step(net, drawn, X, target=1.0, learning_rate=1e-6)
+    for seed in range(2):
+        before, after = (
+            torch.func.functional_call(net, member(p, seed), (X,)).item() for p in (drawn, stepped)
+        )
+        kernel = diagonal_kernel(net, drawn, X)[1][seed].item()
+        assert after - before == pytest.approx(-2e-6 * (before - 1.0) * kernel, rel=1e-3)
+
+
+def test_dispersion_of_known_networks():
+    assert inverse_width([64] * 4) == pytest.approx(1 / 16)
+    expected = {(64, 5): 0.211, (32, 5): 0.427, (32, 9): 0.874, (64, 17): 0.874}
+    for (width, layers), value in expected.items():
+        assert kernel_dispersion([width] * (layers - 1)) == pytest.approx(value, abs=5e-4)
+    u = 5e-4  # 2 u / 3 for small u
+    assert kernel_dispersion([10_000]) == pytest.approx(2 * u / 3, rel=1e-3)
+
+
+def test_joined_ensembles_keep_coordinates_once():
+    parts = [
+        {"k/v": Array(torch.ones(n).numpy(), ["seed"]), "k/g": Array(torch.zeros(3).numpy(), ["g"])}
+        for n in (2, 3)
+    ]
+    joined = join_ensembles(parts)
+    assert joined["k/v"].values.shape == (5,)
+    assert joined["k/g"].values.shape == (3,)
+    assert math.isclose(joined["k/v"].values.sum(), 5)

@@ -1,0 +1,45 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from ntkflow.learning import crossing_time, learning_times
+from ntkflow.schedule import spread_steps
+
+RATES = {2: 0.1, 7: 0.01}
+STEPS = np.array(spread_steps(30, 1000, "log"))
+
+
+def decay(eta: float) -> pd.DataFrame:
+    """Modes that decay as the theory says, and one that the target lacks."""
+    rows = [
+        (eta, seed, step, mode, amplitude, amplitude * np.exp(-2 * eta * RATES.get(mode, 0) * step))
+        for seed in range(2)
+        for step in STEPS
+        for mode, amplitude in ((2, 0.9), (3, 0.0), (7, 0.5))
+    ]
+    columns = ["learning_rate", "seed", "step", "mode", "target", "residual"]
+    return pd.DataFrame(rows, columns=columns).assign(amplitude=0.0)
+
+
+def test_exponential_decay_is_timed_exactly():
+    modes = pd.concat([decay(1.0), decay(0.5)])
+    spectrum = pd.DataFrame({"mode": RATES.keys(), "eigenvalue": RATES.values()})
+    table = learning_times(modes, spectrum, pd.DataFrame({"learning_rate": [1.0, 0.5]}))
+    assert len(table) == 2 * 2 * 2
+    assert table["time"].to_numpy() == pytest.approx(table["predicted"].to_numpy())
+    assert set(table.columns) == {
+        "learning_rate", "seed", "mode", "eigenvalue", "time", "predicted",
+    }  # fmt: skip
+
+
+def test_learning_rate_of_the_only_cell_applies_to_all_rows():
+    modes = decay(2.0).drop(columns="learning_rate")
+    spectrum = pd.DataFrame({"mode": RATES.keys(), "eigenvalue": RATES.values()})
+    table = learning_times(modes, spectrum, pd.DataFrame({"learning_rate": [2.0]}))
+    assert table["time"].to_numpy() == pytest.approx(table["predicted"].to_numpy())
+    assert "learning_rate" not in table
+
+
+def test_mode_that_is_never_learned_has_no_time():
+    assert np.isnan(crossing_time(np.array([0, 10]), np.array([1.0, 0.06])))
+    assert crossing_time(np.array([0, 10]), np.array([1.0, 0.0])) < 10
