@@ -13,8 +13,13 @@ ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "scripts"
 RULE_FILES = sorted((ROOT / "rules").glob("*.smk"))
 RULES = sorted(re.findall(r"^rule (\w+):", "".join(f.read_text() for f in RULE_FILES), re.M))
+ANIMATIONS = sorted(f"animations/{path.stem}" for path in (SCRIPTS / "animations").glob("*.py"))
 FIGURES = sorted(f"figures/{path.stem}" for path in (SCRIPTS / "figures").glob("*.py"))
-PACKAGES = {"yaml": "pyyaml", "markupsafe": "jinja2"}  # imported name to package that brings it
+PACKAGES = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "markupsafe": "jinja2",
+}  # imported name to package that brings it
 
 # One process for all scripts: project modules are forgotten between them, torch need not be.
 LIST_MODULES = """
@@ -95,7 +100,7 @@ def environments() -> dict[str, set[str]]:
         pattern = r'envs/(\w+)\.yaml"(?:(?!^rule ).)*?\.\./scripts/(\w+)\.py'
         for env, script in re.findall(pattern, text, re.M | re.S):
             found.setdefault(env, set()).add(script)
-    found["analysis"] |= set(FIGURES)  # drawn by draw_figure
+    found["analysis"] |= {*FIGURES, *ANIMATIONS}  # drawn by draw_figure and draw_animation
     return found
 
 

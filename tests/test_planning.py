@@ -114,7 +114,7 @@ def test_a_job_knows_its_sections_only():
         "measurements": [{"anchor_angle": 0.0, "kind": "profile"}],
         "network": {
             "activation": "relu", "bias": "normal", "depth": 1, "kind": "mlp",
-            "sigma_b": 0.0, "sigma_w": 1.0, "width": 8,
+            "sigma_b": 0.0, "sigma_w": 1.0, "sigma_w_last": None, "width": 8,
         },
         "seeds": [4, 5],
         "stage": "initialization",
@@ -210,7 +210,7 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
         (
             {"sweep": {"network.wdth": [4]}},
             "sweep.network.wdth[0]: unknown key; allowed: activation, bias, depth, kind, sigma_b, "
-            "sigma_w, width",
+            "sigma_w, sigma_w_last, width",
         ),
         (
             {"sweep": {"seeds": [4]}},
@@ -322,9 +322,10 @@ def test_a_second_profile_experiment_is_one_block(tmp_path):
     block = copy.deepcopy(base["experiments"]["kernel_profile"])
     block["network"] |= {"depth": 1, "sigma_b": 1.0}
     plan = load(tmp_path, base, {"experiments": {"shallow": block}})
-    assert plan.experiments == ["kernel_profile", "shallow"]
+    assert plan.experiments == [*base["experiments"], "shallow"]
     assert set(plan.tables("shallow")) == set(plan.tables("kernel_profile"))
-    figures = [drawable_figures(plan, name, str(FIGURES)) for name in plan.experiments]
+    names = ("kernel_profile", "shallow")
+    figures = [drawable_figures(plan, name, str(FIGURES)) for name in names]
     assert figures[0] == figures[1]
     for stage in ("dataset", "limit", "initialization", "train", "ntk"):
         files = plan.stage_files(stage, "shallow")

@@ -206,7 +206,7 @@ def judge(plan, **changes) -> dict:
     judge_claims.main(
         CLAIMS | {"tables": tables} | changes,
         {"claims": "claims.json"},
-        {"experiments": ["kernel_profile"]},
+        {"experiments": list(plan.config["experiments"])},
     )
     return {claim["id"]: claim for claim in json.loads(Path("claims.json").read_text())["claims"]}
 

@@ -1,8 +1,9 @@
 """Relative error ‖fₙ − f∞‖ / ‖f∞‖ of trained networks on the evaluation grid against their width n,
 f∞ being kernel ridge regression (left) or the mean of infinitely wide networks at the same training
 time (right). Loss: mean (f(x) − y)². Dots: seeds; line: their median; band: 10 to 90 % of them.
-Crosses: error of the average over seeds, freed of the noise of few seeds. Grey line: infinite width
-(left), width to the power −1/2 through the last centred median (right).
+Crosses: error of the average over seeds, freed of the noise of few seeds, where it is above two
+standard errors. Grey line: infinite width (left), width to the power −1/2 through the last centred
+median (right).
 """
 
 import matplotlib.pyplot as plt
@@ -49,12 +50,15 @@ def _short(width):
 
 def _draw_errors(axes, rows, reference, label, colour, marker):
     groups = rows.groupby("width")
-    errors, average = groups[f"to_{reference}"], groups[f"average_to_{reference}"].mean()
+    errors, average = (
+        groups[f"to_{reference}"],
+        groups[f"average_to_{reference}"].agg(["mean", "sem"]),
+    )
     axes.plot(rows["width"], rows[f"to_{reference}"], ".", color=colour, ms=3, alpha=0.5)
     median = errors.median()
     axes.fill_between(
         median.index, errors.quantile(0.1), errors.quantile(0.9), color=colour, alpha=0.2, lw=0
     )
     axes.plot(median.index, median, color=colour, marker=marker, ms=4, label=label)
-    average = average[average > 0]
+    average = average.loc[average["mean"] > 2 * average["sem"], "mean"]
     axes.plot(average.index, average, "x", color=colour, ms=5)

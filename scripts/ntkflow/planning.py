@@ -28,7 +28,7 @@ RESERVED = {
     *("all", "benchmarks", "logs", "report"),
     *("aggregate_table", "compute_limit_kernel", "draw_figure", "extract_ntk", "judge_claims"),
     *("compare_with_prediction", "make_dataset", "measure_initialization", "predict_limit"),
-    *("render_report", "train_ensemble"),
+    *("draw_animation", "measure_learning_times", "render_report", "train_ensemble"),
 }
 
 

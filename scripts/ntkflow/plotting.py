@@ -87,7 +87,8 @@ def spread_colours(values: Iterable) -> dict:
 def label_log_axis(axis: Axis, ticks: Sequence[float] | None = None) -> None:
     """Plain numbers on a logarithmic axis: round ones, more within a decade, or the given ticks."""
     low, high = axis.get_view_interval()
-    round_numbers = (1, 2, 5) if high > 20 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
+    enough = (1,) if high > 1000 * low else (1, 2, 5)
+    round_numbers = enough if high > 20 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
     axis.set_major_locator(
         LogLocator(subs=round_numbers, numticks=20) if ticks is None else FixedLocator(ticks)
     )
