@@ -16,7 +16,7 @@ TASK = {
 }  # fmt: skip
 NETWORK = {
     "kind": "mlp", "depth": 1, "width": 16, "activation": "relu",
-    "sigma_w": 1.0, "sigma_b": 0.1, "bias": "normal",
+    "sigma_w": 1.0, "sigma_w_last": None, "sigma_b": 0.1, "bias": "normal",
 }  # fmt: skip
 TRAINING = {
     "loss": "mse", "learning_rate": 0.1, "steps": 40, "centred": False, "output_scale": 2.0,
@@ -83,6 +83,16 @@ def test_kernel_numbers_are_those_of_the_gram_matrix(network, members, data):
     assert numbers["alignment"] == pytest.approx(
         (y.T @ gram @ y).item() / (np.linalg.norm(gram) * (y**2).sum())
     )
+
+
+def test_kernels_of_several_outputs_are_means_like_the_limit(data):
+    network = build_network(NETWORK | {"width": 2000}, 2, 3)
+    drawn = member(draw_parameters(network, [0], dtype=torch.float64), 0)
+    entries = [{"kind": "profile", "anchor_angle": 0.0}, {"kind": "kernel"}]
+    found = measure(entries, Member(network, drawn, drawn, {}), data)
+    limit = measure_limit(entries, network, data, "cpu")
+    for name in ("profile/theta", "kernel/trace"):
+        np.testing.assert_allclose(found[name].values, limit[name].values, rtol=0.25, atol=0.05)
 
 
 def test_movement_is_the_distance_of_all_weights(network, members, data):

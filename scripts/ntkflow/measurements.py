@@ -106,7 +106,7 @@ def _profile(entry, member: Member, data: StageFile) -> dict[str, Array]:
         circle_point(entry["anchor_angle"], **member.where),
         load_probe(data, **member.where),
         parameters=member.parameters,
-        outputs="trace",
+        outputs="mean",
         method="vector_product",
     )
     return {
@@ -159,7 +159,8 @@ def _spectrum(entry, member: Member, data: StageFile) -> dict[str, Array]:
 
 
 def _gram(member: Member, parameters: dict[str, Tensor], x: Tensor) -> np.ndarray:
-    kernel = empirical_ntk(member.network, x, parameters=parameters, outputs="trace")
+    # The mean over outputs is what the limit kernel, that of any one output, is compared with.
+    kernel = empirical_ntk(member.network, x, parameters=parameters, outputs="mean")
     return _numpy(kernel.values.to(torch.float64))
 
 
