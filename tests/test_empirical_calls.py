@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional as F
 
-from ntkflow import Kernel, empirical_ntk
+from ntkflow import Kernel, empirical_ntk, ntk_operator
 from ntkflow.errors import ConfigurationError, UnsupportedLayerError
 from ntkflow.networks import cnn, mlp
 
@@ -258,6 +259,18 @@ def test_outputs_of_several_axes_are_flattened():
 def test_training_mode_is_an_error(layer):
     with pytest.raises(UnsupportedLayerError, match=r"layer '0': .* call network.eval\(\)"):
         empirical_ntk(nn.Sequential(layer, nn.Linear(4, 2)), torch.randn(3, 4))
+
+
+@pytest.mark.parametrize("noise", [F.dropout, nn.RReLU()])
+def test_chance_in_the_forward_pass_is_an_error(noise):
+    def network(parameters, x):
+        return noise(x @ parameters["w"])
+
+    x, parameters = -torch.ones(2, 3), {"w": torch.ones(3, 2)}
+    with pytest.raises(UnsupportedLayerError, match="draws random numbers"):
+        empirical_ntk(network, x, parameters=parameters)
+    with pytest.raises(UnsupportedLayerError, match="draws random numbers"):
+        ntk_operator(network, x, parameters=parameters)
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,8 @@ def empirical_ntk(
 
     Raises:
         ConfigurationError: if an option or the parameters are not allowed.
-        UnsupportedLayerError: if batch normalisation or dropout is in training mode.
+        UnsupportedLayerError: if batch normalisation or dropout is in training mode, or the
+            network draws random numbers.
 
     Example:
         >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(5, 3)
@@ -101,7 +102,7 @@ def empirical_ntk(
     model = as_model(network, parameters)
     if len(x1) == 0 or (x2 is not None and len(x2) == 0):
         raise ConfigurationError("x1, x2: no rows; give at least one input")
-    like = model(model.parameters, x1[:1])
+    like = model.first(x1)
     selected, layout = _read_outputs(outputs, like.shape[1])
     other = None if x2 is None else x2.detach()
     task = Task(model, x1.detach(), other, selected, layout, by_layer, like, memory_budget)

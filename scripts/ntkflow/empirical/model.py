@@ -34,6 +34,21 @@ class Model:
         """Outputs of one row, for `torch.func.vmap`."""
         return self(parameters, row[None])[0]
 
+    def first(self, x: Tensor) -> Float[Tensor, "1 o"]:
+        """Outputs of the first row of x.
+
+        Raises:
+            UnsupportedLayerError: if they depend on chance: random numbers were drawn for them.
+        """
+        before = _random_state(x.device)
+        outputs = self(self.parameters, x[:1])
+        if not torch.equal(before, _random_state(x.device)):
+            raise UnsupportedLayerError(
+                "network: its forward pass draws random numbers, so the kernel depends on chance; "
+                "call network.eval(), or leave out dropout and noise"
+            )
+        return outputs
+
     @property
     def size(self) -> int:
         """P, the number of scalars that the kernel differentiates with respect to."""
@@ -54,6 +69,10 @@ class Model:
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
             outputs = self(leaves, x[:1])
         return sum(kept.values()) + outputs.numel() * outputs.element_size()
+
+
+def _random_state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 @contextmanager

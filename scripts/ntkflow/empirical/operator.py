@@ -94,7 +94,7 @@ class NtkOperator:
     """
 
     def __init__(self, model: Model, x: Tensor, memory_budget: int):
-        like = model(model.parameters, x[:1])
+        like = model.first(x)
         self.dtype, self.device = like.dtype, like.device
         self.shape = (len(x) * like.shape[1],) * 2
         self._outputs = like.shape[1]
