@@ -9,19 +9,10 @@ what a process of its own needs for one kernel beyond its imports. Prints CSV.
 import argparse
 import csv
 import json
-import os
-import statistics
-import subprocess
 import sys
-import threading
-import time
-from pathlib import Path
 
 import numpy as np
-
-# Two thread pools share the cores: a thread of one that spins would keep the other waiting.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from side_by_side import peak_mb, print_peak, seconds
 
 WORKS = {
     "mlp block kernel, N = 1000": ("mlp", 1000),
@@ -93,47 +84,6 @@ def contraction(kind: str, count: int):
     return kernel
 
 
-def seconds(calls: list, repeats: int) -> list[float]:
-    """Medians of interleaved runs, after one to warm up."""
-    taken = [[] for _ in calls]
-    for _ in range(repeats + 1):
-        for call, times in zip(calls, taken, strict=True):
-            start = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - start)
-    return [statistics.median(times[1:]) for times in taken]
-
-
-def resident_mb() -> float:
-    """Memory that the process holds now, in MB."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-
-def peak_mb(name: str, kind: str, count: int) -> float:
-    """Most memory that one kernel needs beyond what was held before, in a fresh process."""
-    command = [sys.executable, __file__, "--peak", json.dumps([name, kind, count])]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return float(printed.split()[-1])
-
-
-def print_peak(name: str, kind: str, count: int) -> None:
-    """Measure in this process, every few milliseconds, and print."""
-    globals()[name](kind, 2)()
-    call, before, stop, seen = globals()[name](kind, count), resident_mb(), threading.Event(), []
-
-    def watch():
-        while not stop.wait(0.003):
-            seen.append(resident_mb())
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    call()
-    stop.set()
-    thread.join()
-    print(max(seen, default=before) - before)
-
-
 def compare(work: str, repeats: int) -> list:
     """One row of the table."""
     kind, count = WORKS.get(work, ("mlp", 1000))
@@ -144,7 +94,9 @@ def compare(work: str, repeats: int) -> list:
         peaks = ["", ""]
     else:
         mine, theirs = seconds([ours(kind, count), neural_tangents(kind, count)], repeats)
-        peaks = [f"{peak_mb(name, kind, count):.0f}" for name in ("ours", "neural_tangents")]
+        peaks = [
+            f"{peak_mb(__file__, name, kind, count):.0f}" for name in ("ours", "neural_tangents")
+        ]
     return [work, f"{mine:.4f}", f"{theirs:.4f}", f"{theirs / mine:.2f}", *peaks]
 
 
@@ -156,7 +108,9 @@ def main() -> None:
     parser.add_argument("--peak", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
-        print_peak(*options.peak)
+        name, kind, count = options.peak
+        globals()[name](kind, 2)()  # imports and compiles, which is not counted
+        print_peak(globals()[name](kind, count))
         return
     table = csv.writer(sys.stdout)
     table.writerow(["work", "ours_s", "theirs_s", "ratio", "ours_peak_mb", "theirs_peak_mb"])

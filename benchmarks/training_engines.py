@@ -9,11 +9,12 @@ the times are medians over repetitions. Needs requirements-bench.txt:
 
 import argparse
 import csv
+import functools
 import math
 import os
-import statistics
 import sys
-import time
+
+from side_by_side import seconds
 
 SEEDS, SAMPLES, SIGMA_B, ETA = 10, 64, 0.1, 0.1
 STEPS = {10: 2000, 100: 1000, 1000: 100, 10000: 10}
@@ -23,7 +24,8 @@ def circle_task(samples: int, dtype):
     """Inputs on the unit circle at random angles and the targets x1 x2."""
     import torch
 
-    angles = 2 * math.pi * torch.rand(samples, generator=torch.Generator().manual_seed(0))
+    g = torch.Generator().manual_seed(0)
+    angles = 2 * math.pi * torch.rand(samples, generator=g, dtype=torch.float64)
     x = torch.stack([angles.cos(), angles.sin()], dim=1).to(dtype)
     return x, x[:, :1] * x[:, 1:]
 
@@ -81,18 +83,6 @@ def jax_scan(parameters, x, y):
     return lambda steps: jax.block_until_ready(scan(start, steps))
 
 
-def interleaved(runs: dict, steps: dict, repeats: int) -> dict[str, float]:
-    """Median microseconds per step of every run; all runs once per repetition."""
-    times = {name: [] for name in runs}
-    for repeat in range(repeats + 1):
-        for name, run in runs.items():
-            begin = time.perf_counter()
-            run(steps[name])
-            if repeat > 0:  # the first one compiles and warms up
-                times[name].append((time.perf_counter() - begin) / steps[name] * 1e6)
-    return {name: statistics.median(each) for name, each in times.items()}
-
-
 def peer_rows(repeats: int):
     """Rows of the dense engine against its peers."""
     import torch
@@ -109,8 +99,45 @@ def peer_rows(repeats: int):
             "torchfunc": torch_func(network, parameters, x, y),
         }
         fewer = {"ours": steps, "jax": steps, "torchfunc": max(5, steps // 5)}
-        t = interleaved(runs, fewer, repeats)
-        yield f"width {width}", t["ours"], t["jax"], t["torchfunc"]
+        calls = [functools.partial(run, fewer[name]) for name, run in runs.items()]
+        taken = seconds(calls, repeats)
+        yield f"width {width}", *(1e6 * t / n for t, n in zip(taken, fewer.values(), strict=True))
+
+
+def arc_rows(repeats: int):
+    """Rows of the arc engine against the dense one, float64, M = 256."""
+    import torch
+
+    from ntkflow.networks import draw_parameters, mlp
+
+    for width in (1000, 10000):
+        network = mlp(2, [width], sigma_b=SIGMA_B, dtype=torch.float64)
+        parameters = draw_parameters(network, range(SEEDS))
+        task = circle_task(256, torch.float64)
+        runs = {name: ours(network, parameters, *task, name) for name in ("arcs", "dense")}
+        t = interleaved(runs, {"arcs": 100000 // width * 10, "dense": 100000 // width}, repeats)
+        yield width, t["arcs"], t["dense"]
+
+
+def deep_row(seeds: int, steps: int):
+    """Seconds and GFLOP/s of A1's heavy case: 3 hidden layers of 2048, M = 512, float32."""
+    import torch
+
+    from ntkflow.networks import draw_parameters, mlp
+
+    network = mlp(2, [2048] * 3, sigma_b=SIGMA_B)
+    run = ours(network, draw_parameters(network, range(seeds)), *circle_task(512, torch.float32))
+    run(1)
+    begin = time.perf_counter()
+    run(steps)
+    per_step = (time.perf_counter() - begin) / (steps + 1) / seeds  # and a last look at the loss
+    flop = 2 * 512 * 2048 * 2048 * 2 * 3
+    a, b = torch.rand(2048, 2048), torch.rand(2048, 512)
+    begin = time.perf_counter()
+    for _ in range(20):
+        a @ b
+    peak = 20 * 2 * 512 * 2048 * 2048 / (time.perf_counter() - begin)
+    return per_step, flop / per_step / 1e9, peak / 1e9
 
 
 def main() -> None:
@@ -130,6 +157,13 @@ def main() -> None:
         numbers = [round(own, 1), round(jax, 1), round(func, 1)]
         table.writerow([work, *numbers, round(jax / own, 2), round(func / own, 2)])
         sys.stdout.flush()
+    table.writerow(["work", "arcs_us_per_step", "dense_us_per_step", "dense_ratio"])
+    for width, arcs, dense in arc_rows(options.repeats):
+        table.writerow(
+            [f"float64 width {width}", round(arcs), round(dense), round(dense / arcs, 1)]
+        )
+    table.writerow(["work", "seconds_per_step_and_seed", "gflops", "matrix_product_gflops"])
+    table.writerow(["3 x 2048", *(round(number, 4) for number in deep_row(2, 4))])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 # Binds ntkflow.planning to this workflow: configuration, path patterns, input functions.
+import os
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -11,13 +12,20 @@ from ntkflow.imports import import_closure
 
 SCHEMA = "config/schema.yaml"
 CLAIMS = "config/claims.yaml"
+FIGURES = "scripts/figures"
+ANIMATIONS = "scripts/animations"
 
 
 def load_plan():
-    files = ["config/config.yaml", *map(str, workflow.overwrite_configfiles)]
+    overlays = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
     try:
-        plan = planning.load_plan(files, SCHEMA, workflow.config_settings.config)
+        plan = planning.load_plan(
+            ["config/config.yaml", *overlays], SCHEMA, workflow.config_settings.config
+        )
         planning.check_writable(plan.results)
+        for experiment in plan.experiments:
+            for folder in (FIGURES, ANIMATIONS):
+                describe.drawable_figures(plan, experiment, folder)
         return plan
     except ConfigurationError as error:
         raise WorkflowError(f"ConfigurationError: {error}") from None
@@ -69,16 +77,25 @@ def table_inputs(wildcards):
 
 
 def experiment_tables(experiment):
-    names = [*PLAN.tables(experiment), *PLAN.comparisons(experiment), *PLAN.derived(experiment)]
+    names = PLAN.table_names(experiment)
     return [PLAN.table_file(experiment, name) for name in names]
 
 
 def experiment_figures(experiment):
-    return [PLAN.figure_file(experiment, figure) for figure in PLAN.figures(experiment)]
+    figures = describe.drawable_figures(PLAN, experiment, FIGURES)
+    return [PLAN.figure_file(experiment, figure) for figure in figures]
+
+
+def drawn_tables(wildcards):
+    """The tables that a figure's or an animation's script reads."""
+    figure = wildcards.get("figure")
+    script = f"{FIGURES}/{figure}.py" if figure else f"{ANIMATIONS}/{wildcards.animation}.py"
+    names = sorted(describe.needed_tables(script))
+    return [PLAN.table_file(wildcards.experiment, name) for name in names]
 
 
 def experiment_animations(experiment):
-    names = PLAN.animations(experiment)
+    names = describe.drawable_figures(PLAN, experiment, ANIMATIONS)
     return [PLAN.animation_file(experiment, animation) for animation in names]
 
 
@@ -95,7 +112,7 @@ def network_tables(experiment):
 
 
 def figure_caption(experiment, figure):
-    return describe.caption(f"scripts/figures/{figure}.py", PLAN.block(experiment))
+    return describe.caption(f"{FIGURES}/{figure}.py", PLAN.block(experiment))
 
 
 def all_products(kind):

@@ -1,6 +1,6 @@
 rule draw_figure:
     input:
-        tables=lambda wildcards: experiment_tables(wildcards.experiment),
+        tables=drawn_tables,
         code=lambda wildcards: code_of("draw_figure") + code_of(f"figures/{wildcards.figure}"),
     output:
         svg=report(
@@ -32,7 +32,7 @@ rule draw_figure:
 
 rule draw_animation:
     input:
-        tables=lambda wildcards: experiment_tables(wildcards.experiment),
+        tables=drawn_tables,
         code=lambda wildcards: code_of("draw_animation")
         + code_of(f"animations/{wildcards.animation}"),
     output:

@@ -9,15 +9,17 @@ outside Snakemake, where a debugger works.
 import argparse
 import contextlib
 import inspect
+import io
 import json
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ntkflow.errors import NtkflowError
+from ntkflow.storage import describe_failure
 
 
 def run_job(main: Callable[..., None], namespace: dict[str, Any]) -> None:
@@ -44,9 +46,7 @@ def _plain(files) -> str | list[str]:
 
 
 def _run_logged(main: Callable[..., None], record: dict[str, Any], log: Path) -> None:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.with_suffix(".json").write_text(json.dumps(record, indent=1))
-    with open(log, "w", buffering=1) as stream, _tee(stream):
+    with _open_log(log, record) as stream, _tee(stream):
         try:
             _call(main, record)
         except NtkflowError as error:
@@ -56,6 +56,17 @@ def _run_logged(main: Callable[..., None], record: dict[str, Any], log: Path) ->
         except Exception:
             traceback.print_exc()
             sys.exit(1)
+
+
+def _open_log(log: Path, record: dict[str, Any]) -> io.RawIOBase:
+    """The log without a buffer, so that no text is left to write when the disk is full."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.with_suffix(".json").write_text(json.dumps(record, indent=1))
+        return open(log, "wb", buffering=0)
+    except OSError as error:
+        print(f"StorageError: {log}: {describe_failure(error, log.parent)}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _call(main: Callable[..., None], record: dict[str, Any]) -> None:
@@ -78,23 +89,26 @@ def _prepare_torch(threads: int, gpu: int) -> str:
 @contextlib.contextmanager
 def _tee(stream) -> Iterator[None]:
     """Send standard output and error to the log and where they went before."""
-    out, err = _Tee(sys.stdout, stream), _Tee(sys.stderr, stream)
+    out, err = _Tee(stream, sys.stdout), _Tee(stream, sys.stderr)
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         yield
 
 
-class _Tee:
-    def __init__(self, *streams):
-        self._streams = streams
+class _Tee(io.TextIOBase):
+    """A text stream that writes to another one and to a log."""
+
+    def __init__(self, log: io.RawIOBase, stream: TextIO):
+        self._log, self._stream = log, stream
 
     def write(self, text: str) -> int:
-        for stream in self._streams:
-            stream.write(text)
+        self._stream.write(text)
+        # A full disk is reported by the job's results, not by its log.
+        with contextlib.suppress(OSError):
+            self._log.write(text.encode())
         return len(text)
 
     def flush(self) -> None:
-        for stream in self._streams:
-            stream.flush()
+        self._stream.flush()
 
 
 def _read_command_line(description: str) -> dict[str, Any]:

@@ -20,10 +20,13 @@ def main(input: dict, output: dict, cfg: dict) -> None:
     document = complete(document, schema)
     tables = read_tables(input.get("tables", []))
     judged = []
-    for claim in document["claims"]:
-        check_claim(claim, document["sources"], cfg["experiments"], input["claims"])
-        judged.append(judge_claim(claim, tables.get(claim["experiment"], {})))
-        print(f"{claim['id']}: {judged[-1]['verdict']}")
+    try:
+        for claim in document["claims"]:
+            check_claim(claim, document["sources"], cfg["experiments"])
+            judged.append(judge_claim(claim, tables.get(claim["experiment"], {})))
+            print(f"{claim['id']}: {judged[-1]['verdict']}")
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{input['claims']}: {error}") from None
     with replacing(output["claims"]) as temporary:
         temporary.write_text(
             json.dumps({"sources": document["sources"], "claims": judged}, indent=1)
@@ -39,14 +42,21 @@ def read_tables(files: str | list[str]) -> dict[str, dict[str, pd.DataFrame]]:
     return tables
 
 
-def check_claim(claim: dict, sources: dict, experiments: list[str], source: str) -> None:
-    """Refuse a claim that names an unknown source or experiment."""
+def check_claim(claim: dict, sources: dict, experiments: list[str]) -> None:
+    """Refuse a claim that names an unknown source or experiment, or allows an empty range."""
     for key, allowed in (("source", list(sources)), ("experiment", experiments)):
         if claim[key] not in allowed:
             raise ConfigurationError(
-                f"{source}: {claim['id']}: {key}: {claim[key]!r} is unknown; "
-                f"allowed: {', '.join(allowed)}"
+                f"{claim['id']}: {key}: {claim[key]!r} is unknown; allowed: {', '.join(allowed)}"
             )
+    for role, criteria in claim["criteria"].items():
+        for criterion in criteria:
+            lower, upper = criterion.get("range", (0, 0))
+            if lower > upper:
+                raise ConfigurationError(
+                    f"{claim['id']}: {role}: range: {criterion['range']} is empty; "
+                    "allowed: the lower bound first"
+                )
 
 
 run_job(main, globals())

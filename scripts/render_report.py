@@ -35,8 +35,9 @@ def main(input: dict, output: dict, cfg: dict) -> None:
         "provenance": describe_provenance(cfg, times),
     }
     template = Path(input["template"][0]).parent
+    html = render(model, template)
     with replacing(output["html"]) as temporary:
-        temporary.write_text(render(model, template), encoding="utf-8")
+        temporary.write_text(html, encoding="utf-8")
 
 
 def as_list(input: dict, name: str) -> list[str]:

@@ -3,16 +3,18 @@
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from ntkflow.configuration import read_yaml
+
 JOB = re.compile(r"(?:localrule )?Job (\d+): (.+)")
 FINISHED = re.compile(r"Finished jobid: (\d+)")
 PROGRESS = re.compile(r"(\d+) of (\d+) steps")
 TOTAL = re.compile(r"total\s+(\d+)$")
+TARGET = re.compile(r"all\s+1$")
 NOTHING = "Nothing to be done"
 TROUBLE = re.compile(r"Error|Exception|Warning|error|Exiting|cannot|incomplete")
 
@@ -30,12 +32,16 @@ class Progress:
             self.started[job[1]] = (job[2], time.monotonic())
             return f"{self._count()} started   {job[2]}"
         if finished := FINISHED.match(line):
-            message, start = self.started.pop(finished[1], ("", time.monotonic()))
+            if finished[1] not in self.started:
+                return None  # the target
+            message, start = self.started.pop(finished[1])
             self.done += 1
-            seconds = time.monotonic() - start
-            return f"{self._count()} finished  {message} ({seconds:.0f} s)" if message else None
+            return f"{self._count()} finished  {message} ({time.monotonic() - start:.0f} s)"
+        if TARGET.match(line):
+            self.total -= 1  # the target is no work
+            return None
         if total := TOTAL.match(line):
-            self.total = int(total[1])
+            self.total += int(total[1])
             return None
         if PROGRESS.match(line):
             return None
@@ -49,7 +55,7 @@ class Progress:
 def command(scale: str, cores: int, only: str, partial: bool) -> list[str]:
     """The Snakemake call for a scale; memory is limited to 85 % of the machine's."""
     overlays = [] if scale == "default" else ["--configfile", f"config/{scale}.yaml"]
-    settings = [f"only=[{only}]"] * bool(only) + ["partial=true"] * partial
+    settings = [f"only=[{only}]"] * bool(only) + ["partial=True"] * partial
     return [
         *[sys.executable, "-m", "snakemake", "--cores", str(cores)],
         *["--resources", f"mem_mb={_memory_mb()}"],
@@ -57,6 +63,16 @@ def command(scale: str, cores: int, only: str, partial: bool) -> list[str]:
         *(["--config", *settings] if settings else []),
         *["--quiet", "host", "reason"],
     ]
+
+
+def results_folder(scale: str) -> str:
+    """Folder that a scale's overlay names, else that of config/config.yaml."""
+    named = [
+        read_yaml(f"config/{name}.yaml").get("results")
+        for name in ("config", scale)
+        if name != "default"
+    ]
+    return next(name for name in reversed(named) if name)
 
 
 def _memory_mb() -> int:
@@ -71,7 +87,7 @@ def run(call: list[str]) -> int:
         for line in run.stdout:
             shown = progress.feed(line.rstrip("\n"))
             if shown is not None:
-                print(shown[: shutil.get_terminal_size((200, 24)).columns], flush=True)
+                print(shown, flush=True)
     return run.returncode
 
 
@@ -93,7 +109,7 @@ def main() -> int:
     if status:
         print("The run failed; `make report PARTIAL=1` makes a report of the results that exist.")
         return status
-    report = Path(f"results/{arguments.scale}/report/index.html").resolve()
+    report = Path(results_folder(arguments.scale), "report", "index.html").resolve()
     print(f"Report: {report} ({time.monotonic() - start:.0f} s)")
     return 0
 

@@ -74,6 +74,29 @@ class AlongSequence(nn.Module):
         return self.out(h).mean(1)
 
 
+class Attention(nn.Module):
+    """A transformer layer: dense layers met by hooks, and others inside fused attention."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(4, 2, 3, dropout=0.0, batch_first=True)
+        self.out = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.out(self.layer(x).mean(1))
+
+
+class Tokens(nn.Module):
+    """An embedding of integers, and a layer called by keyword."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.dense = nn.Embedding(5, 3), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.dense(input=torch.tanh(self.embed(x))).sum(1)
+
+
 class Raw(nn.Module):
     """A parameter of its own kind."""
 
@@ -118,6 +141,7 @@ CASES = {
     "used outside": (UsedOutside, (4,)),
     "sequence": (AlongSequence, (4, 3)),
     "raw": (Raw, (4,)),
+    "attention": (lambda: Attention().eval(), (3, 4)),
 }
 
 
@@ -137,6 +161,13 @@ def test_block_equals_naive_double_loop(case, method):
     torch.testing.assert_close(
         empirical_ntk(network, x1, x2, method=method).values, expected, rtol=1e-10, atol=1e-10
     )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_integer_inputs(method):
+    network, x = Tokens().double(), torch.tensor([[0, 3], [4, 1], [3, 3]])
+    values = empirical_ntk(network, x, method=method).values
+    torch.testing.assert_close(values, naive_ntk(network, x, x), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.sparse.linalg import LinearOperator
+from torch import nn
 
 from ntkflow import empirical_ntk, ntk_operator, top_eigenpairs
 from ntkflow.errors import ConfigurationError, NtkflowError
@@ -39,6 +40,14 @@ def test_linear_network_has_a_product(case):
     network, x = mlp(4, [], 2, sigma_b=1.0, dtype=torch.float64), torch.randn(3, 4).double()
     vector = torch.randn(6).double()
     torch.testing.assert_close(ntk_operator(network, x) @ vector, dense(network, x) @ vector)
+
+
+def test_attention_has_a_product():
+    layer = nn.TransformerEncoderLayer(4, 2, 3, dropout=0.0, batch_first=True)
+    network = nn.Sequential(layer, nn.Flatten()).double().eval()
+    x, vector = torch.randn(2, 3, 4).double(), torch.randn(24).double()
+    found = ntk_operator(network, x) @ vector
+    torch.testing.assert_close(found, dense(network, x) @ vector, rtol=1e-10, atol=1e-10)
 
 
 def test_function_of_parameters():

@@ -8,8 +8,9 @@ import pytest
 
 from ntkflow.configuration import complete, read_schema, read_yaml, validate
 from ntkflow.errors import ConfigurationError
-from ntkflow.judging import Judgement, decide, interval, judge_claim, judge_criterion
+from ntkflow.judging import Judgement, decide, judge_claim, judge_criterion
 from ntkflow.planning import load_plan
+from ntkflow.uncertainty import interval
 
 CONFIG = Path(__file__).parents[1] / "config"
 WIDTHS = (100, 400, 1600)
@@ -25,7 +26,8 @@ def table(draw, seeds=40, widths=WIDTHS) -> pd.DataFrame:
 
 
 def judge(data, requires=(), **criterion):
-    criterion = {"description": "theta", "table": "t", "column": "theta"} | criterion
+    texts = {"description": "theta", "table": "t", "column": "theta", "range": [-9.0, 9.0]}
+    criterion = texts | criterion
     return judge_criterion(criterion, "observation", dict(requires), {"t": data})
 
 
@@ -40,6 +42,7 @@ def noise(mean, std):
 
 
 POWER_LAW = table(lambda rng, width, seeds: 1 + width**-0.5 * rng.standard_normal(seeds))
+ASYMPTOTE = table(lambda rng, width, seeds: noise(0.5 + 2 * width**-0.5, 1e-3)(rng, width, seeds))
 MEAN_LAW = table(lambda rng, width, seeds: 3 / width * (1 + 0.01 * rng.standard_normal(seeds)))
 
 
@@ -72,6 +75,14 @@ def test_criteria_at_one_point(data, criterion, status):
         (MEAN_LAW, {"kind": "above", "bound": 0.0015}, "holds"),
         (MEAN_LAW, {"kind": "above", "bound": 0.01}, "fails"),
         (table(noise(0, 1)), {"kind": "above", "bound": 0.0}, "straddles"),
+        (MEAN_LAW, {"kind": "below", "bound": 0.04}, "holds"),
+        (MEAN_LAW, {"kind": "below", "bound": 0.01}, "fails"),
+        (table(noise(0, 1)), {"kind": "below", "bound": 0.0}, "straddles"),
+        (MEAN_LAW, {"kind": "within", "range": [0.0, 0.04]}, "holds"),
+        (MEAN_LAW, {"kind": "within", "range": [0.0, 0.02]}, "fails"),
+        (ASYMPTOTE, {"kind": "intercept", "power": -0.5, "range": [0.49, 0.51]}, "holds"),
+        (ASYMPTOTE, {"kind": "intercept", "power": -0.5, "range": [0.6, 0.7]}, "fails"),
+        (ASYMPTOTE, {"kind": "intercept", "power": -0.5, "range": [0.5, 0.7]}, "straddles"),
         (MEAN_LAW, {"kind": "decreasing"}, "holds"),
         (table(lambda rng, w, n: w + rng.random(n)), {"kind": "decreasing"}, "fails"),
         (table(noise(0, 1)), {"kind": "decreasing"}, "straddles"),
@@ -81,6 +92,25 @@ def test_criteria_along_an_axis(data, criterion, status):
     found = judge(data, along="width", **criterion)
     assert found.status == status
     assert found.low <= found.value <= found.high
+
+
+@pytest.mark.parametrize(
+    ("expected", "status"),
+    [
+        ([[1600, 3 / 1600], [100, 0.03]], "holds"),
+        ([[1600, 3 / 1600], [100, 0.04]], "fails"),
+        ([[100, 0.031]], "straddles"),
+        ([[100, 0.03], [200, 0.015]], "absent"),
+    ],
+)
+def test_published_values_at_several_points(expected, status):
+    law = table(lambda rng, width, seeds: noise(3 / width, 1e-3)(rng, width, seeds))
+    found = judge(law, kind="matches", along="width", expected=expected, tolerance=1e-3)
+    assert found.status == status
+    if status == "absent":
+        assert found.note == "needs width 200, not run here"
+    if status == "fails":
+        assert found.value == pytest.approx(-0.01)
 
 
 @pytest.mark.parametrize("statistic", ["mean", "median", "std"])
@@ -107,7 +137,7 @@ def test_slope_interval_covers_the_truth():
             )
             for w in WIDTHS
         )
-        found = judge(data, kind="slope", along="width", statistic="std", range=[-9.0, 9.0])
+        found = judge(data, kind="slope", along="width", statistic="std")
         inside += found.low <= -0.5 <= found.high
     assert inside >= 90
 
@@ -150,6 +180,15 @@ def test_relative_to_divides_seed_by_seed():
     assert found.value == pytest.approx(2)
 
 
+def test_relative_to_takes_the_seeds_that_both_have():
+    data = table(noise(5.0, 1.0), seeds=10)
+    data = data[(data["width"] > 100) | (data["seed"] < 3)]
+    found = judge(
+        data, kind="within", where={"width": 400}, relative_to={"width": 100}, range=[0.0, 9.0]
+    )
+    assert (found.n_seeds, found.note) == (3, "")
+
+
 @pytest.mark.parametrize(
     ("requires", "criterion", "reason"),
     [
@@ -177,9 +216,10 @@ def test_values_match_as_the_table_writes_them(tmp_path):
     data.to_csv(tmp_path / "t.csv", index=False, float_format="%.9g")
     data = pd.read_csv(tmp_path / "t.csv")
     for angle in (*gamma, "min", "max", -3.14159, 0, 1.0472):
-        found = judge(data, kind="within", where={"gamma": angle, "ridge": 0}, range=[-9.0, 9.0])
+        found = judge(data, kind="within", where={"gamma": angle, "ridge": 0})
         assert found.n_seeds == 3
-    assert judge(data, kind="within", where={"gamma": 1.05, "ridge": 0}).status == "absent"
+    absent = {"gamma": 1.05, "ridge": 0}
+    assert judge(data, kind="within", where=absent, range=[-9.0, 9.0]).status == "absent"
 
 
 def test_whole_numbers_and_names_match_exactly():
@@ -187,7 +227,8 @@ def test_whole_numbers_and_names_match_exactly():
     data["activation"] = "relu"
     where = {"step": 100000, "activation": "relu"}
     assert judge(data, kind="within", where=where, range=[0.0, 2.0]).n_seeds == 2
-    assert judge(data, kind="within", where=where | {"activation": "erf"}).status == "absent"
+    absent = where | {"activation": "erf"}
+    assert judge(data, kind="within", where=absent, range=[0.0, 2.0]).status == "absent"
 
 
 @pytest.mark.parametrize(
@@ -282,11 +323,10 @@ def test_claims_name_what_the_configuration_makes(claim):
     plan = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
     name = claim["experiment"]
     axes = {*plan.cells(name)[0].axes, "seed", "step", "gamma", "mode", "predicted"}
-    tables = {*plan.tables(name), *plan.derived(name)}
     assert set(claim["figures"]) <= set(plan.block(name)["figures"])
     assert set(claim["requires"]) <= axes | {"seeds"}
     for criterion in chain(*claim["criteria"].values()):
-        assert criterion["table"] in tables
+        assert criterion["table"] in plan.table_names(name)
         keys = {*criterion.get("where", {}), *criterion.get("relative_to", {})}
         along = criterion.get("along", [])
         assert keys | {*([along] if isinstance(along, str) else along)} <= axes

@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -49,6 +54,26 @@ def test_interrupted_run_goes_on_with_the_missing_tiles(tmp_path):
     write_kernel_tiles(path, rest, 7, tile=3)
     assert rest.calls == 3
     np.testing.assert_array_equal(stored(path), GRAM)
+
+
+def test_killed_process_leaves_a_file_that_can_be_continued(tmp_path):
+    path = tmp_path / "k.h5"
+    program = (
+        "import os, sys, numpy\n"
+        "from ntkflow.tiles import write_kernel_tiles\n"
+        "def tile(i, j):\n"
+        "    return os._exit(9) if i.start == 3 else numpy.full((3, j.stop - j.start), 5.0)\n"
+        "write_kernel_tiles(sys.argv[1], tile, 7, tile=3)\n"
+    )
+    scripts = str(Path(__file__).parents[1] / "scripts")
+    killed = subprocess.run(
+        [sys.executable, "-c", program, str(path)], env=os.environ | {"PYTHONPATH": scripts}
+    )
+    rest = Counting(np.zeros((7, 7)))
+    write_kernel_tiles(path, rest, 7, tile=3)
+    assert (killed.returncode, rest.calls) == (9, 3)
+    assert (stored(path)[:3] == 5).all()
+    assert (stored(path)[3:, 3:] == 0).all()
 
 
 def test_finished_file_computes_nothing(tmp_path):

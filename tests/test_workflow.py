@@ -135,7 +135,7 @@ def test_tables_have_one_row_per_observation(quick):
     rows = {path.stem: len(pd.read_csv(path)) for path in (quick / TABLES).glob("*.csv")}
     assert rows == {
         "dataset": 512,
-        "initialization_profile": 2 * 20 * 360,
+        "initialization_profile": 2 * 100 * 360,
         "limit_profile": 360,
         "losses": 2 * 4 * 201,
         "networks": 2 * 4,
@@ -155,10 +155,9 @@ def test_initial_profiles_agree_with_the_limit_and_narrow_with_width(quick):
     limit = table(quick, "limit_profile").set_index("gamma")["theta"]
     profiles = table(quick, "initialization_profile").groupby(["width", "gamma"])["theta"]
     mean, error = profiles.mean(), profiles.sem()
-    for width in (32, 128):
-        for gamma in (0.0, limit.index[0], limit.index[90]):
-            deviation = mean[width, gamma] - limit[gamma]
-            assert abs(deviation) < 4 * error[width, gamma]
+    # At width 32 entries are so skewed that 100 seeds give no sound standard error.
+    for gamma in (limit.index[0], limit.index[90], 0.0):
+        assert abs(mean[128, gamma] - limit[gamma]) < 3 * error[128, gamma]
     spread = profiles.std().unstack("gamma")
     assert (spread.loc[128] < spread.loc[32]).mean() > 0.95
     assert spread.loc[128, 0.0] < spread.loc[32, 0.0] / 1.4
@@ -259,9 +258,9 @@ def downstream(rules):
 
 
 def test_touching_every_file_reruns_nothing(finished):
-    large = finished / "results/quick/kernel_profile/width~128/train/0-3.h5"
-    assert large.stat().st_size > 700_000
-    for path in [*finished.glob("scripts/**/*.py"), *finished.glob("results/**/*.h5")]:
+    # Snakemake compares contents below a size of 1 MB; profiles/default raises it.
+    assert (finished / TABLES / "initialization_profile.csv").stat().st_size > 1_000_000
+    for path in [*finished.glob("scripts/**/*.py"), *finished.glob("results/quick/[ck]*/**/*")]:
         path.touch()
     assert plan(finished, config=QUICK).idle
 
@@ -313,8 +312,8 @@ def test_one_more_seed_trains_one_block(finished):
 def test_slurm_profile_merges_with_the_default(fresh):
     done = plan(fresh, "--profile", "profiles/slurm")
     assert done.status == 0, done.output
-    assert "profiles/default" in done.output
-    assert "executor: slurm" in (fresh / "profiles/slurm/config.yaml").read_text()
+    merged = "Using profiles profiles/slurm and workflow specific profile profiles/default"
+    assert done.output.startswith(merged)
 
 
 def test_without_profile_a_finished_run_stays_finished(quick):

@@ -56,7 +56,7 @@ class Run:
         """Planned jobs per rule, targets such as `all` left out."""
         table = re.search(r"^Job stats:\n.*\n[- ]+\n((?:.+\n)*?)total ", self.output, re.MULTILINE)
         rows = [line.split() for line in table[1].splitlines()] if table else []
-        return {rule: int(count) for rule, count in rows if "_" in rule and rule in RULES}
+        return {rule: int(count) for rule, count in rows if rule in RULES}
 
     @property
     def messages(self) -> list[str]:
@@ -117,8 +117,9 @@ def execute(project: Path, *command: str, text: str | None = None, **options) ->
 
 def snakemake(project: Path, *arguments: str, config: str = "config/tiny.yaml", **options) -> Run:
     """`snakemake --cores 2 --configfile <config>` and more arguments."""
-    call = [sys.executable, "-m", "snakemake", "--cores", "2"]
-    return execute(project, *call, "--configfile", config, *arguments, **options)
+    # Targets come first: `--configfile` takes every word that follows it.
+    call = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--configfile", config]
+    return execute(project, *call, **options)
 
 
 def plan(project: Path, *arguments: str, **options) -> Run:

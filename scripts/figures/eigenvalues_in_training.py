@@ -5,7 +5,7 @@ dark (largest) to light. Dashed: eigenvalues of the infinitely wide network. Los
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import INK, WIDTH, line_key, mode_colours
+from ntkflow.plotting import INK, WIDTH, line_key, spread_colours
 
 
 def draw(tables, cfg):
@@ -13,7 +13,7 @@ def draw(tables, cfg):
     table, limit = tables["training_spectrum"], tables["limit_spectrum"]
     rate = table["learning_rate"].min()
     table = table[table["learning_rate"] == rate]
-    colours, widths = mode_colours(table["rank"]), sorted(table["width"].unique())
+    colours, widths = spread_colours(table["rank"]), sorted(table["width"].unique())
     figure, panels = plt.subplots(1, len(widths), figsize=(WIDTH, 3.2), sharey=True, squeeze=False)
     for axes, width in zip(panels[0], widths, strict=True):
         medians = table[table["width"] == width].groupby(["rank", "step"])["eigenvalue"].median()

@@ -8,13 +8,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
-from ntkflow.plotting import LIMIT_COLOUR, WIDTH, mode_colours
+from ntkflow.plotting import LIMIT_COLOUR, WIDTH, spread_colours
 
 
 def draw(tables, cfg):
     """Measured against predicted times with the line of equality."""
     table = tables["learning_times"].dropna()
-    colours = mode_colours(table["mode"])
+    colours = spread_colours(table["mode"])
     figure, axes = plt.subplots(figsize=(0.6 * WIDTH, 3.4))
     for mode, group in table.groupby("mode"):
         # A nearly vertical pile of seeds: spread them a little along the horizontal axis.

@@ -1,41 +1,43 @@
-"""Amplitude of each Fourier mode k of the network's function, divided by the target's, along
-training. Thin lines: one seed each; dashed: the infinitely wide network. Loss mean (f(x) − y)²,
-step size η = {training.learning_rate}, output scale α = {training.output_scale}.
+"""Amplitude of each Fourier mode of the target, learned after {training.steps} steps of size
+{training.learning_rate} on the loss mean (f(x) − y)²: target (dotted), infinite width at the same
+time (grey line) and networks of growing width, centred where the experiment trains such, with the
+largest step where it has several (mean over seeds; bars: standard deviation).
 """
 
 import matplotlib.pyplot as plt
-from matplotlib.lines import Line2D
+import numpy as np
 
-from ntkflow.plotting import INK, WIDTH, mode_colours
+from ntkflow.plotting import INK, LIMIT_COLOUR, WIDTH, spread_colours
 
 
 def draw(tables, cfg):
-    """Amplitudes against steps, one panel per depth where that is swept."""
-    trained, predicted = (
-        shares(tables[f"{when}_modes"], cfg) for when in ("training", "prediction")
+    """Amplitude against mode, widths side by side at each mode."""
+    table = tables["modes_comparison"]
+    if "centred" in table:
+        table = table[table["centred"]]
+    if "learning_rate" in table:
+        table = table[table["learning_rate"] == table["learning_rate"].max()]
+    modes = np.sort(table["mode"].unique())
+    place = np.arange(len(modes))
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.4))
+    once = table.groupby("mode")[["target", "predicted_amplitude"]].first()
+    axes.plot(place, once["target"], ":", color=INK, lw=1, marker="_", ms=18, label="target")
+    axes.plot(
+        place, once["predicted_amplitude"], color=LIMIT_COLOUR, lw=2.5, label="infinite width"
     )
-    colours = mode_colours(trained["mode"])
-    depths = sorted(trained["depth"].unique())
-    figure, panels = plt.subplots(1, len(depths), figsize=(WIDTH, 3.3), sharey=True, squeeze=False)
-    for axes, depth in zip(panels[0], depths, strict=True):
-        for (mode, _), one in trained[trained["depth"] == depth].groupby(["mode", "seed"]):
-            axes.plot(one["step"], one["share"], color=colours[mode], lw=0.9, alpha=0.8)
-        for mode, one in predicted[predicted["depth"] == depth].groupby("mode"):
-            axes.plot(one["step"], one["share"], "--", color=colours[mode], lw=1.6)
-        axes.set(xscale="log", xlabel="steps of gradient descent")
-        if len(depths) > 1:
-            axes.set_title(f"{depth} hidden layer{'s' if depth > 1 else ''}")
-    panels[0][0].set_ylabel("amplitude over target's")
-    panels[0][0].set_ylim(-0.04, 1.15)
-    handles = [Line2D([], [], color=colour, label=str(mode)) for mode, colour in colours.items()]
-    handles.append(Line2D([], [], color=INK, ls="--", label="infinite width"))
-    figure.legend(handles=handles, title="mode k", loc="outside right upper")
+    colours = spread_colours(table["width"])
+    for index, (width, colour) in enumerate(colours.items()):
+        groups = table[table["width"] == width].groupby("mode")["amplitude"]
+        shift = 0.4 * ((index + 0.5) / len(colours) - 0.5)
+        axes.errorbar(
+            place + shift,
+            groups.mean(),
+            groups.std(),
+            fmt=".",
+            color=colour,
+            label=f"width {width}",
+        )
+    axes.set_xticks(place, modes)
+    axes.set(xlabel="mode k (periods per turn)", ylabel="amplitude", ylim=(0, None))
+    figure.legend(loc="outside upper center", ncols=4)
     return figure
-
-
-def shares(table, cfg):
-    """Rows after step 0 of the modes that the target has, with their share of the target's."""
-    if "depth" not in table:
-        table = table.assign(depth=cfg["network"]["depth"])
-    table = table[(table["step"] > 0) & (table["target"] > 1e-6 * table["target"].max())]
-    return table.assign(share=table["amplitude"] / table["target"])

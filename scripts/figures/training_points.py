@@ -5,7 +5,7 @@ the kernel is measured. Training happens off the circle: the kernel on it is a p
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import INK, WIDTH
+from ntkflow.plotting import INK, WIDTH, anchor_angle
 
 
 def draw(tables, cfg):
@@ -26,7 +26,8 @@ def draw(tables, cfg):
     )
     angle = np.linspace(-np.pi, np.pi, 361)
     axes.plot(np.cos(angle), np.sin(angle), color=INK, lw=1.2, label="probe circle x(γ)")
-    axes.plot(1, 0, "o", color=INK, ms=5, label="anchor x₀")
+    anchor = anchor_angle(cfg)
+    axes.plot(np.cos(anchor), np.sin(anchor), "o", color=INK, ms=5, label="anchor x₀")
     axes.set(xlabel="x₁", ylabel="x₂")
     axes.set_box_aspect(1)
     axes.set_aspect("equal", adjustable="datalim")

@@ -1,45 +1,59 @@
 """Trained networks against the infinitely wide network at the same training time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
-MEASURED = ("f_0", "amplitude", "target", "residual")
-PREDICTED = ("target", "mean", "deviation", "ridge", "amplitude", "residual")
+MEASURED = ("f_0", "amplitude", "target", "target_phase", "residual", "distance", "relative")
+PREDICTED = (
+    *("target", "target_phase", "mean", "deviation", "ridge", "residual"),
+    *("predicted_amplitude", "lazy_distance"),
+)
 
 
 def compare_function(trained: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
     """Relative errors of trained functions at the last step, per cell and seed.
 
-    RelErr = |f_n - f_inf| / |f_inf| in the norm of the evaluation grid.
+    RelErr(f, g) = |f - g| / |g| in the norm of the evaluation grid.
 
     Args:
         trained: table of `function` measurements: seed, step, gamma, f_0 and swept axes.
         predicted: table of predictions: step, gamma, mean, ridge and some of the axes.
 
     Returns:
-        Columns: swept axes, seed, `to_ridge` and `to_mean` (RelErr against ridge regression, i.e.
-        t = infinity, and against the mean at the same step), and `average_to_ridge`,
-        `average_to_mean`: jackknife pseudo-values of the RelErr of the average over seeds. Their
-        mean is that RelErr, corrected for the noise of few seeds; their standard error is its own
-        (Efron 1982, The Jackknife, chapter 2).
+        Columns: swept axes, seed, and
+
+        - `to_ridge`, `to_mean`: RelErr against ridge regression, i.e. t = infinity, and against the
+          mean at the same step; `limit_to_ridge`: that of the mean against ridge regression;
+        - `average_to_ridge`, `average_to_mean`: jackknife pseudo-values of the RelErr of the
+          average over seeds. Their mean is that RelErr, corrected for the noise of few seeds; their
+          standard error is its own (Efron 1982, The Jackknife, chapter 2);
+        - `average_to_widths`: the same of the largest RelErr of the average against the average at
+          another width.
     """
     joined = _join_last_step(trained, predicted, on=["gamma"])
     axes = _axes(trained, without=("seed", "step", "gamma", *MEASURED))
-    rows = []
+    functions, limits = {}, {}
     for cell, group in joined.groupby(axes, dropna=False) if axes else [((), joined)]:
-        functions = group.pivot(index="seed", columns="gamma", values="f_0")
-        once = group[group["seed"] == functions.index[0]].sort_values("gamma")
-        columns = {"seed": functions.index}
-        for name in ("ridge", "mean"):
-            limit = once[name].to_numpy()
-            columns[f"to_{name}"] = relative_error(functions.to_numpy(), limit)
-            columns[f"average_to_{name}"] = _pseudo_values(functions.to_numpy(), limit)
-        table = pd.DataFrame(columns)
-        for position, (axis, value) in enumerate(zip(axes, cell, strict=True)):
-            table.insert(position, axis, value)
-        rows.append(table)
+        functions[cell] = group.pivot(index="seed", columns="gamma", values="f_0")
+        limits[cell] = group.drop_duplicates("gamma").sort_values("gamma")
+    rows = []
+    for cell, each in functions.items():
+        values = each.to_numpy()
+        ridge, mean = (limits[cell][name].to_numpy() for name in ("ridge", "mean"))
+        columns = dict(zip(axes, cell, strict=True)) | {
+            "seed": each.index,
+            "to_ridge": relative_error(values, ridge),
+            "to_mean": relative_error(values, mean),
+            "limit_to_ridge": relative_error(mean, ridge),
+            "average_to_ridge": _pseudo_values([values], [ridge]),
+            "average_to_mean": _pseudo_values([values], [mean]),
+        }
+        others = [functions[other].to_numpy() for other in _other_widths(cell, functions, axes)]
+        if others:
+            columns["average_to_widths"] = _pseudo_values([values, *others])
+        rows.append(pd.DataFrame(columns))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -51,34 +65,72 @@ def compare_modes(trained: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFram
         predicted: the same of predictions, without seed.
 
     Returns:
-        The last step's rows of `trained` with the prediction's `predicted_amplitude` and their
-        `ratio`.
+        The last step's rows of `trained` for the modes of the target, with the prediction's
+        `predicted_amplitude`, their `ratio`, and `learned`, the amplitude over the target's.
     """
     keep = predicted.rename(columns={"amplitude": "predicted_amplitude"})
-    keep = keep.drop(columns=["target", "residual"])
-    joined = _join_last_step(trained, keep, on=["mode"])
-    return joined.assign(ratio=joined["amplitude"] / joined["predicted_amplitude"])
+    keep = keep.drop(columns=["target", "target_phase", "residual"])
+    joined = _join_last_step(trained[trained["target"] > 1e-9], keep, on=["mode"])
+    return joined.assign(
+        ratio=joined["amplitude"] / joined["predicted_amplitude"],
+        learned=joined["amplitude"] / joined["target"],
+    )
+
+
+def compare_movement(trained: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
+    """Distance of the weights from their start at the last step, against lazy training.
+
+    Args:
+        trained: table of `movement` measurements with columns seed, step, distance, relative.
+        predicted: table of lazy distances, without seed.
+
+    Returns:
+        The last step's rows of `trained` with `lazy_distance` and the `ratio` of the two.
+    """
+    keep = predicted.rename(columns={"distance": "lazy_distance"})
+    joined = _join_last_step(trained, keep, on=[])
+    return joined.assign(ratio=joined["distance"] / joined["lazy_distance"])
 
 
 COMPARISONS: dict[str, Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]] = {
     "function": compare_function,
     "modes": compare_modes,
+    "movement": compare_movement,
 }
 
 
-def relative_error(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def relative_error(values: np.ndarray, reference: np.ndarray) -> np.ndarray | float:
     """|f - g| / |g| along the last axis."""
     return np.linalg.norm(values - reference, axis=-1) / np.linalg.norm(reference, axis=-1)
 
 
-def _pseudo_values(functions: np.ndarray, limit: np.ndarray) -> np.ndarray:
-    """Jackknife pseudo-values n E - (n - 1) E_(-i) of the error E of the average function."""
-    n = len(functions)
-    whole = relative_error(functions.mean(axis=0), limit)
+def _other_widths(cell: tuple, cells: Iterable[tuple], axes: list[str]) -> list[tuple]:
+    """The cells that differ from this one in their width only."""
+    return [
+        other
+        for other in cells
+        if [axes[i] for i in range(len(axes)) if other[i] != cell[i]] == ["width"]
+    ]
+
+
+def _pseudo_values(samples: list[np.ndarray], references: Sequence[np.ndarray] = ()) -> np.ndarray:
+    """Jackknife pseudo-values n E - (n - 1) E_(-i) of an error E of averages over seeds.
+
+    E is the largest RelErr of the first sample's average against a reference or another sample's
+    average. Samples (S, N) lose their i-th seed together; of unequal samples the first seeds count.
+    """
+    n = min(map(len, samples))
+
+    def error(kept: np.ndarray) -> float:
+        first, *others = (sample[:n][kept].mean(axis=0) for sample in samples)
+        return max(relative_error(first, other) for other in [*references, *others])
+
+    whole = error(np.ones(n, bool))
     if n == 1:
-        return np.array([whole])
-    without_one = (functions.sum(axis=0) - functions) / (n - 1)
-    return n * whole - (n - 1) * relative_error(without_one, limit)
+        return np.full(len(samples[0]), whole)
+    values = [n * whole - (n - 1) * error(np.arange(n) != i) for i in range(n)]
+    # A table row per seed: those that had no partner carry no value.
+    return np.array(values + [np.nan] * (len(samples[0]) - n))
 
 
 def _join_last_step(trained: pd.DataFrame, predicted: pd.DataFrame, on: list[str]) -> pd.DataFrame:
@@ -86,9 +138,9 @@ def _join_last_step(trained: pd.DataFrame, predicted: pd.DataFrame, on: list[str
     shared = [
         name for name in _axes(predicted, without=("step", *on, *PREDICTED)) if name in trained
     ]
-    return _last_step(trained).merge(
-        _last_step(predicted).drop(columns="step"), on=[*shared, *on], validate="many_to_one"
-    )
+    keys = {"on": [*shared, *on]} if shared or on else {"how": "cross"}
+    last = _last_step(predicted).drop(columns="step")
+    return _last_step(trained).merge(last, **keys, validate="many_to_one")
 
 
 def _last_step(table: pd.DataFrame) -> pd.DataFrame:
@@ -98,4 +150,4 @@ def _last_step(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _axes(table: pd.DataFrame, without: tuple[str, ...]) -> list[str]:
-    return [name for name in table.columns if name not in {*without, "predicted_amplitude"}]
+    return [name for name in table.columns if name not in without]

@@ -1,8 +1,9 @@
 """Read configuration files strictly; a mistake is one line: file, key, value, what is allowed."""
 
 import copy
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from jsonschema.exceptions import ValidationError
 
 from .errors import ConfigurationError
 
-_NUMBER_AS_TEXT = re.compile(r"([-+]?\d+)[eE]([-+]?\d+)")
+_NUMBER_AS_TEXT = re.compile(r"([-+]?\d+)(\.\d*)?[eE]([-+]?)(\d+)")
+_MERGE = "tag:yaml.org,2002:merge"  # `<<: *anchor`, whose keys may be given again
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -20,13 +22,17 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _construct_unique_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for key, (key_node, _) in zip(keys, node.value, strict=True):
-        if keys.count(key) > 1:
-            mark = key_node.start_mark
-            raise ConfigurationError(
-                f"{mark.name}: line {mark.line + 1}: key {key!r} appears twice; allowed once"
-            )
+    seen = set()
+    for key_node, _ in node.value:
+        if key_node.tag == _MERGE:
+            continue
+        key, mark = loader.construct_object(key_node, deep=True), key_node.start_mark
+        where = f"{mark.name}: line {mark.line + 1}: key {key!r}"
+        if not isinstance(key, str):
+            raise ConfigurationError(f"{where} is no text; allowed: a name, in quotes if needed")
+        if key in seen:
+            raise ConfigurationError(f"{where} appears twice; allowed once")
+        seen.add(key)
     return loader.construct_mapping(node, deep=True)
 
 
@@ -47,7 +53,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             data = yaml.load(stream, Loader=_StrictLoader)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{path}: not valid YAML: {reason}") from None
     if not isinstance(data, dict):
@@ -91,11 +97,26 @@ def validate(data: Any, schema: Mapping, *, source: str, at: Sequence[str | int]
     Raises:
         ConfigurationError: one line with the file, the key path, the value and what is allowed.
     """
+    for path, number in _numbers(data):
+        if not math.isfinite(number):
+            raise ConfigurationError(
+                f"{source}: {dotted([*at, *path])}: {number!r} is not allowed; "
+                "allowed: a finite number"
+            )
     errors = list(Draft202012Validator(schema).iter_errors(data))
     if errors:
         first = min(errors, key=lambda error: (_generic(error), list(map(str, error.path))))
         path, problem = _explain(first)
         raise ConfigurationError(f"{source}: {dotted([*at, *path])}: {problem}")
+
+
+def _numbers(data: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple, float]]:
+    """Every float in nested data with its key path."""
+    if isinstance(data, float):
+        yield path, data
+    elif isinstance(data, Mapping | list):
+        for key, value in data.items() if isinstance(data, Mapping) else enumerate(data):
+            yield from _numbers(value, (*path, key))
 
 
 def _generic(error: ValidationError) -> bool:
@@ -126,7 +147,8 @@ def _explain(error: ValidationError) -> tuple[list[str | int], str]:
                 value
             )
         case "minItems" | "minProperties":
-            return path, f"{value!r} is empty; allowed: at least {rule}"
+            number = f"has {len(value)}" if value else "is empty"
+            return path, f"{value!r} {number}; allowed: at least {rule}"
         case "uniqueItems":
             return path, f"{value!r} repeats a value; allowed: each value once"
         case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
@@ -138,7 +160,8 @@ def _hint(value: Any) -> str:
     match = _NUMBER_AS_TEXT.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return ""
-    return f" (YAML reads {value} as text: write {match[1]}.0e{match[2]})"
+    number = f"{match[1]}{match[2] or '.0'}e{match[3] or '+'}{match[4]}"
+    return f" (YAML reads {value} as text: write {number})"
 
 
 def _type_name(schema: Mapping) -> str:
@@ -165,26 +188,55 @@ def _properties(schema: Mapping, value: Mapping) -> dict[str, Mapping]:
 
 
 def complete(data: Any, schema: Mapping) -> Any:
-    """Deep copy of valid `data` with defaults filled in and numbers of type `number` as float.
+    """Deep copy of valid `data` with defaults filled in, in one way of writing it.
 
-    Defaults are copied, never shared; keys keep their order, so only values tell two results apart.
+    Numbers of type `number` become float, those of type `integer` int. Keys come in the order of
+    the schema, so only values tell two results apart. Keys that the schema does not name are
+    sorted, but blocks (experiments) stay in the order of their file: the report shows them so.
     """
     if isinstance(data, Mapping):
-        properties = _properties(schema, data)
-        other = schema.get("additionalProperties")
+        properties, other = _properties(schema, data), schema.get("additionalProperties")
+        other = other if isinstance(other, dict) else {}
+        free = [key for key in data if key not in properties]
         filled = {
-            key: complete(value, properties.get(key, other if isinstance(other, dict) else {}))
-            for key, value in data.items()
+            key: complete(data.get(key, rule.get("default")), rule)
+            for key, rule in properties.items()
+            if key in data or "default" in rule
         }
-        for key, rule in properties.items():
-            if key not in filled and "default" in rule:
-                filled[key] = complete(copy.deepcopy(rule["default"]), rule)
-        return filled
+        return filled | {
+            key: complete(data[key], other)
+            for key in (free if "properties" in other else sorted(free))
+        }
     if isinstance(data, list):
         return [complete(item, schema.get("items", {})) for item in data]
-    if schema.get("type") == "number" and isinstance(data, int):
-        return float(data)
+    if isinstance(data, int | float) and not isinstance(data, bool):
+        if "number" in schema.get("type", ()):
+            return float(data)
+        return int(data) if "integer" in schema.get("type", ()) else data
     return copy.deepcopy(data)
+
+
+def complete_experiment(block: Mapping, schema: Mapping) -> dict:
+    """`complete` for an experiment's block, values under dotted keys (`network.width`) included."""
+    block = complete(block, schema)
+
+    def completed(key: str, value: Any) -> Any:
+        rule, data = schema, block
+        for part in key.split("."):
+            rule = _properties(rule, data).get(part, {})
+            data = data.get(part, {}) if isinstance(data, Mapping) else {}
+        return complete(value, rule)
+
+    if "sweep" in block:
+        block["sweep"] = {
+            key: [completed(key, value) for value in values]
+            for key, values in block["sweep"].items()
+        }
+    block["overrides"] = [
+        {part: {key: completed(key, value) for key, value in rule[part].items()} for part in rule}
+        for rule in block["overrides"]
+    ]
+    return block
 
 
 def resolve_references(schema: Any, definitions: Mapping) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .errors import ConfigurationError
 from .randomness import generator
 
 
@@ -28,11 +29,20 @@ def product_target(x: np.ndarray) -> np.ndarray:
 
 def fourier_mixture(
     angles: np.ndarray,
-    modes: Sequence[float],
+    modes: Sequence[int],
     amplitudes: Sequence[float],
     phases: Sequence[float],
 ) -> np.ndarray:
-    """Target sum_k a_k sin(k gamma + phi_k): (N,) to (N, 1)."""
+    """Target sum_k a_k sin(k gamma + phi_k): (N,) to (N, 1).
+
+    Raises:
+        ConfigurationError: if there is not one amplitude and one phase per mode.
+    """
+    if not len(modes) == len(amplitudes) == len(phases):
+        raise ConfigurationError(
+            f"task: {len(modes)} modes, {len(amplitudes)} amplitudes, {len(phases)} phases; "
+            "allowed: equally many"
+        )
     waves = [
         amplitude * np.sin(mode * angles + phase)
         for mode, amplitude, phase in zip(modes, amplitudes, phases, strict=True)
@@ -61,6 +71,11 @@ def _circle(task: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Distinct random points of the grid (all of them without `train_points`), noise on targets."""
     angles = circle_grid(task["probe_points"])
     if task["train_points"] is not None:
+        if task["train_points"] > len(angles):
+            raise ConfigurationError(
+                f"task.train_points: {task['train_points']} is not allowed; "
+                f"allowed: at most {len(angles)}, the probe_points"
+            )
         rng = generator(task["data_seed"], "data")
         angles = np.sort(rng.choice(angles, task["train_points"], replace=False))
     noise = generator(task["data_seed"], "labels").standard_normal((len(angles), 1))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .errors import ConfigurationError
 from .planning import Plan
 
 
@@ -15,10 +16,63 @@ def caption(script: str | Path, block: Mapping[str, Any]) -> str:
     Args:
         script: a file of scripts/figures.
         block: the experiment's block of the configuration.
+
+    Raises:
+        ConfigurationError: if the caption names a key that the experiment lacks.
     """
-    tree = ast.parse(Path(script).read_text(encoding="utf-8"))
-    text = " ".join((ast.get_docstring(tree) or "").split())
-    return re.sub(r"\{([a-z_.]+)\}", lambda match: _value(block, match[1]), text)
+    text = " ".join((ast.get_docstring(_parse(script)) or "").split())
+    try:
+        return re.sub(r"\{([a-z_.]+)\}", lambda match: _value(block, match[1]), text)
+    except KeyError as error:
+        raise ConfigurationError(
+            f"{script}: the caption names {error}, which this experiment does not have"
+        ) from None
+
+
+def needed_tables(script: str | Path) -> set[str]:
+    """Tables that a figure draws: the names in its `tables["..."]`."""
+    return {
+        node.slice.value
+        for node in ast.walk(_parse(script))
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "tables"
+        and isinstance(node.slice, ast.Constant)
+    }
+
+
+def drawable_figures(plan: Plan, experiment: str, folder: str) -> list[str]:
+    """Figures of an experiment; of a partial run, those whose tables exist.
+
+    Args:
+        plan: the plan of the run.
+        experiment: a name in it.
+        folder: of the scripts; its name, figures or animations, is the key in the configuration.
+
+    Raises:
+        ConfigurationError: if a figure has no script, or the experiment does not make its tables.
+    """
+    figures, tables = [], set(plan.table_names(experiment))
+    kind = Path(folder).name
+    for index, name in enumerate(plan.block(experiment)[kind]):
+        script = Path(folder, f"{name}.py")
+        where = f"{plan.source}: experiments.{experiment}.{kind}[{index}]: {name!r}"
+        if not script.exists():
+            allowed = ", ".join(sorted(path.stem for path in Path(folder).glob("*.py")))
+            raise ConfigurationError(f"{where} is unknown; allowed: {allowed}")
+        missing = sorted(needed_tables(script) - tables)
+        if not missing:
+            figures.append(name)
+        elif not plan.config["partial"]:
+            raise ConfigurationError(
+                f"{where} needs the table {missing[0]}; allowed: figures that draw "
+                f"{', '.join(sorted(tables))}"
+            )
+    return figures
+
+
+def _parse(script: str | Path) -> ast.Module:
+    return ast.parse(Path(script).read_text(encoding="utf-8"))
 
 
 def protocol(block: Mapping[str, Any]) -> list[list[str]]:
@@ -36,12 +90,17 @@ def protocol(block: Mapping[str, Any]) -> list[list[str]]:
     for key in ("seeds", "initializations"):
         rows.append([key, _text(block[key])])
     for rule in block["overrides"]:
-        where, values = (_join(f"{k} = {v}" for k, v in rule[part].items()) for part in rule)
+        where, values = (
+            _join(f"{key} = {_text(value)}" for key, value in rule[part].items())
+            for part in ("where", "set")
+        )
         rows.append([f"where {where}", values])
     return rows
 
 
-def report_config(plan: Plan, scripts: str) -> dict[str, Any]:
+def report_config(
+    plan: Plan, figure_folder: str, animation_folder: str = "scripts/animations"
+) -> dict[str, Any]:
     """What the report's job may know: every experiment's texts, protocol, captions and status."""
     experiments = {}
     for name, block in plan.config["experiments"].items():
@@ -53,9 +112,9 @@ def report_config(plan: Plan, scripts: str) -> dict[str, Any]:
             "status_reason": reason,
             "protocol": protocol(block),
             "captions": {
-                name: caption(f"{scripts}/{kind}/{name}.py", block)
-                for kind in ("figures", "animations")
-                for name in block[kind]
+                drawn: caption(f"{folder}/{drawn}.py", block)
+                for folder in (figure_folder, animation_folder)
+                for drawn in (drawable_figures(plan, name, folder) if run else [])
             },
         }
     return {

@@ -8,17 +8,19 @@ from torch import Tensor
 from .storage import StageFile
 
 
-def load_training_set(data: StageFile, *, dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor]:
+def load_training_set(
+    data: StageFile, *, dtype: torch.dtype, device: torch.device | str
+) -> tuple[Tensor, Tensor]:
     """Inputs (M, d) and targets (M, O)."""
     return _tensor(data, "train/x", dtype, device), _tensor(data, "train/y", dtype, device)
 
 
-def load_probe(data: StageFile, *, dtype: torch.dtype, device: str) -> Tensor:
+def load_probe(data: StageFile, *, dtype: torch.dtype, device: torch.device | str) -> Tensor:
     """Inputs (N, d) of the evaluation grid."""
     return _tensor(data, "probe/x", dtype, device)
 
 
-def circle_point(angle: float, *, dtype: torch.dtype, device: str) -> Tensor:
+def circle_point(angle: float, *, dtype: torch.dtype, device: torch.device | str) -> Tensor:
     """One point on the unit circle, (1, 2)."""
     return torch.tensor([[math.cos(angle), math.sin(angle)]], dtype=dtype, device=device)
 
@@ -28,5 +30,5 @@ def input_sizes(data: StageFile) -> tuple[int, int]:
     return data.array("train/x").values.shape[1], data.array("train/y").values.shape[1]
 
 
-def _tensor(data: StageFile, name: str, dtype: torch.dtype, device: str) -> Tensor:
+def _tensor(data: StageFile, name: str, dtype: torch.dtype, device: torch.device | str) -> Tensor:
     return torch.as_tensor(data.array(name).values, dtype=dtype, device=device)

@@ -5,28 +5,16 @@ a 95 % interval, and compares the interval with what the claim allows: it *holds
 lies inside, *fails* if it lies outside, and *straddles* a bound otherwise.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import inf
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from .errors import ConfigurationError
-
-LEVEL = 0.95
-RESAMPLES = 2000
-_STATISTICS: dict[str, Callable[..., np.ndarray]] = {
-    "mean": np.mean,
-    "median": np.median,
-    "std": lambda values, axis: np.std(values, axis=axis, ddof=1),
-    # ln(E[v^2] / E[v]^2), zero for a constant
-    "dispersion": lambda values, axis: np.log(
-        np.mean(values**2, axis=axis) / np.mean(values, axis=axis) ** 2
-    ),
-}
+from .uncertainty import STATISTICS, bootstrap_interval, interval, log_std_reach, resample
 
 
 @dataclass(frozen=True)
@@ -192,11 +180,12 @@ class _Sample:
         keys = [*axes, "seed"]
         series = _select(table, criterion["column"], where, keys)
         if "relative_to" in criterion:
-            series = series / _select(
-                table, criterion["column"], where | criterion["relative_to"], keys
-            )
+            base = _select(table, criterion["column"], where | criterion["relative_to"], keys)
+            series = (series / base).loc[series.index.intersection(base.index)]
+        if criterion["kind"] == "matches":
+            series = _matching(series, along, [point for point, _ in criterion["expected"]])
         expected = None
-        if isinstance(criterion.get("expected"), str):
+        if criterion["kind"] == "agrees":
             known = _select(table, criterion["expected"], where, keys)
             expected = known.groupby(level=along).mean().to_numpy()
         groups = series.groupby(level=along) if along else [(0, series)]
@@ -209,7 +198,7 @@ class _Sample:
         needed = 2 if exact else requires.get("seeds", 2)
         if sample.n_seeds < needed:
             raise _AbsentError(f"needs {needed} seeds, this scale has {sample.n_seeds}")
-        if criterion["kind"] in ("slope", "decreasing") and len(points) < 2:
+        if criterion["kind"] in ("slope", "decreasing", "intercept") and len(points) < 2:
             raise _AbsentError(f"needs two values of {along}, this scale has {points[0]}")
         return sample
 
@@ -250,6 +239,16 @@ def _select(
     return series
 
 
+def _matching(series: pd.Series, along: str, points: list) -> pd.Series:
+    """The values at the points that a criterion expects, all of which must have been run."""
+    values = series.index.get_level_values(along).to_series(index=series.index)
+    masks = {point: _rows(values, point) for point in points}
+    missing = [f"{point:g}" for point, mask in masks.items() if not mask.any()]
+    if missing:
+        raise _AbsentError(f"needs {along} {', '.join(missing)}, not run here")
+    return series[np.any(list(masks.values()), axis=0)]
+
+
 def _rows(values: pd.Series, wanted: Any) -> pd.Series:
     """Mask of the rows with a value: `min`, `max`, or equal to so many digits as people write.
 
@@ -263,62 +262,6 @@ def _rows(values: pd.Series, wanted: Any) -> pd.Series:
         return values == wanted
     # Tables hold nine digits. Near zero only zero itself matches, however small the others are.
     return pd.Series(np.isclose(values, wanted, rtol=1e-5, atol=1e-12), index=values.index)
-
-
-# Uncertainty over seeds
-
-
-def interval(sample: np.ndarray, statistic: str) -> tuple[float, float]:
-    """95 % interval of a statistic over seeds (S,): low and high end, infinite where unknown.
-
-    Mean and median: the percentile bootstrap, widened for few seeds (see `_interval`). Standard
-    deviation s: log s +- t_{S-1} e with the jackknife's standard error e, because resampling
-    covers a standard deviation too rarely (83 % instead of 95 % of normal samples of ten).
-    """
-    if len(sample) < 2:
-        return -inf, inf
-    if statistic == "std":
-        spread, reach = sample.std(ddof=1), _log_std_reach([sample], np.ones(1))
-        return float(spread * np.exp(-reach)), float(spread * np.exp(reach))
-    return _interval(_resample(sample, statistic), len(sample))
-
-
-def _log_std_reach(samples: Sequence[np.ndarray], weights: np.ndarray) -> float:
-    """Half the 95 % interval of sum_i w_i log s_i over independent samples.
-
-    The jackknife's variance of log s is (S-1)/S sum_k (l_k - mean l)^2, l_k being log s without
-    seed k (Efron, Tibshirani 1993, An Introduction to the Bootstrap, equation 11.5).
-    """
-    fewest = min(map(len, samples))
-    if fewest < 3:
-        return inf
-    variances = []
-    for sample in samples:
-        left_out = [np.delete(sample, k).std(ddof=1) for k in range(len(sample))]
-        logs = np.log(np.maximum(left_out, np.finfo(float).tiny))
-        variances.append((len(sample) - 1) * logs.var())
-    quantile = stats.t.ppf((1 + LEVEL) / 2, fewest - 1)
-    return float(quantile * np.sqrt(weights**2 @ np.array(variances)))
-
-
-def _resample(sample: np.ndarray, statistic: str) -> np.ndarray:
-    """Bootstrap distribution of a statistic, (RESAMPLES,), the same every time."""
-    rng = np.random.default_rng(0)
-    chosen = rng.integers(len(sample), size=(RESAMPLES, len(sample)))
-    return _STATISTICS[statistic](sample[chosen], axis=1)
-
-
-def _interval(draws: np.ndarray, n_seeds: int) -> tuple[float, float]:
-    """Percentile interval, widened for few seeds.
-
-    The tail probability is Phi(-sqrt(n/(n-1)) t_{n-1}) instead of 2.5 %, which corrects the
-    percentile bootstrap's shortness (Hesterberg 2015, The American Statistician 69, section 5.1).
-    """
-    tail = (1 - LEVEL) / 2
-    quantile = stats.t.ppf(tail, n_seeds - 1) * np.sqrt(n_seeds / (n_seeds - 1))
-    tail = stats.norm.cdf(quantile)
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 # Criteria
@@ -335,17 +278,31 @@ def _statistic(criterion) -> str:
 
 
 def _within(criterion, sample: _Sample):
-    """The statistic lies in the allowed range."""
-    [values] = sample.values
-    low, high = interval(values, _statistic(criterion))
-    value = float(_STATISTICS[_statistic(criterion)](values, axis=0))
-    return value, low, high, _inside(low, high, *criterion["range"])
+    """The statistic lies in the allowed range at every point; the farthest out is reported."""
+    name, (lower, upper) = _statistic(criterion), criterion["range"]
+    found = [float(STATISTICS[name](values, axis=0)) for values in sample.values]
+    intervals = [interval(values, name) for values in sample.values]
+    statuses = [_inside(low, high, lower, upper) for low, high in intervals]
+    farthest = int(np.argmax(np.abs(np.array(found) - (lower + upper) / 2)))
+    return found[farthest], *intervals[farthest], _combine(statuses)
+
+
+def _matches(criterion, sample: _Sample):
+    """The mean at every point is the expected one; the largest difference is reported."""
+    tolerance = criterion["tolerance"]
+    expected = np.array([value for _, value in sorted(criterion["expected"])])
+    differences = [values - wanted for values, wanted in zip(sample.values, expected, strict=True)]
+    intervals = [interval(values, "mean") for values in differences]
+    statuses = [_inside(low, high, -tolerance, tolerance) for low, high in intervals]
+    means = [float(values.mean()) for values in differences]
+    largest = int(np.argmax(np.abs(means)))
+    return means[largest], *intervals[largest], _combine(statuses)
 
 
 def _slope(criterion, sample: _Sample):
     """The statistic is a power law along an axis: slope in log-log axes in the allowed range."""
     name = _statistic(criterion)
-    exact = np.array([_STATISTICS[name](values, axis=0) for values in sample.values])
+    exact = np.array([STATISTICS[name](values, axis=0) for values in sample.values])
     if exact.min() <= 0:  # no power law, and no logarithm
         return None, None, None, "fails"
     log_points = np.log(sample.points.astype(float))
@@ -353,12 +310,23 @@ def _slope(criterion, sample: _Sample):
     weights = weights / (weights**2).sum()
     value = float(weights @ np.log(exact))
     if name == "std":
-        reach = _log_std_reach(sample.values, weights)
+        reach = log_std_reach(sample.values, weights)
         low, high = value - reach, value + reach
     else:
-        draws = np.stack([_resample(values, name) for values in sample.values])
+        draws = np.stack([resample(values, name) for values in sample.values])
         logs = np.log(np.maximum(draws, np.finfo(float).tiny))
-        low, high = _interval(weights @ logs, sample.n_seeds)
+        low, high = bootstrap_interval(weights @ logs, sample.n_seeds)
+    return value, low, high, _inside(low, high, *criterion["range"])
+
+
+def _intercept(criterion, sample: _Sample):
+    """The mean is a + b x^power along an axis, by least squares, with a in the allowed range."""
+    points = sample.points.astype(float) ** criterion["power"]
+    # a is linear in the means: its weights are the first row of the design's pseudo-inverse.
+    weights = np.linalg.pinv(np.stack([np.ones_like(points), points], axis=1))[0]
+    value = float(weights @ np.array([values.mean() for values in sample.values]))
+    draws = weights @ np.stack([resample(values, "mean") for values in sample.values])
+    low, high = bootstrap_interval(draws, sample.n_seeds)
     return value, low, high, _inside(low, high, *criterion["range"])
 
 
@@ -377,8 +345,8 @@ def _agrees(criterion, sample: _Sample):
     """
     name, distances = _statistic(criterion), []
     for values, expected in zip(sample.values, sample.expected, strict=True):
-        error = _resample(values, name).std()
-        distances.append(abs(_STATISTICS[name](values, axis=0) - expected) / error)
+        error = resample(values, name).std()
+        distances.append(abs(STATISTICS[name](values, axis=0) - expected) / error)
     largest = float(max(distances))
     return largest, None, None, "holds" if largest <= criterion["standard_errors"] else "fails"
 
@@ -392,11 +360,20 @@ def _above(criterion, sample: _Sample):
     return float(means[lowest]), *intervals[lowest], _combine(statuses)
 
 
+def _below(criterion, sample: _Sample):
+    """The mean over seeds is below a bound at every point; the highest mean is reported."""
+    means = [values.mean() for values in sample.values]
+    highest = int(np.argmax(means))
+    intervals = [interval(values, "mean") for values in sample.values]
+    statuses = [_inside(low, high, -inf, criterion["bound"]) for low, high in intervals]
+    return float(means[highest]), *intervals[highest], _combine(statuses)
+
+
 def _decreasing(criterion, sample: _Sample):
     """The mean falls from each point to the next; the largest step (the least fall) is reported."""
     means = np.array([values.mean() for values in sample.values])
-    draws = np.stack([_resample(values, "mean") for values in sample.values])
-    intervals = [_interval(step, sample.n_seeds) for step in np.diff(draws, axis=0)]
+    draws = np.stack([resample(values, "mean") for values in sample.values])
+    intervals = [bootstrap_interval(step, sample.n_seeds) for step in np.diff(draws, axis=0)]
     statuses = [_inside(low, high, -inf, 0.0) for low, high in intervals]
     largest = int(np.argmax(np.diff(means)))
     return float(np.diff(means)[largest]), *intervals[largest], _combine(statuses)
@@ -404,17 +381,20 @@ def _decreasing(criterion, sample: _Sample):
 
 _KINDS = {
     "within": _within,
+    "matches": _matches,
     "slope": _slope,
+    "intercept": _intercept,
     "consistent": _consistent,
     "agrees": _agrees,
     "above": _above,
+    "below": _below,
     "decreasing": _decreasing,
 }
 
 
 def _allowed(criterion: Mapping[str, Any]) -> str:
     match criterion["kind"]:
-        case "within" | "slope":
+        case "within" | "slope" | "intercept":
             return f"{criterion['range'][0]:g} to {criterion['range'][1]:g}"
         case "consistent":
             return (
@@ -422,6 +402,8 @@ def _allowed(criterion: Mapping[str, Any]) -> str:
             )
         case "agrees":
             return f"at most {criterion['standard_errors']:g} standard errors everywhere"
-        case "above":
-            return f"above {criterion['bound']:g} everywhere"
+        case "matches":
+            return f"published values within {criterion['tolerance']:g}"
+        case "above" | "below" as kind:
+            return f"{kind} {criterion['bound']:g} everywhere"
     return f"decreasing along {criterion['along']}"

@@ -69,10 +69,10 @@ def _spectrum(entry, network, data: StageFile, device: str) -> dict[str, Array]:
 
 def _circle_spectrum(entry, network, data: StageFile, device: str) -> dict[str, Array]:
     """Eigenvalue of the limit NTK for every Fourier mode on the circle."""
-    modes = torch.arange(entry["max_mode"] + 1, device=device)
+    modes = range(entry["max_mode"] + 1)
     values = circle_eigenvalues(network, modes)
     return {
-        "circle_spectrum/mode": Array(modes.cpu().numpy(), ["mode"], "periods per turn"),
+        "circle_spectrum/mode": Array(np.array(modes), ["mode"], "periods per turn"),
         "circle_spectrum/eigenvalue": Array(
             values.cpu().numpy(), ["mode"], "Gram eigenvalue over the number of grid points"
         ),

@@ -17,17 +17,20 @@ def mode_arrays(values: np.ndarray, target: np.ndarray, max_mode: int) -> dict[s
         max_mode: highest mode kept.
 
     Returns:
-        `modes/mode`, and A_k of f, of the target and of f - target, each (..., max_mode + 1).
+        `modes/mode`; A_k of f, of the target and of f - target, each (..., max_mode + 1); and
+        phi_k of the target.
     """
     dims = ["step", "mode"][-values.ndim :]
     kept = slice(max_mode + 1)
     amplitude, _ = circle_modes(values)
-    goal, _ = circle_modes(target)
+    # The grid begins at -pi.
+    goal, phase = circle_modes(target, start=-np.pi)
     residual, _ = circle_modes(values - target)
     return {
         "modes/mode": Array(np.arange(max_mode + 1), ["mode"], "periods per turn"),
         "modes/amplitude": Array(amplitude[..., kept], dims),
         "modes/target": Array(goal[kept], ["mode"]),
+        "modes/target_phase": Array(phase[kept], ["mode"], "radian"),
         "modes/residual": Array(residual[..., kept], dims),
     }
 

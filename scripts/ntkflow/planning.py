@@ -5,18 +5,31 @@ configuration; its folder is labelled with the swept keys inside those sections 
 computed twice. Pure Python: the Snakefile binds these functions, tests call them.
 """
 
-import copy
-import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .configuration import complete, dotted, merge, read_schema, read_yaml, validate
+from .configuration import (
+    complete,
+    complete_experiment,
+    dotted,
+    merge,
+    read_schema,
+    read_yaml,
+    validate,
+)
 from .errors import ConfigurationError
+from .sweeps import Cell, expand, project, swept_axes
 
-WHOLE = "all"  # label of the only cell of a stage that reads no swept key
+# Folders of results/ and rules of the workflow: no names for experiments, which are both.
+RESERVED = {
+    *("all", "benchmarks", "logs", "report"),
+    *("aggregate_table", "compute_limit_kernel", "draw_figure", "extract_ntk", "judge_claims"),
+    *("compare_with_prediction", "make_dataset", "measure_initialization", "predict_limit"),
+    *("render_report", "train_ensemble"),
+}
 
 
 @dataclass(frozen=True)
@@ -60,15 +73,6 @@ RATE = "training.learning_rate"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One point of a sweep: its folder label, the swept values by short name, its configuration."""
-
-    label: str
-    axes: dict[str, Any]
-    config: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Table:
     """Where a tidy table comes from: the files of a stage and the HDF5 group in them."""
 
@@ -91,14 +95,17 @@ def load_plan(
     """
     rules, read = read_schema(schema), [(str(file), read_yaml(file)) for file in files]
     if overrides:
-        read.append(("--config", dict(overrides)))
+        # Snakemake reads `true` on the command line as text.
+        truth = {"true": True, "false": False}
+        given = {key: truth.get(str(value), value) for key, value in overrides.items()}
+        read.append(("--config", given))
     config: dict[str, Any] = {}
     for name, data in read:
         config = merge(config, data)
         # After each file, so that an error names the file that brought it.
         validate(config, rules, source=name)
-    plan = Plan(complete(config, rules), rules, source=read[-1][0])
-    plan.check()
+        plan = Plan(_canonical(config, rules), rules, source=name)
+        plan.check()
     return plan
 
 
@@ -106,7 +113,7 @@ class Plan:
     """Everything the workflow asks of a configuration.
 
     Args:
-        config: a complete configuration, as `load_configuration` returns it.
+        config: a valid configuration, completed with its schema's defaults.
         schema: its JSON schema, to check what sweeps and overrides put into cells.
         source: file named in errors.
     """
@@ -115,6 +122,7 @@ class Plan:
         self.config, self.source = config, source
         self._experiment_schema = schema["properties"]["experiments"]["additionalProperties"]
         self._cells: dict[str, list[Cell]] = {}
+        self._projected: dict[tuple[str, str], list[Cell]] = {}
 
     @property
     def results(self) -> str:
@@ -142,7 +150,8 @@ class Plan:
         """Expand every experiment once.
 
         Raises:
-            ConfigurationError: if `only` names no experiment, or a sweep or override is wrong.
+            ConfigurationError: if a name is taken, `only` names no experiment, or a sweep, override
+                or measurement is wrong.
         """
         known = self.config["experiments"]
         for name in self.config["only"]:
@@ -151,7 +160,37 @@ class Plan:
                     f"{self.source}: only: {name!r} is unknown; allowed: {', '.join(known)}"
                 )
         for name in known:
-            self.cells(name)
+            if name in RESERVED:
+                raise self._error([name], "this name is taken by the workflow; allowed: another")
+            if self.block(name)["seeds"] < 1:
+                problem = "0 is not allowed; allowed: integer >= 1 (0 in overrides only)"
+                raise self._error([name, "seeds"], problem)
+            self._check_measurements(name)
+            self._check_shared_seeds(name)
+
+    def _check_measurements(self, experiment: str) -> None:
+        """Every kind once: files, tables and claims call a measurement by its kind."""
+        kinds = [entry["kind"] for entry in self.block(experiment)["measurements"]]
+        for index, kind in enumerate(kinds):
+            if kind in kinds[:index]:
+                where = [experiment, "measurements", index, "kind"]
+                raise self._error(where, f"{kind!r} appears twice; allowed once")
+
+    def _check_shared_seeds(self, experiment: str) -> None:
+        """Cells that a stage does not tell apart must agree on its number of seeds."""
+        for name, stage in STAGES.items():
+            agreed: dict[str, int] = {}
+            for seen, cell in zip(
+                self._project_all(experiment, name), self.cells(experiment), strict=True
+            ):
+                count = cell.config[stage.seeds] if stage.seeds else 0
+                if agreed.setdefault(seen.label, count) != count:
+                    problem = f"{stage.seeds} differ between cells that share one {name} folder"
+                    raise self._error(
+                        [experiment, "overrides"],
+                        f"{problem}, {seen.label!r}; allowed: overrides where that folder's axes "
+                        "have a value",
+                    )
 
     def block(self, experiment: str) -> dict[str, Any]:
         """The experiment's block of the configuration."""
@@ -160,7 +199,9 @@ class Plan:
     def cells(self, experiment: str, stage: str | None = None) -> list[Cell]:
         """Cells of an experiment, or the distinct cells that a stage sees."""
         if experiment not in self._cells:
-            self._cells[experiment] = self._expand(experiment)
+            self._cells[experiment] = expand(
+                experiment, self.block(experiment), self._experiment_schema, source=self.source
+            )
         if stage is None:
             return self._cells[experiment]
         return list({cell.label: cell for cell in self._project_all(experiment, stage)}.values())
@@ -170,73 +211,13 @@ class Plan:
         return next(cell for cell in self.cells(experiment, stage) if cell.label == label)
 
     def _project_all(self, experiment: str, stage: str) -> list[Cell]:
-        axes = self._axes(experiment)
-        return [
-            _project(cell, [short for key, short in axes.items() if STAGES[stage].reads_key(key)])
-            for cell in self.cells(experiment)
-        ]
-
-    def _axes(self, experiment: str) -> dict[str, str]:
-        """Swept keys to their short names, the last part of the key."""
-        keys = self.block(experiment).get("sweep", {})
-        shorts = {key: key.split(".")[-1] for key in keys}
-        for key, short in shorts.items():
-            if list(shorts.values()).count(short) > 1:
-                raise self._error([experiment, "sweep", key], f"two axes are called {short!r}")
-        return shorts
-
-    def _expand(self, experiment: str) -> list[Cell]:
-        block, axes = self.block(experiment), self._axes(experiment)
-        base = {key: value for key, value in block.items() if key not in ("sweep", "overrides")}
-        for key in block.get("sweep", {}):
-            self._require_key(experiment, key)
-        cells = []
-        for values in itertools.product(*block.get("sweep", {}).values()):
-            point = dict(zip(axes, values, strict=True))
-            config = copy.deepcopy(base)
-            for key, value in (point | self._overridden(experiment, point)).items():
-                _set(config, key, value)
-            config = self._checked(experiment, config, point)
-            swept = {short: _get(config, key) for key, short in axes.items()}
-            cells.append(Cell(_label(swept), swept, config))
-        labels = [cell.label for cell in cells]
-        for label in labels:
-            if labels.count(label) > 1:
-                raise self._error([experiment, "sweep"], f"two cells are called {label!r}")
-        return cells
-
-    def _overridden(self, experiment: str, point: Mapping) -> dict[str, Any]:
-        """Values that `overrides` sets in the cell at this point of the sweep."""
-        values: dict[str, Any] = {}
-        for index, rule in enumerate(self.block(experiment)["overrides"]):
-            for key in rule["where"]:
-                if key not in point:
-                    where = [experiment, "overrides", index, "where", key]
-                    allowed = ", ".join(point) or "none"
-                    raise self._error(where, f"not a swept key; allowed: {allowed}")
-            if all(point[key] == value for key, value in rule["where"].items()):
-                values |= rule["set"]
-        return values
-
-    def _require_key(self, experiment: str, key: str) -> None:
-        block, sections = self.block(experiment), ("task", "network", "training")
-        section, _, rest = key.partition(".")
-        if section not in sections or section not in block or not rest:
-            allowed = ", ".join(f"{name}.<key>" for name in sections if name in block)
-            raise self._error([experiment, "sweep", key], f"cannot be swept; allowed: {allowed}")
-
-    def _checked(self, experiment: str, config: dict, point: Mapping) -> dict:
-        try:
-            validate(config, self._experiment_schema, source=self.source, at=[])
-        except ConfigurationError as error:
-            problem = str(error).removeprefix(f"{self.source}: ")
-            key = next((key for key in point if problem.startswith(f"{key}:")), None)
-            if key is None:
-                raise self._error([experiment], problem) from None
-            raise self._error(
-                [experiment, "sweep", key], problem.removeprefix(f"{key}: ")
-            ) from None
-        return complete(config, self._experiment_schema)
+        """For every cell of the sweep, the cell that a stage sees of it."""
+        if (experiment, stage) not in self._projected:
+            axes = swept_axes(self.block(experiment))
+            shorts = [short for key, short in axes.items() if STAGES[stage].reads_key(key)]
+            cells = [project(cell, shorts) for cell in self.cells(experiment)]
+            self._projected[experiment, stage] = cells
+        return self._projected[experiment, stage]
 
     def _error(self, path: Sequence[str | int], problem: str) -> ConfigurationError:
         return ConfigurationError(f"{self.source}: {dotted(['experiments', *path])}: {problem}")
@@ -311,19 +292,16 @@ class Plan:
             }
         return tables
 
-    def comparisons(self, experiment: str) -> list[str]:
-        """Names of the tables that compare a trained with a predicted one."""
+    def table_names(self, experiment: str) -> list[str]:
+        """Names of all tables, those that compare a trained with a predicted one included."""
         tables = self.tables(experiment)
-        return [
+        comparisons = [
             f"{kind}_comparison"
-            for kind in ("function", "modes")
+            for kind in ("function", "modes", "movement")
             if f"trained_{kind}" in tables and f"prediction_{kind}" in tables
         ]
-
-    def derived(self, experiment: str) -> list[str]:
-        """Names of the other tables that are computed from tables."""
-        tables = self.tables(experiment)
-        return [name for name, needed in DERIVED.items() if needed <= tables.keys()]
+        derived = [name for name, needed in DERIVED.items() if needed <= tables.keys()]
+        return [*tables, *comparisons, *derived]
 
     def rates_config(self, experiment: str) -> dict[str, Any]:
         """Learning rate of every cell, for tables that need it."""
@@ -331,19 +309,22 @@ class Plan:
         rates = [cell.axes | {"learning_rate": _get(cell.config, RATE)} for cell in cells]
         return _sorted_copy({"rates": rates})
 
-    def figures(self, experiment: str) -> list[str]:
-        """Names of the figures that the experiment asks for; none without tables to draw."""
-        return self.block(experiment)["figures"] if self.tables(experiment) else []
-
-    def animations(self, experiment: str) -> list[str]:
-        """Names of the animations that the experiment asks for; none without tables to draw."""
-        return self.block(experiment)["animations"] if self.tables(experiment) else []
-
     def figure_config(self, experiment: str) -> dict[str, Any]:
         """What a figure may know: the experiment's block without the other figures and texts."""
         block = self.block(experiment)
-        keys = ("task", "network", "training", "measurements", "sweep")
-        return _sorted_copy({key: block[key] for key in keys if key in block})
+        keys = ("task", "network", "training", "measurements")
+        config = {key: block[key] for key in keys if key in block}
+        return _sorted_copy(config | {"sweep": self._swept_values(experiment)})
+
+    def _swept_values(self, experiment: str) -> dict[str, list]:
+        """Swept keys to their values as the cells hold them: 1 has become 1.0 where it must."""
+        values: dict[str, list] = {}
+        for key, short in swept_axes(self.block(experiment)).items():
+            values[key] = []
+            for cell in self.cells(experiment):
+                if cell.axes[short] not in values[key]:
+                    values[key].append(cell.axes[short])
+        return values
 
     def stage_file(self, stage: str, experiment: str, label: str, block: str = "") -> str:
         """Path of one HDF5 file: a seed block of a cell, or the cell's only file of that stage."""
@@ -365,13 +346,25 @@ class Plan:
 
     def stage_files(self, stage: str, experiment: str) -> list[str]:
         """All files that a stage makes for an experiment."""
-        files = []
-        for cell in self.cells(experiment, stage):
-            blocks = self.blocks(experiment, stage, cell.label) if STAGES[stage].seeds else [""]
-            files += [self.stage_file(stage, experiment, cell.label, block) for block in blocks]
+        jobs = [
+            (cell.label, block)
+            for cell in self.cells(experiment, stage)
+            for block in (
+                self.blocks(experiment, stage, cell.label) if STAGES[stage].seeds else [""]
+            )
+        ]
         if self.config["partial"]:
-            return [file for file in files if Path(file).exists()]
-        return files
+            jobs = [job for job in jobs if self._exists(stage, experiment, *job)]
+        return [self.stage_file(stage, experiment, *job) for job in jobs]
+
+    def _exists(self, stage: str, experiment: str, label: str, block: str) -> bool:
+        """Whether a file exists, and the files it was made from: else it would be made again."""
+        files = [self.stage_file(stage, experiment, label, block)]
+        if stage != "dataset":
+            files.append(self.upstream_file(stage, "dataset", experiment, label))
+        if stage == "ntk":
+            files.append(self.stage_file("train", experiment, label, block))
+        return all(Path(file).exists() for file in files)
 
     def table_config(self, experiment: str, table: str) -> dict[str, str]:
         """What the job that collects a table must know."""
@@ -400,7 +393,7 @@ class Plan:
         itemsize = 8 if config.get("training", {}).get("dtype") == "float64" else 4
         width, depth = network["width"], network["depth"]
         weights = depth * width**2 * itemsize
-        samples = max(config["task"].get("train_points") or 1, config["task"]["probe_points"])
+        samples = max(config["task"]["train_points"] or 0, config["task"]["probe_points"])
         activations = 4 * samples * width * (depth + 1) * itemsize
         return 600 + round((4 * weights * seeds + activations * seeds) / 1e6)
 
@@ -421,33 +414,13 @@ def check_writable(folder: str | Path) -> None:
         )
 
 
-def _project(cell: Cell, shorts: Sequence[str]) -> Cell:
-    axes = {short: cell.axes[short] for short in shorts}
-    return Cell(_label(axes), axes, cell.config)
-
-
-def _label(axes: Mapping[str, Any]) -> str:
-    if not axes:
-        return WHOLE
-    return "/".join(f"{short}~{_text(value)}" for short, value in axes.items())
-
-
-def _text(value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return "".join(letter if letter.isalnum() or letter in ".-+_" else "_" for letter in text)
-
-
-def _get(config: Mapping, key: str) -> Any:
-    for part in key.split("."):
-        config = config[part]
-    return config
-
-
-def _set(config: dict, key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for part in parents:
-        config = config[part]
-    config[last] = value
+def _canonical(config: Mapping, rules: Mapping) -> dict[str, Any]:
+    """Configuration with defaults, written in one way: only values tell two results apart."""
+    completed = complete(config, rules)
+    block_rules = rules["properties"]["experiments"]["additionalProperties"]
+    for name, block in completed["experiments"].items():
+        completed["experiments"][name] = complete_experiment(block, block_rules)
+    return completed
 
 
 def _sorted_copy(value: Any) -> Any:

@@ -3,8 +3,9 @@
 import base64
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -12,9 +13,18 @@ matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import (
+    FixedLocator,
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+    StrMethodFormatter,
+)
 from PIL import Image
 
 from .storage import replacing
@@ -53,11 +63,34 @@ def colour_of(values: Iterable) -> dict:
     return {value: COLOURS[index % len(COLOURS)] for index, value in enumerate(distinct)}
 
 
-def mode_colours(modes: Iterable) -> dict:
-    """A colour for each Fourier mode, from dark (low) to light (high), readable on white."""
-    distinct = sorted(set(modes))
-    shades = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(distinct)))
-    return dict(zip(distinct, map(tuple, shades), strict=True))
+def swept_columns(table: pd.DataFrame) -> list[str]:
+    """Columns of a table that hold swept values: those before its own axes."""
+    own = ("seed", "step", "gamma", "sample", "theta", "loss")
+    return [name for name in table if name not in own]
+
+
+def anchor_angle(cfg: Mapping[str, Any]) -> float:
+    """Angle of the anchor x0 of an experiment's profile, in radians; 0 without a profile."""
+    angles = [one["anchor_angle"] for one in cfg["measurements"] if one["kind"] == "profile"]
+    return angles[0] if angles else 0.0
+
+
+def spread_colours(values: Iterable) -> dict:
+    """A colour for each distinct value of an ordered axis (a width), dark to light in sorted order.
+
+    The end of the map is left out: too light for a white page.
+    """
+    distinct = sorted(set(values))
+    shades = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, len(distinct)))
+    return dict(zip(distinct, shades, strict=True))
+
+
+def label_log_axis(axis: Axis, ticks: Sequence[float] | None = None) -> None:
+    """Plain numbers on a logarithmic axis: at 1, 2, 5 times powers of ten, or at given ticks."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if ticks is None else FixedLocator(ticks))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
 def save_figure(figure: Figure, svg: str | Path, png: str | Path, *, name: str) -> None:

@@ -6,6 +6,7 @@ a tidy table; coordinates of an axis are an array of that axis' name. Every data
 """
 
 import contextlib
+import errno
 import json
 import os
 import platform
@@ -48,16 +49,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {_reason(error, path.parent)}") from error
+        raise StorageError(f"{path}: {describe_failure(error, path.parent)}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder itself may be missing or closed to us
+            temporary.unlink()
 
 
-def _reason(error: OSError, folder: Path) -> str:
-    free = shutil.disk_usage(folder).free / 1e6 if folder.exists() else 0.0
+def describe_failure(error: OSError, folder: Path) -> str:
+    """Why a file in `folder` could not be written, and what is allowed."""
     if "No space left" in str(error):
-        return f"No space left on device ({free:.1f} MB free); allowed: a disk with room for it"
-    return f"{error.strerror or error}; allowed: a folder that this user can write to"
+        nearest = next(above for above in (folder, *folder.parents) if above.exists())
+        free = shutil.disk_usage(nearest).free / 1e6
+        return (
+            f"cannot be written: No space left on device ({free:.1f} MB free); "
+            "allowed: a disk with room for it"
+        )
+    reason = error.strerror or error
+    return f"cannot be written: {reason}; allowed: a folder that this user can write to"
 
 
 def write_file(
@@ -87,7 +95,7 @@ def write_file(
 def _require_space(folder: Path, size: int) -> None:
     # HDF5 reports a full disk only on closing, and can crash there: look first.
     if shutil.disk_usage(folder).free < size + 64 * 1024:
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def describe(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,6 +196,10 @@ def open_file(path: str | Path, stage: str) -> Iterator[StageFile]:
         file = h5py.File(path, "r")
     except FileNotFoundError:
         raise StorageError(f"{path}: does not exist; expected a {stage!r} file") from None
+    except PermissionError:
+        raise StorageError(
+            f"{path}: cannot be read: no permission; allowed: a readable file"
+        ) from None
     except OSError as error:
         raise StorageError(
             f"{path}: truncated or no HDF5 file; expected a {stage!r} file "

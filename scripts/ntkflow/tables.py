@@ -32,7 +32,7 @@ def read_group(path: str | Path, stage: str, group: str) -> pd.DataFrame:
         columns |= _columns(name, array, axes)
     table = pd.concat([rows, pd.DataFrame(columns)], axis=1)
     for position, (name, value) in enumerate(cell.items()):
-        table.insert(position, name, value)
+        table.insert(position, name, str(value) if isinstance(value, list) else value)
     return table
 
 
@@ -48,15 +48,20 @@ def _axes(arrays: dict[str, Array]) -> dict[str, int]:
 
 def _columns(name: str, array: Array, axes: dict[str, int]) -> dict[str, np.ndarray]:
     """Flat column of an array, or one per component of its wide axis."""
-    if array.dims and array.dims[-1] in WIDE:
-        parts = np.moveaxis(array.values, -1, 0)
-        return {
-            f"{name}_{index}": _flat(Array(part, array.dims[:-1]), axes)
-            for index, part in enumerate(parts)
-        }
-    return {name: _flat(array, axes)}
+    wide = [dim for dim in array.dims if dim in WIDE]
+    if not wide:
+        return {name: _flat(array, axes)}
+    parts = np.moveaxis(array.values, list(array.dims).index(wide[0]), 0)
+    rest = [dim for dim in array.dims if dim != wide[0]]
+    columns: dict[str, np.ndarray] = {}
+    for index, part in enumerate(parts):
+        columns |= _columns(f"{name}_{index}", Array(part, rest), axes)
+    return columns
 
 
 def _flat(array: Array, axes: dict[str, int]) -> np.ndarray:
+    """Values over all rows: axes brought into the rows' order, missing ones repeated."""
+    order = [array.dims.index(name) for name in axes if name in array.dims]
     shape = [size if name in array.dims else 1 for name, size in axes.items()]
-    return np.broadcast_to(array.values.reshape(shape), list(axes.values())).reshape(-1)
+    values = array.values.transpose(order).reshape(shape)
+    return np.broadcast_to(values, list(axes.values())).reshape(-1)

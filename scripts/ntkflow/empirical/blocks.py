@@ -21,16 +21,16 @@ def sum_products(
     task: Task, make_factors: Callable[[Tensor], dict[str, Factor]], cost: Cost
 ) -> dict[str, Tensor]:
     """Kernel of every factor by name, or their sum under the name "" unless `task.by_layer`."""
-    rows = _block_rows(task, cost)
+    rows, columns = _block_shape(task, cost)
     values: dict[str, Tensor] = {}
-    for i in row_slices(len(task.x1), rows):
+    for i in row_slices(0, len(task.x1), rows):
         left = make_factors(task.x1[i])
         groups = {name: [name] for name in left} if task.by_layer else {"": list(left)}
         if not values:
             values = {key: task.empty() for key in groups}
-        for j in row_slices(len(task.other), rows):
-            if task.x2 is None and j.start < i.start:
-                continue
+        first = 0 if task.x2 is not None else i.stop
+        blocks = [i] if task.x2 is None else []
+        for j in [*blocks, *row_slices(first, len(task.other), columns)]:
             diagonal = task.x2 is None and i == j
             right = left if diagonal else make_factors(task.other[j])
             for key, names in groups.items():
@@ -41,17 +41,21 @@ def sum_products(
     return values
 
 
-def row_slices(count: int, rows: int) -> Iterator[slice]:
+def row_slices(start: int, stop: int, rows: int) -> Iterator[slice]:
     """Consecutive slices of at most `rows` rows."""
-    return (slice(start, min(start + rows, count)) for start in range(0, count, rows))
+    return (slice(first, min(first + rows, stop)) for first in range(start, stop, rows))
 
 
-def _block_rows(task: Task, cost: Cost) -> int:
-    """Rows of a block such that the factors of two blocks, or of all rows, fit."""
+def _block_shape(task: Task, cost: Cost) -> tuple[int, int]:
+    """Rows and columns of a block such that the factors of both, or of all rows, fit.
+
+    The factors of the columns are made anew for every block of rows, so rows get the most.
+    """
     element = task.like.element_size()
     row_bytes = cost.row_bytes + TILE_HEIGHT * len(task.selected) * element
     grams = math.isqrt(task.memory_budget // (3 * cost.grams * element))
     needed = len(task.x1) + (0 if task.x2 is None else len(task.x2))
     if needed * row_bytes <= task.memory_budget and needed <= grams:
-        return needed
-    return max(1, min(task.memory_budget // (3 * row_bytes), grams))
+        return needed, needed
+    most = task.memory_budget // row_bytes
+    return max(1, min(3 * most // 4, grams)), max(1, min(most // 4, grams))

@@ -40,15 +40,13 @@ class Layout:
         return like.new_empty(*lead[self.mode], n1, n2)
 
     def targets(self, values: Tensor, symmetric: bool) -> Iterator[Target]:
-        """Where each output's products go; `symmetric` leaves out the pairs o' < o."""
+        """Where each output's products go, but for a trace; `symmetric` leaves out o' < o."""
         for o in range(self.outputs):
             if self.mode == "block":
                 first = o if symmetric else 0
                 yield Target(o, slice(first, None), values[o, first:])
-            elif self.mode == "diagonal":
-                yield Target(o, slice(o, o + 1), values[o : o + 1])
             else:
-                yield Target(o, slice(o, o + 1), values[None])
+                yield Target(o, slice(o, o + 1), values[o : o + 1])
 
     def mirror(self, values: Tensor, i: slice, j: slice) -> None:
         """Fill block (j, i), and on the diagonal the pairs o' < o, exactly symmetric."""
@@ -77,6 +75,11 @@ class Term(NamedTuple):
     left: Float[Tensor, "s n1 k"]
     right: Float[Tensor, "s n2 k"]
     scale: Float[Tensor, "n1 n2"] | None
+
+    def summed(self) -> "Term":
+        """The sum over equal outputs as one product of longer rows."""
+        left, right = (each.transpose(0, 1).flatten(1)[None] for each in (self.left, self.right))
+        return Term(left, right, self.scale)
 
 
 @dataclass(frozen=True)
@@ -132,13 +135,20 @@ def fill_products(
             readout = factor.gram(other)
         else:
             terms += factor.terms(other)
-    if not terms or layout.mode == "trace":
+    if not terms:
         values.zero_()
-    if terms:
+    elif layout.mode == "trace":
+        summed = [term.summed() for term in terms]
+        _fill_terms(summed, Layout("diagonal", 1), values[None], symmetric)
+    else:
         _fill_terms(terms, layout, values, symmetric)
-    if readout is not None:
-        for output, partners, target in layout.targets(values, symmetric):
-            target[output - partners.start].add_(readout)
+    if readout is None:
+        return
+    if layout.mode == "trace":
+        values.add_(readout, alpha=layout.outputs)
+        return
+    for output, partners, target in layout.targets(values, symmetric):
+        target[output - partners.start].add_(readout)
 
 
 def _fill_terms(terms: list[Term], layout: Layout, values: Tensor, symmetric: bool) -> None:
@@ -154,15 +164,15 @@ def _fill_terms(terms: list[Term], layout: Layout, values: Tensor, symmetric: bo
             rows = slice(start, min(start + height, n1))
             matrix = buffer[: (rows.stop - start) * width].view(-1, width)
             product = matrix.unflatten(1, (-1, n2)).transpose(0, 1)
-            tile, add = target[:, rows], layout.mode == "trace"
+            tile = target[:, rows]
             for index, (left, right, _) in enumerate(plain):
                 columns = right[partners].flatten(0, 1).mT
                 matrix.addmm_(left[output, rows], columns, beta=min(index, 1))
             if plain:
-                tile.add_(product) if add else tile.copy_(product)
+                tile.copy_(product)
             for index, (left, right, scale) in enumerate(scaled):
                 torch.mm(left[output, rows], right[partners].flatten(0, 1).mT, out=matrix)
-                if add or plain or index:
+                if plain or index:
                     tile.addcmul_(scale[rows], product)
                 else:
                     torch.mul(scale[rows], product, out=tile)

@@ -1,12 +1,14 @@
 """One view of everything that has an empirical kernel: named parameters and a function of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils import _pytree
@@ -24,7 +26,8 @@ class Model:
 
     def __call__(self, parameters: Mapping[str, Tensor], x: Tensor) -> Float[Tensor, "n o"]:
         """Outputs of the rows of x, every axis after the first flattened into one."""
-        outputs = self.function(parameters, x)
+        with _plain_attention():
+            outputs = self.function(parameters, x)
         return outputs if outputs.ndim == 2 else outputs.reshape(len(x), -1)
 
     def single(self, parameters: Mapping[str, Tensor], row: Tensor) -> Float[Tensor, " o"]:
@@ -51,6 +54,18 @@ class Model:
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
             outputs = self(leaves, x[:1])
         return sum(kept.values()) + outputs.numel() * outputs.element_size()
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Attention in elementary operations: the fused ones lack forward and second derivatives."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 def as_model(network: nn.Module | Callable, parameters: Any = None) -> Model:

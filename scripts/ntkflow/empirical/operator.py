@@ -157,7 +157,7 @@ class NtkOperator:
         if self._whole is not None:
             yield slice(None), self._whole
             return
-        for rows in row_slices(len(self._x), self._rows):
+        for rows in row_slices(0, len(self._x), self._rows):
             yield rows, _Graph(self._model, self._x[rows])
 
 

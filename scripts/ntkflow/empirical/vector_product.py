@@ -54,7 +54,7 @@ def _add_vector_products(
     for chunk in _chunks(pairs, quarter // (model.size * values.element_size())):
         directions = [gradient(anchors[n], units[s]) for n, s in chunk]
         step = max(1, quarter // (len(chunk) * model.row_bytes(others)))
-        for rows in row_slices(len(others), step):
+        for rows in row_slices(0, len(others), step):
             if len(chunk) == 1:
                 products = push(directions[0], others[rows])[None]
             else:

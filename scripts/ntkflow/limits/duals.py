@@ -28,7 +28,10 @@ class Dual(Protocol):
         """What `respond` needs of each row, last axis as in q."""
 
     def respond(self, delta: Tensor, eta: Tensor | None, first: list, second: list) -> Moments:
-        """New gap 1 - E[s s] / sqrt(E[s^2] E[s'^2]), and E[s'(u) s'(v)], both new arrays."""
+        """New gap 1 - K' / sqrt(Q Q') with K' = E[s(u) s(v)], and E[s'(u) s'(v)].
+
+        `delta` is used up; both results are new arrays or made in its place.
+        """
 
 
 class Homogeneous:
@@ -54,21 +57,24 @@ class Homogeneous:
 
     def respond(self, delta: Tensor, eta: Tensor | None, first: list, second: list) -> Moments:
         """Gap and slope from the half angle, asin(sqrt(delta / 2))."""
-        half = delta.clamp(0, 2).mul_(0.5)
+        half = delta.mul_(0.5)
         if eta is None:
             gap, slope = self._respond(half)
         else:
-            gap, slope = self._respond_antiparallel(half, eta.clamp(0, 2).mul_(0.5))
+            gap, slope = self._respond_antiparallel(half.clamp_(0, 1), eta.clamp(0, 2).mul_(0.5))
         return gap, self._at_zero(slope, first, second) if first or second else slope
 
     def _respond(self, half: Tensor) -> Moments:
-        """With phi the angle: gap = (delta slope + (2/pi) b^2 (phi - sin phi)) / (a^2 + b^2)."""
+        """With half = sin^2(phi/2), slope = E[s' s'] and delta = 2 half as given.
+
+        The new gap is (delta slope + (2/pi) b^2 (phi - sin phi)) / (a^2 + b^2).
+        """
         total = self.odd + self.even
-        sine = torch.rsub(half, 1).mul_(half).sqrt_()
+        sine = torch.addcmul(half, half, half, value=-1).sqrt_()
         angle = half.sqrt().asin_()
-        slope = angle.mul(-4 * self.even / math.pi).add_(total)
+        slope = torch.rsub(angle, total, alpha=4 * self.even / math.pi)
         gap = angle.sub_(sine).mul_(4 * self.even / (math.pi * total))
-        return gap.addcmul_(half, slope, value=2 / total).clamp_(min=0), slope
+        return gap.addcmul_(half, slope, value=2 / total), slope
 
     def _respond_antiparallel(self, half: Tensor, far: Tensor) -> Moments:
         """The same from the smaller of phi and pi - phi, the only one that is accurate."""
@@ -78,7 +84,7 @@ class Homogeneous:
         slope = supplement.mul_(4 * self.even / math.pi).add_(self.odd - self.even)
         even_gap = near * (1 - angle * (4 / math.pi)) + (2 / math.pi) * (angle - sine)
         gap = (self.odd * half + self.even * even_gap).mul_(2 / (self.odd + self.even))
-        return gap.clamp_(min=0), slope
+        return gap, slope
 
     def _at_zero(self, slope: Tensor, first: list, second: list) -> Tensor:
         """Slope with s'(0) in place of s'(u) where u = 0."""
@@ -94,7 +100,7 @@ def smooth_gap(value: Tensor, root1: Tensor, root2: Tensor) -> Tensor:
     """1 - value / (root1 root2), zero where it is rounding error."""
     scale = (root1 * root2).clamp_(min=torch.finfo(value.dtype).tiny)
     delta = 1 - value / scale
-    return torch.where(delta < 8 * torch.finfo(value.dtype).eps, 0, delta)
+    return torch.where(delta < 8 * torch.finfo(value.dtype).eps, 0, delta).clamp_(max=2)
 
 
 class ClosedForm:

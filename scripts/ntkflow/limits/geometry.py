@@ -32,35 +32,36 @@ def right(row: Tensor, spread: bool) -> Tensor:
 def gap(u: Tensor, v: Tensor, crossed: bool, base: Tensor | None = None) -> Tensor:
     """Pair array base + 1 - <u, v> of unit rows (K, *pixels, N), accurate where it is small.
 
-    One matrix product gives it up to rounding errors of order one; entries below eps^(1/4) are
-    replaced by base + |u - v|^2 / 2, which has no cancellation.
+    One matrix product gives it up to rounding errors of order eps; entries below eps^(1/4) are
+    replaced by base + |u - v|^2 / 2, which has no cancellation. `base` is used up.
     """
     shape = _pair_shape(u, v, crossed)
     u, v = _batched(u, crossed), _batched(v, crossed)
     if base is None:
-        product = torch.bmm(u, v.mT).neg_()
-    else:
-        base = base.reshape(_product_shape(u, v))
-        product = torch.baddbmm(base, u, v.mT, alpha=-1)
-    return _refine(product.add_(1), u, v, base).view(shape)
+        return _refine(torch.bmm(u, v.mT).neg_().add_(1), u, v).view(shape)
+    base = base.reshape(u.shape[0], u.shape[1], v.shape[1])
+    kept = base.clone() if _is_small_somewhere(base) else None
+    delta = base.baddbmm_(u, v.mT, alpha=-1).add_(1)
+    return (delta if kept is None else _refine(delta, u, v, kept)).view(shape)
 
 
 def opposite_gap(u: Tensor, v: Tensor, crossed: bool, delta: Tensor) -> Tensor | None:
     """Pair array 1 + <u, v>, accurate where it is small, or None where it is small nowhere."""
-    if delta.is_meta or not delta.numel() or delta.amax() < 2 - threshold(delta.dtype):
+    eta = 2 - delta
+    if not _is_small_somewhere(eta):
         return None
     u, v = _batched(u, crossed), _batched(v, crossed)
-    return _refine((2 - delta).view(_product_shape(u, v)), u, v.neg(), None).view(delta.shape)
+    return _refine(eta.view(u.shape[0], u.shape[1], v.shape[1]), u, v.neg()).view(delta.shape)
 
 
-def threshold(dtype: torch.dtype) -> float:
-    """Gap below which a matrix product's rounding error shows in the angle."""
+def _is_small_somewhere(delta: Tensor) -> bool:
+    """Whether the rounding error of a matrix product would show in some angle."""
+    return bool(not delta.is_meta and delta.numel() and delta.amin() < _threshold(delta.dtype))
+
+
+def _threshold(dtype: torch.dtype) -> float:
+    """Gap at which an error of eps is one of eps^(7/8) in the angle."""
     return torch.finfo(dtype).eps ** 0.25
-
-
-def _product_shape(u: Tensor, v: Tensor) -> tuple[int, int, int]:
-    """Shape of the batched product of u (B, I, K) with the transpose of v (B, J, K)."""
-    return u.shape[0], u.shape[1], v.shape[1]
 
 
 def _pair_shape(u: Tensor, v: Tensor, crossed: bool) -> tuple[int, ...]:
@@ -77,19 +78,26 @@ def _batched(u: Tensor, crossed: bool) -> Tensor:
     return u.flatten(1, -2).permute(1, 2, 0)
 
 
-def _refine(delta: Tensor, u: Tensor, v: Tensor, base: Tensor | None) -> Tensor:
+def _refine(delta: Tensor, u: Tensor, v: Tensor, base: Tensor | None = None) -> Tensor:
     """Replace the small entries of delta (B, I, J) by base + |u - v|^2 / 2."""
-    if delta.is_meta or not delta.numel() or delta.amin() >= threshold(delta.dtype):
+    if not _is_small_somewhere(delta):
         return delta
-    small = delta < threshold(delta.dtype)
+    small = delta < _threshold(delta.dtype)
     if u.shape[-1] <= _SHORT_ROWS or small.sum() * _DENSE_SHARE > small.numel():
         exact = torch.cdist(u, v, compute_mode="donot_use_mm_for_euclid_dist")
-        exact = exact.square_().mul_(0.5)
-        return torch.where(small, exact if base is None else exact.add_(base), delta)
+        return torch.where(small, _half_square(exact, base), delta)
     for b, i, j in _chunks(small.nonzero(), u.shape[-1]):
-        exact = (u[b, i] - v[b, j]).square_().sum(-1).mul_(0.5)
-        delta[b, i, j] = exact if base is None else exact + base[b, i, j]
+        exact = (u[b, i] - v[b, j]).norm(dim=-1)
+        delta[b, i, j] = _half_square(exact, None if base is None else base[b, i, j])
     return delta
+
+
+def _half_square(distance: Tensor, base: Tensor | None) -> Tensor:
+    """Base + distance^2 / 2; where that is rounding error of equal rows, zero."""
+    square = distance.square_().mul_(0.5)
+    if base is not None:
+        square.add_(base)
+    return torch.where(square < 16 * torch.finfo(square.dtype).eps ** 2, 0, square)
 
 
 def _chunks(indices: Tensor, length: int):

@@ -1,14 +1,15 @@
 """Limit kernels of a network, computed in tiles."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..errors import UnsupportedLayerError
+from ..errors import ConfigurationError, UnsupportedLayerError
 from .operations import Row, covariance
 from .recursion import Program, State, pairs, rows, take
 from .tracing import trace
@@ -19,8 +20,8 @@ _TILE_CPU, _TILE_ACCELERATOR = 2**16, 2**24  # numbers per array: within a core'
 class LimitKernels(NamedTuple):
     """Covariance of an output at initialisation (nngp) and tangent kernel of an output (ntk)."""
 
-    nngp: Float[Tensor, "n1 n2"]
-    ntk: Float[Tensor, "n1 n2"]
+    nngp: Float[Tensor, "n1 n2"] | None
+    ntk: Float[Tensor, "n1 n2"] | None
 
 
 def limit_kernels(
@@ -28,6 +29,7 @@ def limit_kernels(
     x1: Float[Tensor, "n1 *shape"],
     x2: Float[Tensor, "n2 *shape"] | None = None,
     *,
+    only: str | None = None,
     dtype: torch.dtype = torch.float64,
     tile: int | None = None,
 ) -> LimitKernels:
@@ -54,6 +56,7 @@ def limit_kernels(
             and parameters do not matter, and it may live on the meta device.
         x1: inputs (N1, d) or images (N1, C, H, W).
         x2: other inputs; default: x1 again, and then half of the tiles are mirrored.
+        only: "nngp" or "ntk" to leave the other one out (None in the result).
         dtype: precision of the computation and of the result.
         tile: inputs per side of a tile; default: as many as fit the cache. Working memory is a
             dozen arrays of tile^2 numbers (times pixels, or pixels^2 under pooling).
@@ -63,6 +66,7 @@ def limit_kernels(
 
     Raises:
         UnsupportedLayerError: if a layer, named in the message, has no known limit.
+        ConfigurationError: if `only` is unknown.
 
     Source: Jacot et al. 2018, arXiv:1806.07572, Theorem 1; Arora et al. 2019, arXiv:1904.11955,
     section 4 (convolutions); Yang 2020, arXiv:2006.14548 (sums).
@@ -72,28 +76,69 @@ def limit_kernels(
         >>> ntkflow.limit_kernels(network, torch.randn(100, 784)).ntk.shape
         torch.Size([100, 100])
     """
+    if only not in (None, *LimitKernels._fields):
+        raise ConfigurationError(f"only: {only!r} is unknown; use 'nngp', 'ntk' or None")
     program = trace(network)
     with torch.no_grad():
         first = _checked_rows(program, x1.to(dtype))
         second = first if x2 is None else _checked_rows(program, x2.to(dtype))
         shape = first[-1].q.shape[-1], second[-1].q.shape[-1]
-        kernels = LimitKernels(*(torch.empty(shape, dtype=dtype, device=x1.device) for _ in "KT"))
+        kernels = {
+            name: torch.empty(shape, dtype=dtype, device=x1.device)
+            for name in LimitKernels._fields
+            if only in (None, name)
+        }
         side = tile or _default_tile(program, first)
-        for inputs1, inputs2 in _tiles(*shape, side, symmetric=x2 is None):
-            values = _tile(program, take(first, inputs1), take(second, inputs2))
-            for kernel, value in zip(kernels, values, strict=True):
-                kernel[inputs1, inputs2] = value
-                if x2 is None:
-                    kernel[inputs2, inputs1] = value.mT
-    return kernels
+
+    def fill(inputs: tuple[slice, slice]) -> None:
+        states = [take(rows, each) for rows, each in zip((first, second), inputs, strict=True)]
+        values = _tile(program, *states, kernels)
+        for kernel, value in zip(kernels.values(), values, strict=True):
+            _write(kernel, value, *inputs, symmetric=x2 is None)
+
+    _for_each(fill, _tiles(*shape, side, symmetric=x2 is None), x1.device)
+    return LimitKernels(kernels.get("nngp"), kernels.get("ntk"))
 
 
-def _tile(program: Program, first: list[State], second: list[State]) -> tuple[Tensor, Tensor]:
-    """NNGP and NTK between the inputs of two sides."""
-    pair = pairs(program, first, second)
-    value = covariance(first[-1], second[-1], pair.delta, program.crossed)
+@torch.no_grad()
+def _tile(program: Program, first: list[State], second: list[State], names) -> list[Tensor]:
+    """The named kernels between the inputs of two sides."""
+    delta, theta, _ = pairs(program, first, second)
     shape = first[-1].q.shape[-1], second[-1].q.shape[-1]
-    return value.reshape(shape), pair.theta.reshape(shape)
+    values = []
+    if "nngp" in names:
+        values.append(covariance(first[-1], second[-1], delta, program.crossed).view(shape))
+    if "ntk" in names:
+        values.append(theta.view(shape))
+    return values
+
+
+def _write(kernel: Tensor, value: Tensor, i: slice, j: slice, *, symmetric: bool) -> None:
+    """Put a tile into the kernel, and its mirror image where only half of them are computed."""
+    if symmetric and i == j:
+        value = value.triu() + value.triu(1).mT
+    kernel[i, j] = value
+    if symmetric and i != j:
+        kernel[j, i] = value.mT
+
+
+def _for_each(work: Callable[[tuple], None], items: Iterable[tuple], device) -> None:
+    """Do the work for each item, on a CPU in as many threads as torch uses for one operation.
+
+    A tile is too small for two threads to share each of its operations. As each runs in one
+    thread, results do not depend on the number of threads.
+    """
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    if threads == 1:
+        for item in items:
+            work(item)
+        return
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, items))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _checked_rows(program: Program, x: Tensor) -> list[State]:
@@ -110,7 +155,7 @@ def _checked_rows(program: Program, x: Tensor) -> list[State]:
 
 def _default_tile(program: Program, states: list[State]) -> int:
     """Side of a tile whose arrays fit the cache (or fill an accelerator)."""
-    pixels = max(s.q[..., 0:1].numel() for s in states if isinstance(s, Row))
+    pixels = max(s.q.shape[:-1].numel() for s in states if isinstance(s, Row))
     budget = _TILE_CPU if states[-1].q.device.type == "cpu" else _TILE_ACCELERATOR
     return max(1, math.isqrt(budget // (pixels**2 if program.crossed else pixels)))
 

@@ -2,8 +2,10 @@
 
 Array layouts are those of geometry.py. A pair is carried as delta = 1 - K / sqrt(q q') and the
 tangent kernel theta, so that nearly parallel inputs keep their small angles through all layers.
+An operation may overwrite the pairs that it is given.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -52,8 +54,8 @@ class Side(NamedTuple):
 def covariance(first: Row, second: Row, delta: Tensor, crossed: bool) -> Tensor:
     """K = sqrt(q q') (1 - delta)."""
     spread = crossed and first.is_map
-    scaled = torch.rsub(delta, 1).mul_(left(first.q.sqrt(), spread))
-    return scaled.mul_(right(second.q.sqrt(), spread))
+    scale = left(first.q.sqrt(), spread) * right(second.q.sqrt(), spread)
+    return scale.addcmul_(scale, delta, value=-1)
 
 
 @dataclass(frozen=True)
@@ -82,18 +84,18 @@ class Dense:
     def rows(self, source: Row) -> Row:
         """Variance Q = sigma_w^2 mean(q) + sigma_b^2, and the share of each term in sqrt(Q)."""
         q, units, inverse = self._combine(self._features(_as_data(source)))
-        return Row(q, (units, inverse))
+        return Row(q, (units, inverse * self.sigma_w if source.is_map else units[0]))
 
     def pairs(self, source: Pair, first: Side, second: Side, crossed: bool) -> Pair:
         """K' = sigma_w^2 mean(K) + sigma_b^2 and theta' = sigma_w^2 mean(theta) + K'."""
-        theta = self._average(source.theta, crossed) * self.sigma_w**2
         delta, eta = source.delta, source.eta
-        if len(first.out.parts[0]) > 1:
-            spread = crossed and first.sources[0].is_map
-            base = _scale(delta, first.sources[0].q.sqrt(), second.sources[0].q.sqrt(), spread)
-            base = self._average(base, crossed) * self.sigma_w**2
+        if len(first.out.parts[0]) > 1 or first.sources[0].is_map:
+            if first.sources[0].is_map:
+                _scale(delta, first.sources[0].q, second.sources[0].q, crossed)
+            base = self._average(delta, crossed)
             delta, eta = _combined_gap(base, first.out, second.out, crossed), None
-        theta.add_(covariance(first.out, second.out, delta, crossed))
+        theta = covariance(first.out, second.out, delta, crossed)
+        theta.add_(self._average(source.theta, crossed), alpha=self.sigma_w**2)
         return Pair(delta, self._add_late_bias(theta), eta)
 
     def _features(self, x: Tensor) -> Tensor:
@@ -118,12 +120,13 @@ class Dense:
         """Variance of sigma_w mean(features) + bias, unit vector of its terms, 1/sqrt(variance)."""
         terms = features * (self.sigma_w / len(features) ** 0.5)
         if self.sigma_b and self.bias == "normal":
-            terms = torch.cat([terms, torch.full_like(terms[:1], self.sigma_b)])
+            bias = torch.full_like(terms[:1], self.sigma_b)
+            terms = torch.cat([terms.movedim(0, -1), bias.movedim(0, -1)], -1).movedim(-1, 0)
         return _unit_terms(terms)
 
     def _add_late_bias(self, theta: Tensor) -> Tensor:
         """A bias that starts at zero moves, but adds nothing to the initial covariance."""
-        return theta + self.sigma_b**2 if self.bias == "zero" else theta
+        return theta.add_(self.sigma_b**2) if self.bias == "zero" else theta
 
 
 @dataclass(frozen=True)
@@ -186,11 +189,9 @@ class Sum:
     def pairs(self, *pairs_and_sides) -> Pair:
         """K' = sum of K, theta' = sum of theta."""
         *pairs, first, second, crossed = pairs_and_sides
-        spread = crossed and first.out.is_map
-        base = sum(
-            _scale(pair.delta, row1.q.sqrt(), row2.q.sqrt(), spread)
-            for pair, row1, row2 in zip(pairs, first.sources, second.sources, strict=True)
-        )
+        for pair, row1, row2 in zip(pairs, first.sources, second.sources, strict=True):
+            _scale(pair.delta, row1.q, row2.q, crossed)
+        base = sum(pair.delta for pair in pairs)
         delta = _combined_gap(base, first.out, second.out, crossed)
         return Pair(delta, sum(pair.theta for pair in pairs))
 
@@ -225,10 +226,10 @@ class Pool:
         self._check(x.ndim == 4)
         return x.mean(dim=(-2, -1))
 
-    def rows(self, source: Row, self_covariance: Tensor) -> Row:
+    def rows(self, source: Row, self_covariance: Callable[[], Tensor]) -> Row:
         """Variance (N,) is the mean of the input's own pixel-pair covariances."""
         self._check(source.is_map and not source.flat)
-        return Row(self_covariance)
+        return Row(self_covariance())
 
     def pairs(self, source: Pair, first: Side, second: Side, crossed: bool) -> Pair:
         """K' = mean of K and theta' = mean of theta over all pixel pairs."""
@@ -261,17 +262,18 @@ def _unit_terms(terms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return norm.square(), terms * inverse, inverse
 
 
-def _scale(array: Tensor, first: Tensor, second: Tensor, spread: bool) -> Tensor:
-    """New pair array: array * first of the one side * second of the other."""
-    return (array * left(first, spread)).mul_(right(second, spread))
+def _scale(array: Tensor, q1: Tensor, q2: Tensor, crossed: bool) -> None:
+    """Multiply a pair array by sqrt(q q')."""
+    spread = crossed and q1.ndim == 3
+    array.mul_(left(q1.sqrt(), spread)).mul_(right(q2.sqrt(), spread))
 
 
 def _combined_gap(base: Tensor, first: Row, second: Row, crossed: bool) -> Tensor:
-    """Gap of a sum of uncorrelated terms, base holding sum of sqrt(q q') delta over the terms.
+    """Gap of a sum of uncorrelated terms, base holding their gaps up to a factor of each row.
 
     With unit vectors u, v of the terms' standard deviations, delta = <u v, delta> + 1 - <u, v>.
     """
-    (u, inverse1), (v, inverse2) = first.parts, second.parts
+    (u, factor1), (v, factor2) = first.parts, second.parts
     spread = crossed and first.is_map
-    base.mul_(left(inverse1, spread)).mul_(right(inverse2, spread))
+    base.mul_(left(factor1, spread)).mul_(right(factor2, spread))
     return geometry.gap(u, v, crossed, base)

@@ -1,5 +1,6 @@
 """Run a program of operations over the rows of all inputs, then over the pairs of a tile."""
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -33,7 +34,7 @@ def rows(program: Program, x: Tensor) -> list[State]:
         if isinstance(sources[0], Tensor):
             states.append(step.operation.read(*sources))
         elif isinstance(step.operation, Pool):
-            variance = _self_covariance(program, states, step.sources[0])
+            variance = functools.partial(_self_covariance, program, states, step.sources[0])
             states.append(step.operation.rows(*sources, variance))
         else:
             states.append(step.operation.rows(*sources))
@@ -53,15 +54,20 @@ def pairs(program: Program, first: list[State], second: list[State]) -> Pair:
         if not isinstance(first[k], Row):
             continue
         sides = [_side(states, k, indices) for states in (first, second)]
-        if all(index in results for index in indices):
-            sources = [results[index] for index in indices]
+        if isinstance(first[indices[0]], Row) and indices[0] >= 0:
+            sources = [
+                results.pop(index) if last_use[index] == k else _copy(results[index])
+                for index in indices
+            ]
             results[k] = operation.pairs(*sources, *sides, program.crossed)
         else:
             results[k] = operation.meet(*sides, program.crossed)
-        for index in set(indices) & set(results):
-            if last_use[index] == k:
-                del results[index]
     return results[len(program.steps) - 1]
+
+
+def _copy(pair: Pair) -> Pair:
+    """Pair that an operation may overwrite."""
+    return Pair(*(None if array is None else array.clone() for array in pair))
 
 
 def _side(states: list[State], k: int, indices: tuple[int, ...]) -> Side:

@@ -1,10 +1,12 @@
 """Read a torch network as a program of operations with known limits, by torch.fx."""
 
+import contextlib
 import functools
 import operator
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jaxtyping
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
@@ -105,12 +107,24 @@ def trace(network: nn.Module) -> Program:
     functions = tuple(f for f in _ACTIVATIONS if not isinstance(f, type))
     root = nn.Sequential(network)  # a network that is a single layer has to be a leaf, too
     try:
-        graph = _Tracer(autowrap_functions=functions).trace(root)
+        with _unchecked_types():
+            graph = _Tracer(autowrap_functions=functions).trace(root)
     except Exception as error:  # torch.fx raises whatever the network's own forward does
         raise UnsupportedLayerError(
             f"{type(network).__name__}: torch.fx cannot trace its forward ({error})"
         ) from error
     return _Reader(root, graph).program()
+
+
+@contextlib.contextmanager
+def _unchecked_types():
+    """Where annotations are checked, symbolic values would fail: they are no tensors."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", before)
 
 
 class _Reader:

@@ -18,6 +18,8 @@ from .optimizers import GradientDescent
 __all__ = ["TrainingResult", "train_ensemble"]
 
 ENGINES = {"arcs": ArcEngine, "dense": DenseEngine, "general": GeneralEngine}
+# Products of width and samples above which "auto" takes the arc engine where it fits.
+ARCS_PAY = 2**14
 
 
 def train_ensemble(
@@ -54,8 +56,10 @@ def train_ensemble(
         learning_rate: eta > 0.
         steps: number of updates, >= 0.
         loss: a name in `LOSSES`.
-        engine: "dense" (written-out gradients of multilayer perceptrons), "general" (torch.func,
-            any network) or "auto" (dense where it fits, else general).
+        engine: "dense" (written-out gradients of multilayer perceptrons), "arcs" (one hidden ReLU
+            layer, one output, inputs on a circle, float64: O(n + M) a step), "general"
+            (torch.func, any network) or "auto": arcs where it fits and width times samples is at
+            least 2^14, else dense where it fits, else general.
         output_scale: alpha > 0.
         centred: subtract the initial function.
         record_steps: steps whose losses are recorded, 0 (before any update) to `steps`.
@@ -73,7 +77,7 @@ def train_ensemble(
     """
     _check(learning_rate, steps, loss, output_scale, record_steps, snapshot_steps)
     some = next(iter(parameters.values()))
-    seeds, x, y = len(some), x.to(some), y.to(some).reshape(len(x), -1)
+    seeds, x, y = len(some), x.to(some), y.to(some).reshape(len(y), -1)
     chosen = _choose_engine(engine, network, parameters, x)
     groups = _groups(seeds, chosen.seeds_per_group(parameters, x))
     if groups[-1].stop > seeds:
@@ -82,7 +86,9 @@ def train_ensemble(
     training = [
         GroupTraining(
             ensemble.group(group),
-            lambda offset: LOSSES[loss].scaled(y, output_scale, offset if centred else 0 * offset),
+            lambda offset: LOSSES[loss].scaled(
+                y, output_scale, offset if centred else torch.zeros_like(offset)
+            ),
             GradientDescent(learning_rate),
             y,
             sorted(set(record_steps)),
@@ -121,7 +127,11 @@ def _choose_engine(engine: str, network: nn.Module, parameters: dict[str, Tensor
     if engine not in ("auto", *ENGINES):
         allowed = ", ".join(["auto", *ENGINES])
         raise ConfigurationError(f"engine: {engine!r} is unknown; use one of {allowed}")
-    for name in ENGINES if engine == "auto" else [engine]:
+    names = [engine]
+    if engine == "auto":
+        width = max(p.shape[1] for p in parameters.values() if p.ndim > 1)
+        names = list(ENGINES) if width * len(x) >= ARCS_PAY else ["dense", "general"]
+    for name in names:
         try:
             ENGINES[name].check(network, parameters, x)
             return ENGINES[name]

@@ -6,7 +6,9 @@ angle an arc is a range of positions. The outputs are then running sums over pos
 each neuron adds at the beginning of its range and takes away at the end; the gradients are
 differences of running sums of (cotangent x input) between a neuron's two ends.
 
-Two turns of the circle lie side by side, so no arc wraps around: angles are in [-2 pi, 2 pi).
+Two turns of the circle lie side by side, so no arc wraps around: angles are in [-2 pi, 2 pi). A
+sample within rounding of an arc's end, where w.x + b is 0, may count as inside or not; it adds
+nothing to the output, and trajectories then differ from the dense engine's by its gradient.
 """
 
 import math
@@ -56,26 +58,34 @@ class ArcEngine:
 
     def __init__(self, network: nn.Module, parameters: dict[str, Tensor], x: Tensor):
         hidden, last = parse(network)
-        weight, bias = parameters[f"{hidden.name}.weight"], parameters.get(f"{hidden.name}.bias")
-        rows = [weight.mT] if bias is None else [weight.mT, bias.unsqueeze(1)]
-        self.first = torch.cat(rows, dim=1)
-        self.parameters = {f"{hidden.name}.weight": self.first[:, :2].mT}
-        if bias is not None:
-            self.parameters[f"{hidden.name}.bias"] = self.first[:, 2]
-        self.last = [parameters[f"{last.name}.weight"].clone()]
-        self.parameters[f"{last.name}.weight"] = self.last[0]
-        if f"{last.name}.bias" in parameters:
-            self.last.append(parameters[f"{last.name}.bias"].clone())
-            self.parameters[f"{last.name}.bias"] = self.last[1]
         self.scale, self.bias_scale = last.scale, last.bias_scale
+        self._copy(hidden.name, last.name, parameters)
         angles = torch.atan2(x[:, 1], x[:, 0]).remainder(TURN)
         self.order = angles.argsort()
         self.positions = Positions(angles[self.order])
-        begin_and_end = x.new_tensor([[math.pi], [3 * math.pi]])
-        self.origin = self.positions.per_radian * begin_and_end
-        self.inputs = torch.cat([x, x.new_full((len(x), 1), hidden.bias_input)], dim=1).mT
-        self.inputs = hidden.scale * self.inputs[: self.first.shape[1], self.order]
-        self.radius = float(x.norm(dim=1).mean()) / hidden.bias_input if bias is not None else None
+        self.origin = self.positions.per_radian * x.new_tensor([[math.pi], [3 * math.pi]])
+        rows = torch.cat([x.mT, x.new_full((1, len(x)), hidden.bias_input)])
+        self.inputs = hidden.scale * rows[: self.first.shape[1], self.order]
+        # Of the circle, in units in which the pre-activation is w.x + b.
+        self.radius = None
+        if hidden.bias_scale:
+            self.radius = float(x.norm(dim=1).mean()) / hidden.bias_input
+
+    def _copy(self, hidden: str, last: str, parameters: dict[str, Tensor]) -> None:
+        rows, self.last = (
+            [parameters[f"{hidden}.weight"].mT],
+            [parameters[f"{last}.weight"].clone()],
+        )
+        self.parameters = {f"{last}.weight": self.last[0]}
+        if f"{hidden}.bias" in parameters:
+            rows.append(parameters[f"{hidden}.bias"].unsqueeze(1))
+        if f"{last}.bias" in parameters:
+            self.last.append(parameters[f"{last}.bias"].clone())
+            self.parameters[f"{last}.bias"] = self.last[1]
+        self.first = torch.cat(rows, dim=1)
+        self.parameters[f"{hidden}.weight"] = self.first[:, :2].mT
+        if f"{hidden}.bias" in parameters:
+            self.parameters[f"{hidden}.bias"] = self.first[:, 2]
 
     @staticmethod
     def check(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> None:
@@ -90,6 +100,8 @@ class ArcEngine:
             raise TypeError(f"its parameters are {last.dtype}, not torch.float64")
         if x.ndim != 2 or x.shape[1] != 2:
             raise TypeError("its inputs are not points of the plane")
+        if x.is_meta:
+            raise TypeError("its inputs have no values that could be sorted")
         radius = x.norm(dim=1)
         if not radius.amax() - radius.amin() <= 1e-12 * radius.amax():
             raise TypeError("its inputs do not lie on one circle around 0")
@@ -115,40 +127,44 @@ class ArcGroup:
         self.parameters = [p for p in (first, last, last_bias) if p is not None]
         self.steps = first.new_empty(*first.shape[:2], 2 * len(engine.order) + 1)
         self.sums = torch.zeros_like(self.steps)
+        self.ends = first.new_empty(len(first), 2, first.shape[2])
 
     def _arcs(self) -> Int[Tensor, "s 2 n"]:
         """First position of every neuron's arc, and the one after its last."""
         w1, w2 = self.first[:, 0], self.first[:, 1]
         centre = torch.atan2(w2, w1)
-        gap = torch.full_like(centre, math.pi / 2)
+        gap = math.pi / 2
         if self.engine.radius is not None:
             # Half the angle that the arc leaves free; atan2(0, b) is 0 for the neuron that is
             # always active, pi for the one that never is.
             b, radius = self.first[:, 2], self.engine.radius
             free = (w1 * w1).addcmul_(w2, w2).mul_(radius**2).addcmul_(b, b, value=-1)
-            gap = torch.atan2(free.clamp_min_(0).sqrt_(), b)
-        ends = torch.stack([centre + gap, centre - gap], dim=1)
-        return self.engine.positions.rank(
-            torch.add(self.engine.origin, ends, alpha=self.engine.positions.per_radian, out=ends)
-        )
+            gap = torch.atan2(free.clamp_min_(0).sqrt_(), b, out=free)
+        ends = self.ends
+        torch.add(centre, gap, out=ends[:, 0])
+        torch.sub(centre, gap, out=ends[:, 1])
+        torch.add(self.engine.origin, ends, alpha=self.engine.positions.per_radian, out=ends)
+        return self.engine.positions.rank(ends)
 
     def forward(self, out: Tensor) -> None:
         """Write the outputs (S, M, 1) into `out`; keep what `pull_back` needs."""
         arcs = self._arcs()
         self.begin, self.end = (arcs[:, i : i + 1].expand_as(self.first) for i in (0, 1))
         parts = self.first * self.last
-        self.steps.zero_().scatter_add_(2, self.begin, parts).scatter_add_(
-            2, self.end, parts.neg_()
-        )
+        self.steps.zero_().scatter_add_(2, self.begin, parts)
+        self.steps.scatter_add_(2, self.end, parts.neg_())
         both_turns = self.steps.cumsum(2)[..., :-1].unflatten(2, (2, -1)).sum(2)
         h = self.engine.scale * (both_turns * self.engine.inputs).sum(1)
         if self.last_bias is not None:
             h += self.engine.bias_scale * self.last_bias
         out[:, self.engine.order, 0] = h
 
-    def pull_back(self, cotangent: Tensor, into: list[Tensor]) -> None:
-        """Add the gradient of sum(cotangent * outputs) to `into`, which may be the parameters."""
-        g = cotangent[:, self.engine.order, 0]
+    def pull_back(self, cotangent: Tensor, into: list[Tensor], scale: float) -> None:
+        """Add `scale` times the gradient of sum(cotangent * outputs) to `into`.
+
+        `into` holds tensors like `parameters`, and may be these.
+        """
+        g = scale * cotangent[:, self.engine.order, 0]
         weighted = self.engine.scale * g.unsqueeze(1) * self.engine.inputs
         torch.cumsum(torch.cat([weighted, weighted], dim=2), dim=2, out=self.sums[..., 1:])
         arc = self.sums.gather(2, self.end).sub_(self.sums.gather(2, self.begin))

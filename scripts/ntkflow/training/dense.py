@@ -182,7 +182,7 @@ class DenseGroup:
         self.functions = [layer.activation for layer in layers[:-1]]
         self.inputs, self.preactivations, self.cotangents = inputs, preactivations, cotangents
         # Views once, not at every step: at width 10 making them takes as long as the arithmetic.
-        self.transposed_inputs = [a.mT for a in inputs]
+        self.transposed_inputs = [inputs[0].mT.contiguous(), *(a.mT for a in inputs[1:])]
         self.transposed = [p.mT for p in packed]
         self.constants = [
             (a[:, -1], g[:, -1], layer.bias_input) if layer.bias_scale else None
@@ -202,17 +202,22 @@ class DenseGroup:
     def _multiply(self, i: int, z: Tensor) -> None:
         torch.baddbmm(z, self.parameters[i], self.inputs[i], beta=0, alpha=self.scales[i], out=z)
 
-    def pull_back(self, cotangent: Tensor, into: list[Tensor]) -> None:
-        """Add the gradient of sum(cotangent * outputs) to `into`, which may be the parameters."""
+    def pull_back(self, cotangent: Tensor, into: list[Tensor], scale: float) -> None:
+        """Add `scale` times the gradient of sum(cotangent * outputs) to `into`.
+
+        `into` holds tensors like `parameters`, and may be these.
+        """
         g = cotangent.mT
         for i in range(len(self.parameters) - 1, 0, -1):
             # Before the update: the chain rule needs the weights of the forward pass.
             below = self.cotangents[i - 1]
             torch.baddbmm(below, self.transposed[i], g, beta=0, alpha=self.scales[i], out=below)
-            into[i].baddbmm_(g, self.transposed_inputs[i], alpha=self.scales[i])
+            into[i].baddbmm_(g, self.transposed_inputs[i], alpha=scale * self.scales[i])
             # After the update, because it may overwrite the activations.
             self.functions[i - 1].backward(below, self.preactivations[i - 1], self.inputs[i])
-            if self.constants[i - 1]:
+            if i > 1 and self.constants[i - 1]:
+                # The constant row has no gradient. (In the first layer it would reach nothing but
+                # the spare row of its weights, whose outputs are overwritten.)
                 self.constants[i - 1][1].zero_()
             g = below
-        into[0].baddbmm_(g, self.transposed_inputs[0], alpha=self.scales[0])
+        into[0].baddbmm_(g, self.transposed_inputs[0], alpha=scale * self.scales[0])

@@ -16,7 +16,8 @@ class TrainingResult:
     """What `train_ensemble` returns; S seeds, T recorded steps.
 
     Attributes:
-        parameters: name to tensor (S, *shape) after the last step; NaN for a diverged seed.
+        parameters: name to tensor (S, *shape) after the last step, a view of a larger array for
+            some engines; NaN for a diverged seed.
         steps: recorded steps, ascending.
         losses: loss of every seed before update `steps[t]`; NaN from `diverged_at` on.
         diverged_at: first step at which the loss is not finite or above the explosion bound, -1
@@ -44,14 +45,14 @@ class GroupTraining:
         length = max(1, HISTORY_NUMBERS // (seeds * y.numel()))
         # Samples along the last axis in memory, as the dense engine writes them.
         self.history = y.new_empty(length, seeds, *y.mT.shape).mT
-        self.cotangent = torch.empty_like(self.history[0])
+        self.residual = torch.empty_like(self.history[0])
         self.losses = y.new_full((seeds, len(record_steps)), torch.nan)
         self.diverged_at = torch.full((seeds,), -1, device=y.device)
         self.step = 0
         group.forward(self.history[0])
         self.loss = make_loss(self.history[0].clone())
         initial = self.loss.value(self.history[0])
-        self.bound = EXPLOSION * (initial + self.loss.value(torch.zeros_like(self.cotangent)))
+        self.bound = EXPLOSION * (initial + self.loss.value(torch.zeros_like(self.residual)))
 
     def advance(self, stop: int) -> None:
         """Train until `stop` updates are done, and look at the loss there too."""
@@ -60,7 +61,7 @@ class GroupTraining:
                 history = self.history[: stop - self.step]
                 for outputs in history.unbind():
                     self.group.forward(outputs)
-                    self.optimizer.update(self.group, self.loss, outputs, self.cotangent)
+                    self.optimizer.update(self.group, self.loss, outputs, self.residual)
                 self._review(history)
                 self.step += len(history)
             self.group.forward(self.history[0])

@@ -4,6 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
+# Parameters of a network above which its seeds train one at a time.
+LARGE_NETWORK = 2**16
+
 
 class GeneralEngine:
     """Ensemble of networks of any kind on shared inputs x (M, ...)."""
@@ -19,8 +22,10 @@ class GeneralEngine:
 
     @staticmethod
     def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:
-        """All together, and never one alone."""
-        return max(2, len(next(iter(parameters.values()))))
+        """All together where they are small; one at a time where arithmetic outweighs overhead."""
+        numbers = sum(p[0].numel() for p in parameters.values())
+        seeds = len(next(iter(parameters.values())))
+        return max(2, seeds) if numbers <= LARGE_NETWORK else 1
 
     def group(self, seeds: slice) -> "GeneralGroup":
         """Some of the seeds."""
@@ -45,8 +50,11 @@ class GeneralGroup:
         outputs, self.vjp = vjp(self.ensemble, self.named)
         out.copy_(outputs)
 
-    def pull_back(self, cotangent: Tensor, into: list[Tensor]) -> None:
-        """Add the gradient of sum(cotangent * outputs) to `into`, which may be the parameters."""
+    def pull_back(self, cotangent: Tensor, into: list[Tensor], scale: float) -> None:
+        """Add `scale` times the gradient of sum(cotangent * outputs) to `into`.
+
+        `into` holds tensors like `parameters`, and may be these.
+        """
         (gradient,) = self.vjp(cotangent)
         for tensor, name in zip(into, self.named, strict=True):
-            tensor.add_(gradient[name])
+            tensor.add_(gradient[name], alpha=scale)

@@ -1,4 +1,4 @@
-"""Losses as small pieces: the value for records, the cotangent for the backward pass."""
+"""Losses as small pieces: the value for records, the residual for the backward pass."""
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ class MeanSquaredError:
 
     def __init__(self, target: Float[Tensor, "s m o"]):
         self.target = target
+        self.weight = 2 / target.shape[-2]
 
     @classmethod
     def scaled(cls, y: Tensor, output_scale: float, offset: Tensor) -> "MeanSquaredError":
@@ -25,9 +26,9 @@ class MeanSquaredError:
         """Loss of every seed."""
         return (outputs - self.target).square().sum(-1).mean(-1)
 
-    def cotangent(self, outputs: Float[Tensor, "s m o"], scale: float, *, out: Tensor) -> Tensor:
-        """`scale` times dL/dh, written into `out`."""
-        return torch.sub(outputs, self.target, out=out).mul_(2 * scale / outputs.shape[-2])
+    def residual(self, outputs: Float[Tensor, "s m o"], *, out: Tensor) -> Tensor:
+        """(dL/dh) / `weight`, written into `out`."""
+        return torch.sub(outputs, self.target, out=out)
 
 
 LOSSES = {"mse": MeanSquaredError}

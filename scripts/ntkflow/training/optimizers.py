@@ -1,4 +1,4 @@
-"""Optimizers: how a cotangent becomes a change of the parameters."""
+"""Optimizers: how a residual becomes a change of the parameters."""
 
 from torch import Tensor
 
@@ -6,15 +6,14 @@ from torch import Tensor
 class GradientDescent:
     """theta <- theta - eta dL/dtheta.
 
-    The gradient is linear in the cotangent dL/dh, so the step size is multiplied into the small
-    cotangent and the group adds the products straight into the parameters: no gradient is ever
-    stored. An optimizer that needs the gradient itself passes buffers of its own to `pull_back`.
+    The group adds the products straight into the parameters, times the step size: no gradient is
+    ever stored. An optimizer that needs the gradient itself passes `pull_back` its own buffers.
     """
 
     def __init__(self, learning_rate: float):
         self.learning_rate = learning_rate
 
-    def update(self, group, loss, outputs: Tensor, cotangent: Tensor) -> None:
-        """One step from the outputs of the group's last forward pass."""
-        loss.cotangent(outputs, -self.learning_rate, out=cotangent)
-        group.pull_back(cotangent, group.parameters)
+    def update(self, group, loss, outputs: Tensor, residual: Tensor) -> None:
+        """One step from the outputs of the group's last forward pass; overwrites `residual`."""
+        loss.residual(outputs, out=residual)
+        group.pull_back(residual, group.parameters, -self.learning_rate * loss.weight)

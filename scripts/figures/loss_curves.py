@@ -1,0 +1,42 @@
+"""Training loss, mean (f(x) − y)², against the training time η t, t steps of size η: median over
+seeds; bands: 10 to 90 %. Where several step sizes are run: the largest.
+"""
+
+import matplotlib.pyplot as plt
+
+from ntkflow.plotting import WIDTH, label_log_axis, spread_colours
+
+
+def draw(tables, cfg):
+    """One curve a width; a panel each for networks as they are and centred ones."""
+    table = tables["losses"]
+    if "centred" not in table:
+        table = table.assign(centred=cfg["training"]["centred"])
+    if "learning_rate" not in table:
+        table = table.assign(learning_rate=cfg["training"]["learning_rate"])
+    rate = table["learning_rate"].max()
+    table = table[table["learning_rate"] == rate]
+    kinds = sorted(table["centred"].unique())
+    figure, panels = plt.subplots(
+        1, len(kinds), figsize=(WIDTH, 3.3), sharey=True, sharex=True, squeeze=False
+    )
+    colours = spread_colours(table["width"])
+    for axes, centred in zip(panels[0], kinds, strict=True):
+        for width, colour in colours.items():
+            rows = table[(table["width"] == width) & (table["centred"] == centred)]
+            groups = rows[rows["step"] > 0].groupby("step")["loss"]
+            median = groups.median()
+            axes.plot(rate * median.index, median, color=colour, label=f"width {width}")
+            low, high = groups.quantile(0.1), groups.quantile(0.9)
+            axes.fill_between(rate * median.index, low, high, color=colour, alpha=0.15, lw=0)
+        axes.set(
+            yscale="log",
+            xlabel="training time η t",
+            title="centred, h − h₀" if centred else "as they are",
+        )
+        if cfg["training"]["spacing"] == "log":
+            axes.set_xscale("log")
+    panels[0][0].set_ylabel("training loss")
+    label_log_axis(panels[0][0].yaxis)
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return figure

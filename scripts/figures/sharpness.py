@@ -1,0 +1,33 @@
+"""Edge of stability: 2 η λ_max of the tangent kernel K / M on the training set along training,
+against the training time η t (loss mean (f(x) − y)², step η as in the title). Above the grey line
+at 2 gradient descent with this step is unstable. Thin lines: one network each.
+"""
+
+import matplotlib.pyplot as plt
+
+from ntkflow.plotting import LIMIT_COLOUR, WIDTH, spread_colours
+
+
+def draw(tables, cfg):
+    """A panel for each step size."""
+    table = tables["training_kernel"]
+    if "learning_rate" not in table:
+        table = table.assign(learning_rate=cfg["training"]["learning_rate"])
+    rates = sorted(table["learning_rate"].unique(), reverse=True)
+    figure, panels = plt.subplots(
+        1, len(rates), figsize=(WIDTH, 3.4), sharey=True, sharex=True, squeeze=False
+    )
+    colours = spread_colours(table["width"])
+    for axes, rate in zip(panels[0], rates, strict=True):
+        rows = table[(table["learning_rate"] == rate) & (table["step"] > 0)]
+        for (width, seed), one in rows.groupby(["width", "seed"]):
+            label = f"width {width}" if seed == 0 else None
+            axes.plot(
+                rate * one["step"], one["sharpness"], color=colours[width], lw=0.7, label=label
+            )
+        axes.axhline(2, color=LIMIT_COLOUR, lw=2, zorder=0)
+        axes.set(title=f"step η = {rate:g}", xscale="log", xlabel="training time η t")
+        axes.set_ylim(0, 2.6)
+    panels[0][0].set_ylabel("2 η λ_max")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    return figure

@@ -1,0 +1,90 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from ntkflow.comparison import compare_function, compare_modes, compare_movement
+from ntkflow.modes import mode_arrays
+
+GAMMA = [-2.0, 0.0, 2.0]
+MEAN, RIDGE = np.array([3.0, 0.0, 4.0]), np.array([0.0, 5.0, 0.0])
+
+
+def functions(values):
+    """Table of f_0 from {(width, seed): function at the last step}; zero at step 0."""
+    return pd.DataFrame(
+        {"width": width, "seed": seed, "step": step, "gamma": gamma, "f_0": y * (step > 0)}
+        for (width, seed), f in values.items()
+        for step in (0, 7)
+        for gamma, y in zip(GAMMA, f, strict=True)
+    )
+
+
+PREDICTED = pd.DataFrame(
+    {"step": step, "gamma": gamma, "mean": mean * step / 7, "ridge": ridge, "deviation": 0.0}
+    for step in (0, 3, 7)
+    for gamma, mean, ridge in zip(GAMMA, MEAN, RIDGE, strict=True)
+)
+
+
+def test_relative_errors_of_seeds_and_of_their_average():
+    off = np.array([1.0, 0.0, 0.0])
+    found = compare_function(functions({(4, 0): MEAN + off, (4, 1): MEAN - off}), PREDICTED)
+    assert found["to_mean"].to_numpy() == pytest.approx([0.2, 0.2])
+    assert found["to_ridge"].to_numpy() == pytest.approx(np.sqrt([16 + 25 + 16, 4 + 25 + 16]) / 5)
+    assert found["limit_to_ridge"].to_numpy() == pytest.approx(np.full(2, np.sqrt(2)))
+    # The average is exact, each half of it off by .2: 2 * 0 - 1 * .2.
+    assert found["average_to_mean"].to_numpy() == pytest.approx([-0.2, -0.2])
+    assert "average_to_widths" not in found
+
+
+def test_jackknife_removes_the_noise_of_few_seeds():
+    rng = np.random.default_rng(0)
+    offset, errors = np.array([0.0, 0.5, 0.0]), []
+    for _ in range(200):
+        noisy = {(4, s): MEAN + offset + 0.3 * rng.standard_normal(3) for s in range(10)}
+        errors.append(compare_function(functions(noisy), PREDICTED)["average_to_mean"].mean())
+    assert np.mean(errors) == pytest.approx(0.1, abs=0.004)
+
+
+def test_largest_difference_between_widths():
+    values = {(n, s): MEAN * scale for n, scale in ((4, 1.0), (8, 1.1), (16, 2.0)) for s in (0, 1)}
+    values[4, 2] = MEAN
+    found = compare_function(functions(values), PREDICTED).groupby("width")["average_to_widths"]
+    assert found.mean().to_dict() == pytest.approx({4: 0.5, 8: 0.45, 16: 1.0})
+    assert found.count().to_dict() == {4: 2, 8: 2, 16: 2}
+
+
+def test_modes_of_the_target_are_compared():
+    grid = -np.pi + 2 * np.pi * np.arange(16) / 16
+    target = np.sin(2 * grid) / 2
+
+    def rows(values):
+        return pd.DataFrame(
+            {name.split("/")[1]: array.values for name, array in values.items()} | {"step": 7}
+        )
+
+    trained = rows(mode_arrays(0.9 * target, target, 4)).assign(width=4, seed=0)
+    predicted = rows(mode_arrays(0.8 * target, target, 4))
+    [row] = compare_modes(trained, predicted).to_dict("records")
+    assert (row["mode"], row["seed"]) == (2, 0)
+    numbers = [row[name] for name in ("ratio", "learned", "residual", "target", "target_phase")]
+    assert numbers == pytest.approx([0.9 / 0.8, 0.9, 0.05, 0.5, -np.pi / 2])
+
+
+def test_movement_against_lazy_training():
+    trained = pd.DataFrame(
+        {"width": 4, "seed": 0, "step": [0, 7], "distance": [0.0, 6.0], "relative": [0.0, 0.1]}
+    )
+    found = compare_movement(
+        trained, pd.DataFrame({"step": [0, 3, 7], "distance": [0.0, 2.0, 3.0]})
+    )
+    assert found[["width", "seed", "lazy_distance", "ratio"]].to_numpy().tolist() == [[4, 0, 3, 2]]
+
+
+def test_a_prediction_that_shares_an_axis_is_joined_on_it():
+    table = functions({(4, 0): MEAN, (8, 0): MEAN})
+    both = pd.concat(
+        [PREDICTED.assign(width=4), PREDICTED.assign(width=8, mean=2 * PREDICTED["mean"])]
+    )
+    found = compare_function(table, both).set_index("width")
+    assert found["to_mean"].to_dict() == pytest.approx({4: 0.0, 8: 0.5})

@@ -1,0 +1,98 @@
+import copy
+from pathlib import Path
+
+import pytest
+
+from ntkflow.configuration import read_schema
+from ntkflow.describe import caption, drawable_figures, needed_tables, protocol, report_config
+from ntkflow.errors import ConfigurationError
+from ntkflow.planning import Plan, load_plan
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "config"
+FIGURES = ROOT / "scripts" / "figures"
+
+
+@pytest.fixture
+def plan():
+    return load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
+
+
+def change(plan, **changes) -> Plan:
+    config = copy.deepcopy(plan.config)
+    config["experiments"]["kernel_profile"] |= changes
+    return Plan(config, read_schema(CONFIG / "schema.yaml"), source="a.yaml")
+
+
+def figure(folder: Path, text: str) -> Path:
+    file = folder / "one.py"
+    file.write_text(text)
+    return file
+
+
+def test_captions_fill_in_values(tmp_path):
+    script = figure(tmp_path, '"""After {training.steps} steps\n\nof {task.points}."""\n')
+    block = {"training": {"steps": 200.0}, "task": {"points": [1, 2]}}
+    assert caption(script, block) == "After 200 steps of 1, 2."
+    with pytest.raises(ConfigurationError, match=r"one\.py: the caption names 'training', which"):
+        caption(script, {})
+
+
+@pytest.mark.parametrize("scale", ["quick", "full"])
+def test_own_captions_are_complete(scale):
+    plan = load_plan([CONFIG / "config.yaml", CONFIG / f"{scale}.yaml"], CONFIG / "schema.yaml")
+    for name in plan.experiments:
+        for drawn in drawable_figures(plan, name, str(FIGURES)):
+            text = caption(FIGURES / f"{drawn}.py", plan.block(name))
+            assert len(text) > 40
+            assert "{" not in text
+
+
+def test_protocol_holds_exact_values(plan):
+    rows = dict(protocol(plan.block("kernel_profile")))
+    assert rows["network.width"] == "100, 500, 2048 (swept)"
+    assert rows["network.sigma_b"] == "0.1"
+    assert rows["where network.width = 2048"] == "seeds = 5, seeds_per_job = 5"
+    assert rows["measurement profile"] == "when initialization, trained, limit, anchor_angle 0"
+
+
+def test_protocol_does_not_depend_on_the_order_of_keys(plan):
+    block = plan.block("kernel_profile")
+    turned = [dict(reversed(rule.items())) for rule in block["overrides"]]
+    assert protocol(block | {"overrides": turned}) == protocol(block)
+
+
+def test_tables_of_a_figure_are_read_from_its_script(tmp_path):
+    script = figure(tmp_path, 'def draw(tables, cfg):\n    return tables["a"], tables["b"]["c"]\n')
+    assert needed_tables(script) == {"a", "b"}
+
+
+def test_unknown_figures_and_missing_tables_are_refused(plan):
+    with pytest.raises(ConfigurationError) as error:
+        drawable_figures(change(plan, figures=["profile"]), "kernel_profile", str(FIGURES))
+    assert str(error.value) == (
+        "a.yaml: experiments.kernel_profile.figures[0]: 'profile' is unknown; "
+        "allowed: profiles, spread_against_width, training_points"
+    )
+    narrow = change(plan, measurements=[{"kind": "profile", "when": ["limit"]}])
+    with pytest.raises(ConfigurationError, match=r"figures\[0\]: 'profiles' needs the table train"):
+        drawable_figures(narrow, "kernel_profile", str(FIGURES))
+
+
+def test_partial_runs_draw_what_they_can(plan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan.config["partial"] = True
+    assert drawable_figures(plan, "kernel_profile", str(FIGURES)) == []
+    file = Path(plan.stage_file("dataset", "kernel_profile", "all"))
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert drawable_figures(plan, "kernel_profile", str(FIGURES)) == ["training_points"]
+
+
+def test_report_knows_what_was_left_out(plan):
+    assert change(plan, enabled=False).experiments == []
+    for changed, reason in ((change(plan, enabled=False), "disabled"), (plan, "")):
+        block = report_config(changed, str(FIGURES))["experiments"]["kernel_profile"]
+        assert block["status_reason"] == reason
+        assert block["status"] == ("not run" if reason else "run")
+        assert bool(block["captions"]) is not bool(reason)

@@ -1,0 +1,117 @@
+import importlib
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from ntkflow.datasets import circle_grid
+from ntkflow.plotting import COLOURS, colour_of, save_figure, use_style
+
+FIGURES = sorted(
+    path.stem for path in Path(__file__).parents[1].joinpath("scripts", "figures").glob("*.py")
+)
+GAMMA = circle_grid(8)
+CONFIG = {
+    "network": {"width": 50, "depth": 3},
+    "measurements": [{"kind": "profile", "anchor_angle": 0.0}],
+}
+
+
+def product(**axes) -> pd.DataFrame:
+    table = pd.MultiIndex.from_product(axes.values(), names=axes).to_frame(index=False)
+    return table.assign(theta=5.1 * np.random.default_rng(0).random(len(table)))
+
+
+def build_tables(**swept) -> dict[str, pd.DataFrame]:
+    x = np.random.default_rng(1).standard_normal((9, 2))
+    limits = {key: values for key, values in swept.items() if key != "width"}
+    return {
+        "initialization_profile": product(**swept, seed=range(4), gamma=GAMMA),
+        "trained_profile": product(**swept, seed=range(3), step=[0, 20], gamma=GAMMA),
+        "limit_profile": product(**limits, gamma=GAMMA),
+        "dataset": pd.DataFrame({"x_0": x[:, 0], "x_1": x[:, 1], "y_0": x.prod(axis=1)}),
+    }
+
+
+@pytest.fixture(autouse=True)
+def style():
+    use_style()
+    yield
+    plt.close("all")
+
+
+def draw(name, config=CONFIG, **swept):
+    return importlib.import_module(f"figures.{name}").draw(build_tables(**swept), config)
+
+
+@pytest.mark.parametrize("swept", [{}, {"width": [10, 40]}, {"width": [10, 40], "depth": [1, 2]}])
+@pytest.mark.parametrize("name", FIGURES)
+def test_axes_are_labelled(name, swept):
+    figure = draw(name, **swept)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        if axes.get_label() != "<colorbar>":
+            assert axes.get_xlabel()
+    assert figure.axes[0].get_ylabel()
+    assert figure.legends or any(axes.get_legend() for axes in figure.axes)
+
+
+def test_profiles_draw_one_line_a_network_and_step():
+    figure = draw("profiles", width=[10, 40], depth=[1, 2])
+    assert [axes.get_title() for axes in figure.axes] == [
+        "width 10, depth 1", "width 10, depth 2", "width 40, depth 1", "width 40, depth 2",
+    ]  # fmt: skip
+    for axes in figure.axes:
+        assert axes.get_ylim()[0] == 0
+        assert axes.get_ylim()[1] > 5
+        assert [len(line.get_xdata()) for line in axes.lines] == [8] * (3 * 2 + 1)
+    styles = [line.get_linestyle() for line in figure.axes[0].lines]
+    assert styles == ["-", ":"] * 3 + ["-"]
+
+
+def test_profiles_show_the_limit_of_their_own_cell():
+    tables = build_tables(width=[10], depth=[1, 2])
+    figure = importlib.import_module("figures.profiles").draw(tables, CONFIG)
+    for axes, depth in zip(figure.axes, [1, 2], strict=True):
+        limit = tables["limit_profile"].set_index("depth").loc[depth, "theta"]
+        np.testing.assert_array_equal(axes.lines[-1].get_ydata(), limit)
+
+
+@pytest.mark.parametrize("anchor", [0.0, np.pi / 4, 2.5])
+def test_spread_is_taken_at_the_anchor_and_opposite(anchor):
+    config = CONFIG | {"measurements": [{"kind": "profile", "anchor_angle": anchor}]}
+    tables = build_tables(width=[10, 40])
+    figure = importlib.import_module("figures.spread_against_width").draw(tables, config)
+    table = tables["initialization_profile"]
+    for container, angle in zip(figure.axes[0].containers, (anchor, anchor + np.pi), strict=True):
+        shown = container.lines[0].get_ydata()
+        nearest = GAMMA[np.argmin(np.abs(np.exp(1j * GAMMA) - np.exp(1j * angle)))]
+        rows = table[np.isclose(table["gamma"], nearest)]
+        np.testing.assert_allclose(shown, rows.groupby("width")["theta"].std())
+
+
+def test_training_points_mark_the_anchor():
+    config = CONFIG | {"measurements": [{"kind": "profile", "anchor_angle": np.pi / 2}]}
+    axes = draw("training_points", config).axes[0]
+    marker = next(line for line in axes.lines if line.get_label().startswith("anchor"))
+    np.testing.assert_allclose([*marker.get_xdata(), *marker.get_ydata()], [0, 1], atol=1e-12)
+
+
+def test_equal_figures_give_equal_files(tmp_path):
+    for folder in ("a", "b"):
+        save_figure(
+            draw("profiles", width=[10]),
+            tmp_path / folder / "f.svg",
+            tmp_path / folder / "f.png",
+            name="f",
+        )
+    for suffix in ("svg", "png"):
+        first, second = ((tmp_path / folder / f"f.{suffix}").read_bytes() for folder in "ab")
+        assert first == second
+    assert not plt.get_fignums()
+
+
+def test_colours_follow_the_values():
+    assert colour_of([40, 10, 40]) == {10: COLOURS[0], 40: COLOURS[1]}

@@ -1,0 +1,129 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import job
+from ntkflow.errors import StorageError
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+class Names(dict):
+    """Named files as Snakemake gives them: a mapping whose items are its names."""
+
+
+def build_snakemake(folder: Path, **changes):
+    values = {
+        "input": Names(dataset="a.h5", files=["b", "c"], code=["job.py"]),
+        "output": Names(table=str(folder / "out.txt")),
+        "params": SimpleNamespace(cfg={"x": 1}),
+        "threads": 1,
+        "resources": {"gpu": 0},
+        "log": [str(folder / "logs" / "job.log")],
+    }
+    return SimpleNamespace(**(values | changes))
+
+
+def run(folder: Path, main) -> tuple[str, int]:
+    """Text of the log and exit status of a job."""
+    status = 0
+    try:
+        job.run_job(main, {"__name__": "__main__", "snakemake": build_snakemake(folder)})
+    except SystemExit as end:
+        status = end.code
+    return (folder / "logs" / "job.log").read_text(encoding="utf-8"), status
+
+
+def test_main_gets_the_names_that_it_asks_for(tmp_path):
+    seen = {}
+
+    def main(input, output, cfg):
+        seen.update(input=input, output=output, cfg=cfg)
+
+    assert run(tmp_path, main) == ("", 0)
+    assert seen == {
+        "input": {"dataset": "a.h5", "files": ["b", "c"]},
+        "output": {"table": str(tmp_path / "out.txt")},
+        "cfg": {"x": 1},
+    }
+    record = json.loads((tmp_path / "logs" / "job.json").read_text())
+    assert record == seen | {"threads": 1, "gpu": 0}
+
+
+def test_output_goes_to_the_log_and_to_where_it_went(tmp_path, capsys):
+    def main():
+        print("width 4: Θ")
+        print("careful", file=sys.stderr)
+        assert not sys.stdout.isatty()
+
+    before = sys.stdout
+    log, _ = run(tmp_path, main)
+    assert sys.stdout is before
+    assert log == "width 4: Θ\ncareful\n"
+    assert tuple(capsys.readouterr()) == ("width 4: Θ\n", "careful\n")
+
+
+def test_a_user_mistake_is_the_last_line_of_the_log(tmp_path, capsys):
+    def main():
+        print("started")
+        raise StorageError("a.h5: is a file of stage 'x'; expected stage 'y'")
+
+    log, status = run(tmp_path, main)
+    line = "StorageError: a.h5: is a file of stage 'x'; expected stage 'y'"
+    assert (log, status) == (f"started\n{line}\n", 1)
+    assert capsys.readouterr().err == f"{line}\n"
+
+
+def test_a_bug_leaves_its_traceback_in_the_log(tmp_path):
+    def main():
+        raise KeyError("theta")
+
+    before = sys.stdout
+    log, status = run(tmp_path, main)
+    assert log.startswith("Traceback")
+    assert log.endswith("KeyError: 'theta'\n")
+    assert status == 1
+    assert sys.stdout is before
+
+
+@pytest.mark.parametrize("gpu", [0, 1])
+def test_a_device_is_prepared_where_it_is_asked_for(gpu, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    seen, threads = {}, []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    job._call(lambda device: seen.update(device=device), {"threads": 2, "gpu": gpu})
+    assert seen == {"device": "cuda" if gpu else "cpu"}
+    assert threads == [2]
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_nothing_happens_on_import():
+    job.run_job(lambda: pytest.fail("ran"), {"__name__": "judge_claims"})
+
+
+def test_a_job_runs_again_from_its_record(tmp_path):
+    record = {
+        "input": {},
+        "output": {"dataset": str(tmp_path / "results" / "dataset.h5")},
+        "cfg": {
+            "stage": "dataset", "experiment": "e", "cell": {},
+            "task": {
+                "kind": "gaussian_product", "data_seed": 0, "train_points": 3, "probe_points": 4
+            },
+        },
+        "threads": 1,
+        "gpu": 0,
+    }  # fmt: skip
+    (tmp_path / "job.json").write_text(json.dumps(record))
+    script = [sys.executable, str(SCRIPTS / "make_dataset.py"), str(tmp_path / "job.json")]
+    subprocess.run([*script, "--output-dir", str(tmp_path / "debug")], check=True)
+    assert (tmp_path / "debug" / "dataset.h5").exists()
+    assert not (tmp_path / "results").exists()
+    subprocess.run(script, check=True)
+    assert (tmp_path / "results" / "dataset.h5").exists()

@@ -1,0 +1,112 @@
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import run_workflow
+from run_workflow import Progress, command, results_folder, run
+
+OUTPUT = """\
+Building DAG of jobs...
+Job stats:
+job      count
+-----  -------
+all          1
+other        2
+total        3
+
+localrule Job 1: Drawing the data of e
+Finished jobid: 1 (Rule: make_dataset)
+1 of 2 steps (50%) done
+Job 0: Training e
+Finished jobid: 0 (Rule: train_ensemble)
+2 of 2 steps (100%) done
+Complete log(s): .snakemake/log
+""".splitlines()
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    (tmp_path / "config").mkdir()
+    for name in ("config", "schema", "claims", "claims_schema", "tiny"):
+        results = {"config": "results: results/default\n", "tiny": "results: results/small\n"}
+        (tmp_path / "config" / f"{name}.yaml").write_text(results.get(name, "a: 1\n"))
+    (tmp_path / "config" / "same.yaml").write_text("threads: 1\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_progress_is_a_line_a_job():
+    progress = Progress()
+    shown = [text for line in OUTPUT if (text := progress.feed(line)) is not None]
+    assert [re.sub(r"\d+ s", "0 s", line) for line in shown] == [
+        "[0/2] started   Drawing the data of e",
+        "[1/2] finished  Drawing the data of e (0 s)",
+        "[1/2] started   Training e",
+        "[2/2] finished  Training e (0 s)",
+    ]
+
+
+def test_after_trouble_everything_is_shown():
+    progress = Progress()
+    assert progress.feed("Building DAG of jobs...") is None
+    lines = ["WorkflowError:", "ConfigurationError: config.yaml: a: b", "anything"]
+    assert [progress.feed(line) for line in lines] == lines
+
+
+def test_nothing_to_be_done_is_said():
+    line = "Nothing to be done (all requested files are present and up to date)."
+    assert Progress().feed(line) == line
+
+
+def test_command_holds_what_was_asked_for():
+    call = command("quick", 3, "a,b", True)
+    text = " ".join(call)
+    assert call[:5] == [sys.executable, "-m", "snakemake", "--cores", "3"]
+    assert "--configfile config/quick.yaml" in text
+    assert "--config only=[a,b] partial=True" in text
+    assert int(re.search(r"mem_mb=(\d+)", text)[1]) > 500
+    plain = " ".join(command("default", 1, "", False))
+    assert "--configfile" not in plain
+    assert "--config " not in plain
+
+
+def test_status_and_long_lines_pass_through(capfd):
+    error = "ConfigurationError: " + 10 * "long " + "end"
+    code = f"import sys; print('localrule Job 1: ' + 80 * 'x'); print({error!r}); sys.exit(3)"
+    assert run([sys.executable, "-c", code]) == 3
+    first, second = capfd.readouterr().out.splitlines()
+    assert first == "[0/0] started   " + 80 * "x"
+    assert second == error
+
+
+@pytest.mark.parametrize(
+    ("scale", "folder"),
+    [("default", "results/default"), ("tiny", "results/small"), ("same", "results/default")],
+)
+def test_results_lie_where_the_overlay_says(project, scale, folder):
+    assert results_folder(scale) == folder
+
+
+def call_main(monkeypatch, *arguments, status=0):
+    monkeypatch.setattr(sys, "argv", ["run_workflow.py", *arguments])
+    monkeypatch.setattr(run_workflow, "run", lambda call: status)
+    return run_workflow.main()
+
+
+def test_main_ends_with_the_path_of_the_report(project, monkeypatch, capsys):
+    assert call_main(monkeypatch, "--scale", "tiny") == 0
+    path = Path(project, "results", "small", "report", "index.html")
+    assert f"Report: {path} (" in capsys.readouterr().out
+
+
+def test_main_refuses_unknown_scales(project, monkeypatch, capsys):
+    assert call_main(monkeypatch, "--scale", "schema") == 2
+    out = capsys.readouterr().out
+    assert out == "SCALE: 'schema' is unknown; allowed: default, same, tiny\n"
+
+
+def test_main_says_how_to_report_after_a_failure(project, monkeypatch, capsys):
+    assert call_main(monkeypatch, status=1) == 1
+    assert "make report PARTIAL=1" in capsys.readouterr().out

@@ -1,0 +1,340 @@
+"""Faults, other ways to run, and equal numbers however the jobs are cut: on tiny networks."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from workflow import PROJECT, TINY, copy_project, execute, plan, snakemake, write_overlay
+
+from ntkflow.configuration import merge
+
+pytestmark = pytest.mark.slow
+
+RESULTS = Path("results/tiny/kernel_profile")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A finished tiny run. Not to be changed."""
+    project = copy_project(tmp_path_factory.mktemp("tiny"))
+    done = snakemake(project, config=write_overlay(project, "tiny", TINY))
+    assert done.status == 0, done.output
+    return project
+
+
+@pytest.fixture
+def finished(tiny, tmp_path):
+    """A copy of the finished run, times of its files included."""
+    return Path(shutil.copytree(tiny, tmp_path / "project"))
+
+
+@pytest.fixture
+def project(tmp_path):
+    """The project without results."""
+    project = copy_project(tmp_path / "project")
+    write_overlay(project, "tiny", TINY)
+    return project
+
+
+def tiny_with(**changes):
+    """The tiny configuration with some keys of its experiment changed."""
+    block = TINY["experiments"]["kernel_profile"] | changes
+    return TINY | {"experiments": {"kernel_profile": block}}
+
+
+def read(path):
+    """Arrays of an HDF5 file by name."""
+    arrays = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, node: arrays.update({name: node[()]} if hasattr(node, "shape") else {})
+        )
+    return arrays
+
+
+def leftovers(project):
+    """Files under a temporary name."""
+    return [path for path in project.rglob("*.part") if ".snakemake" not in path.parts]
+
+
+def assert_one_line(done, project, log, *parts):
+    """One error line of ours in Snakemake's output, the last line of the job's log too."""
+    assert done.status != 0
+    lines = [
+        line.strip() for line in done.lines if re.match(r"\s*(Storage|Configuration)Error", line)
+    ]
+    assert lines, done.output
+    assert len(set(lines)) == 1
+    assert "Traceback" not in done.output
+    assert (project / log).read_text().splitlines()[-1] == lines[0]
+    for part in parts:
+        assert part in lines[0]
+    assert not leftovers(project)
+
+
+# Equal numbers however the jobs are cut
+
+
+def test_numbers_do_not_depend_on_seeds_per_job(tiny, project):
+    config = write_overlay(project, "single", tiny_with(seeds_per_job=1, initializations_per_job=1))
+    files = [
+        f"{RESULTS}/width~8/{stage}/{seed}-{seed}.h5"
+        for stage in ("train", "ntk", "initialization")
+        for seed in (0, 1)
+    ]
+    done = snakemake(project, *files, config=config)
+    assert done.status == 0, done.output
+    for stage in ("train", "ntk", "initialization"):
+        together = read(tiny / RESULTS / f"width~8/{stage}/0-1.h5")
+        alone = [read(project / RESULTS / f"width~8/{stage}/{seed}-{seed}.h5") for seed in (0, 1)]
+        for name, values in together.items():
+            if name.split("/")[-1] in ("step", "gamma"):
+                continue
+            np.testing.assert_array_equal(np.concatenate([one[name] for one in alone]), values)
+
+
+def test_numbers_do_not_depend_on_cores(tiny, project):
+    call = [sys.executable, "-m", "snakemake", "kernel_profile", "--cores", "1"]
+    done = execute(project, *call, "--configfile", "config/tiny.yaml")
+    assert done.status == 0, done.output
+    files = [path.relative_to(tiny) for path in tiny.glob(f"{RESULTS}/**/*.h5")]
+    assert len(files) == 8
+    for file in files:
+        expected = read(tiny / file)
+        found = read(project / file)
+        assert found.keys() == expected.keys()
+        for name, values in expected.items():
+            np.testing.assert_array_equal(found[name], values)
+    for path in tiny.glob(f"{RESULTS}/tables/*.csv"):
+        assert (project / path.relative_to(tiny)).read_bytes() == path.read_bytes()
+
+
+def test_results_are_right_without_any_profile(tiny, project):
+    done = snakemake(project, "kernel_profile", "--workflow-profile", "none")
+    assert done.status == 0, done.output
+    for path in tiny.glob(f"{RESULTS}/tables/*.csv"):
+        assert (project / path.relative_to(tiny)).read_bytes() == path.read_bytes()
+
+
+# Parts of the workflow
+
+
+def second_experiment():
+    """What a user writes for a second profile experiment: one block, here with tiny numbers."""
+    blocks = yaml.safe_load((PROJECT / "config/config.yaml").read_text())["experiments"]
+    block = merge(blocks["kernel_profile"], TINY["experiments"]["kernel_profile"])
+    return block | {
+        "title": "Shallow networks with large biases",
+        "network": {"kind": "mlp", "depth": 1, "width": 8, "activation": "relu", "sigma_b": 1.0},
+    }
+
+
+def test_second_experiment_takes_one_block(finished):
+    overlay = tiny_with()
+    overlay["experiments"]["shallow_profile"] = second_experiment()
+    done = snakemake(finished, config=write_overlay(finished, "tiny", overlay))
+    assert done.status == 0, done.output
+    assert not any("kernel_profile" in message for message in done.messages)
+    html = (finished / "results/tiny/report/index.html").read_text()
+    assert "Shallow networks with large biases" in html
+    limit = pd.read_csv(finished / "results/tiny/shallow_profile/tables/limit_profile.csv")
+    # Theta(x0, x0): the first layer's q = 1/2 + 1 gives q/2, the second layer's kernel is q/2 + 1.
+    assert limit.loc[limit["gamma"] == 0, "theta"].item() == pytest.approx(2.5, abs=1e-6)
+    for figure in ("profiles", "training_points"):
+        assert (finished / f"results/tiny/shallow_profile/figures/{figure}.svg").exists()
+    assert plan(finished).idle
+
+
+def test_only_reports_the_rest_as_not_run(finished):
+    overlay = tiny_with()
+    overlay["experiments"]["shallow_profile"] = second_experiment()
+    write_overlay(finished, "tiny", overlay)
+    call = [sys.executable, "scripts/run_workflow.py", "--scale", "tiny", "--cores", "2"]
+    done = execute(finished, *call, "--only", "kernel_profile")
+    assert done.status == 0, done.output
+    assert not (finished / "results/tiny/shallow_profile").exists()
+    html = (finished / "results/tiny/report/index.html").read_text()
+    assert "left out of this run" in html
+    unknown = execute(finished, *call, "--only", "kernel_profil")
+    assert unknown.status != 0
+    (line,) = [line for line in unknown.lines if "ConfigurationError" in line]
+    assert "only: 'kernel_profil' is unknown; allowed: kernel_profile, shallow_profile" in line
+
+
+def test_partial_report_after_a_failed_job(project):
+    script = project / "scripts/train_ensemble.py"
+    healthy = script.read_text()
+    start = '    training = cfg["training"]\n'
+    assert start in healthy
+    fault = '    assert cfg["cell"] != {"width": 8}, "broken on purpose"\n'
+    script.write_text(healthy.replace(start, start + fault))
+    call = [sys.executable, "scripts/run_workflow.py", "--scale", "tiny", "--cores", "2"]
+    failed = execute(project, *call)
+    assert failed.status != 0
+    assert "AssertionError: broken on purpose" in failed.output
+    assert "results/tiny/logs/train_ensemble/kernel_profile/width~8/0-1.log" in failed.output
+    assert failed.lines[-1].startswith("The run failed; `make report PARTIAL=1`")
+    # Jobs that do not need the failed one went on.
+    assert (project / RESULTS / "width~4/ntk/0-1.h5").exists()
+    assert not (project / RESULTS / "width~8/train/0-1.h5").exists()
+    assert not leftovers(project)
+
+    partial = execute(project, *call, "--partial")
+    assert partial.status == 0, partial.output
+    assert set(pd.read_csv(project / RESULTS / "tables/trained_profile.csv")["width"]) == {4}
+    html = (project / "results/tiny/report/index.html").read_text()
+    assert html.count("<svg") >= 2
+
+    script.write_text(healthy)
+    whole = execute(project, *call)
+    assert whole.status == 0, whole.output
+    assert set(pd.read_csv(project / RESULTS / "tables/trained_profile.csv")["width"]) == {4, 8}
+
+
+def test_snakemake_report_is_offline_and_has_captions_and_categories(tiny, tmp_path):
+    archive = tmp_path / "report.zip"
+    offline = ["unshare", "--net"] if os.geteuid() == 0 else []
+    call = [*offline, sys.executable, "-m", "snakemake", "--configfile", "config/tiny.yaml"]
+    done = execute(tiny, *call, "--report", str(archive))
+    assert done.status == 0, done.output
+    with zipfile.ZipFile(archive) as report:
+        names = report.namelist()
+        html = "\n".join(report.read(name).decode() for name in names if name.endswith(".html"))
+    assert {"profiles.svg", "training_points.svg", "claims.json"} <= {
+        Path(name).name for name in names
+    }
+    assert "exp001" in html
+    assert "The kernel profile on the circle" in html
+    assert "One panel per width" in html  # caption of profiles
+    assert "Every claim with its criteria" in html
+    assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']https?:", html)
+
+
+def test_slurm_as_workflow_profile_replaces_the_default(tiny):
+    done = plan(tiny, "--workflow-profile", "profiles/slurm")
+    assert done.status == 0, done.output
+    assert "profiles/slurm" in done.output
+    assert "profiles/default" not in done.output
+
+
+# Faults
+
+
+def test_divergence_is_recorded_and_the_rest_unharmed(project):
+    steep = {"sweep": {"network.width": [4]}, "training": {"steps": 3, "learning_rate": 100.0}}
+    done = snakemake(project, config=write_overlay(project, "tiny", tiny_with(**steep)))
+    assert done.status == 0, done.output
+    networks = pd.read_csv(project / RESULTS / "tables/networks.csv")
+    assert networks.set_index("seed")["diverged_at"].to_dict() == {0: -1, 1: 2}
+    trained = pd.read_csv(project / RESULTS / "tables/trained_profile.csv").query("step == 3")
+    assert np.isfinite(trained.query("seed == 0")["theta"]).all()
+    assert trained.query("seed == 1")["theta"].isna().all()
+    html = (project / "results/tiny/report/index.html").read_text()
+    assert re.findall(r"Seed \d+ \([^<]*\) diverged[^<]*", html) == [
+        "Seed 1 (width 4) diverged at step 2."
+    ]
+
+    alone = write_overlay(project, "alone", tiny_with(**steep, seeds=1))
+    file = f"{RESULTS}/width~4/train/0-0.h5"
+    assert snakemake(project, file, config=alone).status == 0
+    together = read(project / RESULTS / "width~4/train/0-1.h5")
+    for name, values in read(project / file).items():
+        if not name.endswith("/step"):
+            np.testing.assert_array_equal(together[name][:1], values)
+
+
+def test_truncated_file_is_named(finished):
+    dataset = finished / RESULTS / "all/dataset.h5"
+    os.truncate(dataset, dataset.stat().st_size // 2)
+    shutil.rmtree(finished / RESULTS / "width~8/initialization")
+    done = snakemake(finished)
+    assert_one_line(
+        done,
+        finished,
+        "results/tiny/logs/measure_initialization/kernel_profile/width~8/0-1.log",
+        f"{RESULTS}/all/dataset.h5: truncated or no HDF5 file; expected a 'dataset' file",
+        "delete it to make it anew",
+    )
+    assert not (finished / RESULTS / "width~8/initialization/0-1.h5").exists()
+
+
+def test_file_of_another_stage_is_named(finished):
+    shutil.copy(finished / RESULTS / "width~8/train/0-1.h5", finished / RESULTS / "all/dataset.h5")
+    shutil.rmtree(finished / RESULTS / "width~8/initialization")
+    done = snakemake(finished)
+    assert_one_line(
+        done,
+        finished,
+        "results/tiny/logs/measure_initialization/kernel_profile/width~8/0-1.log",
+        f"{RESULTS}/all/dataset.h5: is a file of stage 'train'; expected stage 'dataset'",
+    )
+
+
+def test_results_without_write_permission_are_refused_before_any_work(project, tmp_path):
+    home, results = tmp_path / "home", project / "results"
+    for folder in (home, results):
+        folder.mkdir()
+    results.chmod(0o555)
+    user = []
+    if os.geteuid() == 0:  # permissions do not stop root
+        for path in [home, project, *project.rglob("*")]:
+            os.chown(path, 65534, 65534)
+        os.chown(results, 0, 0)
+        # May read everything, as Python and its packages can lie in root's home.
+        reading = ["--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"]
+        user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *reading]
+    call = [*user, sys.executable, "-m", "snakemake", "--cores", "2"]
+    call += ["--configfile", "config/tiny.yaml"]
+    done = execute(project, *call, env=os.environ | {"HOME": str(home)})
+    assert done.status != 0
+    (line,) = [line for line in done.lines if "ConfigurationError" in line]
+    assert "results: 'results/tiny': no write permission on 'results'; allowed: " in line
+    assert "Traceback" not in done.output
+    assert not list(results.iterdir())
+
+
+@pytest.fixture
+def full_disk(project):
+    """A disk of 1 MB at results/, with little room left."""
+    results = project / "results"
+    results.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", results], check=True)
+    yield results
+    subprocess.run(["umount", results], check=True)
+
+
+def test_full_disk_is_named(project, full_disk):
+    # Two seeds of two 300 x 300 matrices in float32 are 1.4 MB.
+    overlay = tiny_with(sweep={"network.width": [300]})
+    config = write_overlay(project, "tiny", overlay)
+    done = snakemake(project, f"{RESULTS}/width~300/train/0-1.h5", config=config)
+    assert_one_line(
+        done,
+        project,
+        "results/tiny/logs/train_ensemble/kernel_profile/width~300/0-1.log",
+        f"{RESULTS}/width~300/train/0-1.h5: cannot be written: No space left on device (",
+        "MB free); allowed: a disk with room for it",
+    )
+    assert not (project / RESULTS / "width~300/train/0-1.h5").exists()
+
+
+def test_disk_too_full_for_a_log_is_named(project, full_disk):
+    ballast = full_disk / "ballast"
+    with open(ballast, "wb", buffering=0) as file:
+        assert file.write(bytes(2_000_000)) < 1_100_000
+    done = snakemake(project, f"{RESULTS}/all/dataset.h5")
+    assert done.status != 0
+    (line,) = [line for line in done.lines if "StorageError" in line]
+    assert "No space left on device (0.0 MB free); allowed: a disk with room for it" in line
+    assert "Traceback" not in done.output
+    ballast.unlink()
+    assert snakemake(project, f"{RESULTS}/all/dataset.h5").status == 0
