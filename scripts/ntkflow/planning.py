@@ -69,7 +69,6 @@ STAGES = {
 
 # Tables computed from other tables, by the names of those.
 DERIVED = {"learning_times": {"training_modes", "limit_circle_spectrum"}}
-RATE = "training.learning_rate"
 
 
 @dataclass(frozen=True)
@@ -306,7 +305,10 @@ class Plan:
     def rates_config(self, experiment: str) -> dict[str, Any]:
         """Learning rate of every cell, for tables that need it."""
         cells = self.cells(experiment)
-        rates = [cell.axes | {"learning_rate": _get(cell.config, RATE)} for cell in cells]
+        rates = [
+            cell.axes | {"learning_rate": cell.config["training"]["learning_rate"]}
+            for cell in cells
+        ]
         return _sorted_copy({"rates": rates})
 
     def figure_config(self, experiment: str) -> dict[str, Any]:
