@@ -14,7 +14,11 @@ SCRIPTS = ROOT / "scripts"
 RULE_FILES = sorted((ROOT / "rules").glob("*.smk"))
 RULES = sorted(re.findall(r"^rule (\w+):", "".join(f.read_text() for f in RULE_FILES), re.M))
 FIGURES = sorted(f"figures/{path.stem}" for path in (SCRIPTS / "figures").glob("*.py"))
-PACKAGES = {"yaml": "pyyaml", "markupsafe": "jinja2"}  # imported name to package that brings it
+PACKAGES = {
+    "yaml": "pyyaml",
+    "markupsafe": "jinja2",
+    "PIL": "pillow",
+}  # imported name to package that brings it
 
 # One process for all scripts: project modules are forgotten between them, torch need not be.
 LIST_MODULES = """
