@@ -83,6 +83,7 @@ def _prepare_torch(threads: int, gpu: int) -> str:
     torch.set_num_threads(threads)
     # Kernels lose three digits in TF32.
     torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
     return "cuda" if gpu and torch.cuda.is_available() else "cpu"
 
 

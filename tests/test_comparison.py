@@ -46,6 +46,14 @@ def test_jackknife_removes_the_noise_of_few_seeds():
     assert np.mean(errors) == pytest.approx(0.1, abs=0.004)
 
 
+def test_a_seed_that_diverged_leaves_the_averages_of_the_others():
+    values = {(4, s): MEAN + 0.1 * s for s in range(3)} | {(4, 3): np.full(3, np.nan)}
+    found = compare_function(functions(values), PREDICTED)
+    alone = compare_function(functions({key: values[key] for key in list(values)[:3]}), PREDICTED)
+    assert found["average_to_mean"].to_numpy()[:3] == pytest.approx(alone["average_to_mean"])
+    assert np.isnan(found["average_to_mean"].iloc[3])
+
+
 def test_largest_difference_between_widths():
     values = {(n, s): MEAN * scale for n, scale in ((4, 1.0), (8, 1.1), (16, 2.0)) for s in (0, 1)}
     values[4, 2] = MEAN

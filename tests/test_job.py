@@ -101,6 +101,7 @@ def test_a_device_is_prepared_where_it_is_asked_for(gpu, monkeypatch):
     assert seen == {"device": "cuda" if gpu else "cpu"}
     assert threads == [2]
     assert torch.get_float32_matmul_precision() == "highest"
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_nothing_happens_on_import():

@@ -165,7 +165,27 @@ def test_a_point_where_every_seed_diverged_is_not_overlooked():
     data = table(noise(1.0, 0.1))
     data.loc[data["width"] == 400, "theta"] = np.nan
     found = judge(data, kind="above", along="width", bound=0.0)
-    assert (found.status, found.note) == ("absent", "needs 2 seeds, this scale has 0")
+    left_out = "values left out because their networks diverged: 40"
+    assert found.status == "absent"
+    assert found.note == f"needs 2 seeds, this scale has 0 ({left_out})"
+
+
+def test_points_beyond_the_required_ones_may_have_fewer_seeds():
+    data = table(noise(1.0, 0.01))
+    data = data[(data["width"] < 1600) | (data["seed"] < 3)]
+    wanted = {"kind": "above", "along": "width", "bound": 0.5}
+    assert judge(data, {"seeds": 40, "width": [100, 400]}, **wanted).status == "holds"
+    assert judge(data, {"seeds": 40, "width": [1600]}, **wanted).status == "absent"
+    assert judge(data, {"seeds": 40}, **wanted).status == "absent"
+    assert judge(data[data["seed"] < 1], {"width": [100]}, **wanted).status == "absent"
+
+
+def test_the_interval_shown_is_the_one_that_decides():
+    spread = {100: 0.001, 400: 1.0, 1600: 0.001}
+    data = table(lambda rng, width, n: noise(1 + width / 1e4, spread[width])(rng, width, n))
+    found = judge(data, kind="above", along="width", bound=1.0)
+    assert (found.status, found.value) == ("straddles", pytest.approx(1.04))
+    assert found.low < 1.0 < found.high
 
 
 def test_relative_to_divides_seed_by_seed():

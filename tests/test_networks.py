@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from ntkflow.errors import ConfigurationError
+from ntkflow.errors import ConfigurationError, UnsupportedLayerError
 from ntkflow.networks import (
     ACTIVATIONS,
     Conv2d,
@@ -134,6 +134,12 @@ def test_parameters_are_standard_normal_and_seeds_differ():
     assert moments == pytest.approx([0, 1, 0, 3], abs=0.05)
     correlations = torch.corrcoef(weight.flatten(1)) - torch.eye(10)
     assert correlations.abs().max() < 0.05
+
+
+def test_parameters_that_nothing_draws_are_an_error():
+    network = torch.nn.Sequential(torch.nn.MultiheadAttention(4, 2))
+    with pytest.raises(UnsupportedLayerError, match=r"layer '0': MultiheadAttention has param"):
+        draw_parameters(network, [0])
 
 
 def test_members_are_networks():

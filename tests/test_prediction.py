@@ -1,4 +1,3 @@
-import doctest
 import json
 import math
 from pathlib import Path
@@ -9,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntkflow import TrainingDynamics, gaussian_process, prediction, ridge_regression
+from ntkflow import TrainingDynamics, gaussian_process, ridge_regression
 from ntkflow.errors import ConfigurationError, KernelError
 
 ORACLE = Path(__file__).parent / "data" / "oracle"
@@ -35,12 +34,6 @@ def train(phi, targets, *, eta, steps, scale, momentum=0.0):
 
 def close(actual, expected, rtol=1e-10, atol=1e-12):
     torch.testing.assert_close(actual, expected, rtol=rtol, atol=atol)
-
-
-def test_docstring_examples():
-    result = doctest.testmod(prediction)
-    assert result.attempted > 0
-    assert result.failed == 0
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])

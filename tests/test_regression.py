@@ -1,11 +1,9 @@
-import doctest
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntkflow import gaussian_process, regression, ridge_regression
+from ntkflow import gaussian_process, ridge_regression
 from ntkflow.errors import ConfigurationError, KernelError
 
 
@@ -15,12 +13,6 @@ def problem(m=6, n=4, outputs=(), dtype=torch.float64):
     gram = features @ features.T
     targets = torch.randn(m, *outputs, generator=generator, dtype=dtype)
     return gram[:m, :m], gram[m:, :m], gram[m:, m:], targets
-
-
-def test_docstring_examples():
-    result = doctest.testmod(regression)
-    assert result.attempted > 0
-    assert result.failed == 0
 
 
 @given(

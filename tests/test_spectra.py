@@ -1,4 +1,3 @@
-import doctest
 import subprocess
 import sys
 from pathlib import Path
@@ -17,12 +16,6 @@ RNG = np.random.default_rng(0)
 def random_gram(n, rank=None, seed=0):
     features = np.random.default_rng(seed).standard_normal((n, rank or n))
     return features @ features.T
-
-
-def test_docstring_examples():
-    result = doctest.testmod(spectra)
-    assert result.attempted > 0
-    assert result.failed == 0
 
 
 def test_imports_no_torch():

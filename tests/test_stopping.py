@@ -1,17 +1,10 @@
-import doctest
 import math
 
 import pytest
 import torch
 
-from ntkflow import TrainingDynamics, early_stopping_time, expected_test_error, stopping
+from ntkflow import TrainingDynamics, early_stopping_time, expected_test_error
 from ntkflow.errors import ConfigurationError
-
-
-def test_docstring_examples():
-    result = doctest.testmod(stopping)
-    assert result.attempted > 0
-    assert result.failed == 0
 
 
 def noisy_circle(points=24, grid=60):

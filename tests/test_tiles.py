@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ntkflow import empirical_ntk, write_kernel_tiles
+from ntkflow import empirical_ntk, limit_kernels, write_kernel_tiles
 from ntkflow.errors import ConfigurationError, StorageError
 from ntkflow.networks import mlp
 
@@ -93,6 +93,18 @@ def test_block_kernel_of_a_network(tmp_path):
     dims = ("o", "o'", "n", "n'")
     write_kernel_tiles(tmp_path / "k.h5", tiles, 5, tile=2, lead=(2, 2), dims=dims)
     whole = empirical_ntk(network, x).values.numpy()
+    np.testing.assert_allclose(stored(tmp_path / "k.h5"), whole, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("kernel", ["nngp", "ntk"])
+def test_limit_kernel_of_a_network(tmp_path, kernel):
+    network, x = mlp(3, [1], sigma_b=0.1, device="meta"), torch.randn(5, 3, dtype=torch.float64)
+
+    def tiles(i, j):
+        return getattr(limit_kernels(network, x[i], x[j], only=kernel), kernel)
+
+    write_kernel_tiles(tmp_path / "k.h5", tiles, 5, tile=2)
+    whole = getattr(limit_kernels(network, x), kernel).numpy()
     np.testing.assert_allclose(stored(tmp_path / "k.h5"), whole, rtol=1e-12, atol=1e-14)
 
 

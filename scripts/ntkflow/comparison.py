@@ -117,20 +117,24 @@ def _pseudo_values(samples: list[np.ndarray], references: Sequence[np.ndarray] =
     """Jackknife pseudo-values n E - (n - 1) E_(-i) of an error E of averages over seeds.
 
     E is the largest RelErr of the first sample's average against a reference or another sample's
-    average. Samples (S, N) lose their i-th seed together; of unequal samples the first seeds count.
+    average. Samples (S, N) lose their i-th seed together. Seeds that another sample has not, or
+    that diverged in one of them, count in none and get NaN.
     """
-    n = min(map(len, samples))
+    shared = min(map(len, samples))
+    alive = np.all([np.isfinite(sample[:shared]).all(axis=1) for sample in samples], axis=0)
+    seeds, n = np.flatnonzero(alive), int(alive.sum())
 
     def error(kept: np.ndarray) -> float:
-        first, *others = (sample[:n][kept].mean(axis=0) for sample in samples)
+        first, *others = (sample[kept].mean(axis=0) for sample in samples)
         return max(relative_error(first, other) for other in [*references, *others])
 
-    whole = error(np.ones(n, bool))
+    found = np.full(len(samples[0]), np.nan)
     if n == 1:
-        return np.full(len(samples[0]), whole)
-    values = [n * whole - (n - 1) * error(np.arange(n) != i) for i in range(n)]
-    # A table row per seed: those that had no partner carry no value.
-    return np.array(values + [np.nan] * (len(samples[0]) - n))
+        found[seeds] = error(seeds)
+    if n > 1:
+        left_out = np.array([error(np.delete(seeds, i)) for i in range(n)])
+        found[seeds] = n * error(seeds) - (n - 1) * left_out
+    return found
 
 
 def _join_last_step(trained: pd.DataFrame, predicted: pd.DataFrame, on: list[str]) -> pd.DataFrame:

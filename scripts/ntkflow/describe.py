@@ -134,7 +134,9 @@ def _value(block: Mapping[str, Any], key: str) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return _join(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)
 
 
 def _join(values) -> str:

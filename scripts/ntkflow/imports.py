@@ -1,4 +1,4 @@
-"""Which project files a script imports and which tables it draws, read from its source."""
+"""Which project files a script imports, read from its source."""
 
 import ast
 from functools import cache

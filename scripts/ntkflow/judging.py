@@ -195,12 +195,20 @@ class _Sample:
         lost = len(series) - sum(map(len, finite))
         note = f"values left out because their networks diverged: {lost}" if lost else ""
         sample = _Sample(np.array(points), finite, note, exact, expected)
-        needed = 2 if exact else requires.get("seeds", 2)
-        if sample.n_seeds < needed:
-            raise _AbsentError(f"needs {needed} seeds, this scale has {sample.n_seeds}")
+        if not exact:
+            required = requires.get(along, points) if isinstance(along, str) else points
+            sample.require_seeds(requires.get("seeds", 2), [one in required for one in points])
         if criterion["kind"] in ("slope", "decreasing", "intercept") and len(points) < 2:
             raise _AbsentError(f"needs two values of {along}, this scale has {points[0]}")
         return sample
+
+    def require_seeds(self, needed: int, required: Sequence[bool]) -> None:
+        """Enough seeds at the points that the claim requires; two at any others that were run."""
+        for at_required, values in zip(required, self.values, strict=True):
+            least = needed if at_required else 2
+            if len(values) < least:
+                left = f" ({self.note})" if self.note else ""
+                raise _AbsentError(f"needs {least} seeds, this scale has {len(values)}{left}")
 
 
 def _require_points(table: pd.DataFrame, requires: Mapping[str, Any]) -> None:
@@ -273,30 +281,38 @@ def _inside(low: float, high: float, lower: float, upper: float) -> str:
     return "fails" if high < lower or low > upper else "straddles"
 
 
+def _deciding(values, intervals, allowed: tuple[float, float], badness):
+    """Value, interval and status of the point that decides: the worst status, then the worst value.
+
+    So the interval that a reader sees is the one that the status follows from.
+    """
+    statuses = [_inside(*each, *allowed) for each in intervals]
+    worst = _combine(statuses)
+    index = max((i for i, one in enumerate(statuses) if one == worst), key=lambda i: badness[i])
+    return float(values[index]), *intervals[index], worst
+
+
 def _statistic(criterion) -> str:
     return criterion.get("statistic", "mean")
 
 
 def _within(criterion, sample: _Sample):
-    """The statistic lies in the allowed range at every point; the farthest out is reported."""
+    """The statistic lies in the allowed range at every point."""
     name, (lower, upper) = _statistic(criterion), criterion["range"]
     found = [float(STATISTICS[name](values, axis=0)) for values in sample.values]
     intervals = [interval(values, name) for values in sample.values]
-    statuses = [_inside(low, high, lower, upper) for low, high in intervals]
-    farthest = int(np.argmax(np.abs(np.array(found) - (lower + upper) / 2)))
-    return found[farthest], *intervals[farthest], _combine(statuses)
+    distances = np.abs(np.array(found) - (lower + upper) / 2)
+    return _deciding(found, intervals, (lower, upper), distances)
 
 
 def _matches(criterion, sample: _Sample):
-    """The mean at every point is the expected one; the largest difference is reported."""
+    """The mean at every point is the expected one."""
     tolerance = criterion["tolerance"]
     expected = np.array([value for _, value in sorted(criterion["expected"])])
     differences = [values - wanted for values, wanted in zip(sample.values, expected, strict=True)]
     intervals = [interval(values, "mean") for values in differences]
-    statuses = [_inside(low, high, -tolerance, tolerance) for low, high in intervals]
-    means = [float(values.mean()) for values in differences]
-    largest = int(np.argmax(np.abs(means)))
-    return means[largest], *intervals[largest], _combine(statuses)
+    means = [values.mean() for values in differences]
+    return _deciding(means, intervals, (-tolerance, tolerance), np.abs(means))
 
 
 def _slope(criterion, sample: _Sample):
@@ -352,31 +368,25 @@ def _agrees(criterion, sample: _Sample):
 
 
 def _above(criterion, sample: _Sample):
-    """The mean over seeds is above a bound at every point; the lowest mean is reported."""
-    means = [values.mean() for values in sample.values]
-    lowest = int(np.argmin(means))
+    """The mean over seeds is above a bound at every point."""
+    means = np.array([values.mean() for values in sample.values])
     intervals = [interval(values, "mean") for values in sample.values]
-    statuses = [_inside(low, high, criterion["bound"], inf) for low, high in intervals]
-    return float(means[lowest]), *intervals[lowest], _combine(statuses)
+    return _deciding(means, intervals, (criterion["bound"], inf), -means)
 
 
 def _below(criterion, sample: _Sample):
-    """The mean over seeds is below a bound at every point; the highest mean is reported."""
-    means = [values.mean() for values in sample.values]
-    highest = int(np.argmax(means))
+    """The mean over seeds is below a bound at every point."""
+    means = np.array([values.mean() for values in sample.values])
     intervals = [interval(values, "mean") for values in sample.values]
-    statuses = [_inside(low, high, -inf, criterion["bound"]) for low, high in intervals]
-    return float(means[highest]), *intervals[highest], _combine(statuses)
+    return _deciding(means, intervals, (-inf, criterion["bound"]), means)
 
 
 def _decreasing(criterion, sample: _Sample):
-    """The mean falls from each point to the next; the largest step (the least fall) is reported."""
+    """The mean falls from each point to the next."""
     means = np.array([values.mean() for values in sample.values])
     draws = np.stack([resample(values, "mean") for values in sample.values])
     intervals = [bootstrap_interval(step, sample.n_seeds) for step in np.diff(draws, axis=0)]
-    statuses = [_inside(low, high, -inf, 0.0) for low, high in intervals]
-    largest = int(np.argmax(np.diff(means)))
-    return float(np.diff(means)[largest]), *intervals[largest], _combine(statuses)
+    return _deciding(np.diff(means), intervals, (-inf, 0.0), np.diff(means))
 
 
 _KINDS = {

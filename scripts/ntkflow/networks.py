@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, UnsupportedLayerError
 from .randomness import torch_seed
 
 
@@ -71,6 +71,10 @@ class Dense(_ScaledLayer):
 
     Raises:
         ConfigurationError: if a scale is negative or `bias` is unknown.
+
+    Example:
+        >>> ntkflow.Dense(3, 4, sigma_w=2**0.5)(torch.ones(5, 3)).shape
+        torch.Size([5, 4])
     """
 
     def __init__(
@@ -124,6 +128,10 @@ class Conv2d(_ScaledLayer):
 
     Raises:
         ConfigurationError: if a scale is negative, or `bias` or `padding` is unknown.
+
+    Example:
+        >>> ntkflow.Conv2d(1, 4, kernel_size=3)(torch.ones(5, 1, 8, 8)).shape
+        torch.Size([5, 4, 8, 8])
     """
 
     def __init__(
@@ -169,7 +177,12 @@ class Conv2d(_ScaledLayer):
 
 
 class Erf(nn.Module):
-    """Activation erf(x)."""
+    """Activation erf(x).
+
+    Example:
+        >>> ntkflow.Erf()(torch.zeros(1))
+        tensor([0.])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply elementwise."""
@@ -177,7 +190,12 @@ class Erf(nn.Module):
 
 
 class Sin(nn.Module):
-    """Activation sin(x)."""
+    """Activation sin(x).
+
+    Example:
+        >>> ntkflow.Sin()(torch.zeros(1))
+        tensor([0.])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply elementwise."""
@@ -185,7 +203,12 @@ class Sin(nn.Module):
 
 
 class Abs(nn.Module):
-    """Activation |x|."""
+    """Activation |x|.
+
+    Example:
+        >>> ntkflow.Abs()(torch.tensor([-2.0]))
+        tensor([2.])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply elementwise."""
@@ -193,7 +216,12 @@ class Abs(nn.Module):
 
 
 class GlobalAveragePool(nn.Module):
-    """Mean over the two spatial axes: (N, C, H, W) to (N, C)."""
+    """Mean over the two spatial axes: (N, C, H, W) to (N, C).
+
+    Example:
+        >>> ntkflow.GlobalAveragePool()(torch.ones(5, 4, 8, 8)).shape
+        torch.Size([5, 4])
+    """
 
     def forward(self, x: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c"]:
         """Average over height and width."""
@@ -201,7 +229,12 @@ class GlobalAveragePool(nn.Module):
 
 
 class Residual(nn.Module):
-    """Residual sum x + branch(x)."""
+    """Residual sum x + branch(x).
+
+    Example:
+        >>> ntkflow.Residual(torch.nn.ReLU())(torch.tensor([-1.0, 1.0]))
+        tensor([-1.,  2.])
+    """
 
     def __init__(self, branch: nn.Module):
         super().__init__()
@@ -260,6 +293,10 @@ def mlp(
 
     Returns:
         Network that maps (N, n0) to (N, O).
+
+    Example:
+        >>> ntkflow.mlp(3, [64, 64], 2, sigma_w=2**0.5, sigma_b=0.1)(torch.ones(5, 3)).shape
+        torch.Size([5, 2])
     """
     options = dict(sigma_w=sigma_w, sigma_b=sigma_b, bias=bias, device=device, dtype=dtype)
     layers: list[nn.Module] = []
@@ -307,6 +344,11 @@ def cnn(
 
     Raises:
         ConfigurationError: if the head or activation is unknown.
+
+    Example:
+        >>> network = ntkflow.cnn(1, [16, 16], 10, image_size=8, head="gap")
+        >>> network(torch.ones(5, 1, 8, 8)).shape
+        torch.Size([5, 10])
     """
     if head not in ("flatten", "gap"):
         raise ConfigurationError(f"head: {head!r} is unknown; use 'flatten' or 'gap'")
@@ -353,15 +395,24 @@ def draw_parameters(
     random numbers are drawn in the network's own dtype and then cast.
 
     Args:
-        network: its layers must have `reset_parameters` (all torch.nn and ntkflow layers with
-            parameters do); it is not changed.
+        network: every module with parameters of its own must have `reset_parameters`, as ntkflow's
+            and nearly all of torch.nn's have; it is not changed.
         seeds: one per member of the ensemble.
         dtype: type of the result; default: the network's own.
         device: where the result lives; default: the CPU.
 
     Returns:
         Name to tensor (S, *shape) with S = len(seeds).
+
+    Raises:
+        UnsupportedLayerError: if a module with parameters of its own has no `reset_parameters`.
+
+    Example:
+        >>> drawn = ntkflow.draw_parameters(ntkflow.mlp(3, [64]), seeds=range(10))
+        >>> drawn["0.weight"].shape
+        torch.Size([10, 64, 3])
     """
+    _check_can_be_drawn(network)
     template = copy.deepcopy(network).to_empty(device="cpu")
     stacked = {
         name: torch.empty(len(seeds), *like.shape, dtype=dtype or like.dtype, device=device)
@@ -376,6 +427,15 @@ def draw_parameters(
             for name, parameter in template.named_parameters():
                 stacked[name][index] = parameter.detach()
     return stacked
+
+
+def _check_can_be_drawn(network: nn.Module) -> None:
+    for name, module in network.named_modules():
+        if dict(module.named_parameters(recurse=False)) and not hasattr(module, "reset_parameters"):
+            raise UnsupportedLayerError(
+                f"layer {name!r}: {type(module).__name__} has parameters but no reset_parameters() "
+                "that draws them; allowed: layers that have it"
+            )
 
 
 def member(parameters: dict[str, Tensor], index: int) -> dict[str, Tensor]:

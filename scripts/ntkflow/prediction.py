@@ -52,7 +52,7 @@ class TrainingDynamics:
 
     Example:
         >>> gram = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
-        >>> dynamics = TrainingDynamics(gram, learning_rate=0.25)
+        >>> dynamics = ntkflow.TrainingDynamics(gram, learning_rate=0.25)
         >>> dynamics.learned_fraction(2)
         tensor([0.7500, 0.4375], dtype=torch.float64)
         >>> dynamics.train_mean(torch.tensor([1.0, 1.0]), [0, 1, math.inf])

@@ -27,7 +27,7 @@ def ridge_regression(
 
     Example:
         >>> gram = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
-        >>> ridge_regression(gram, gram[:1], torch.tensor([3.0, 0.0]), ridge=1.0)
+        >>> ntkflow.ridge_regression(gram, gram[:1], torch.tensor([3.0, 0.0]), ridge=1.0)
         tensor([1.8750], dtype=torch.float64)
 
     Args:
@@ -62,7 +62,8 @@ def gaussian_process(
 
     Example:
         >>> one = torch.ones(1, 1)
-        >>> mean, covariance = gaussian_process(one, one, one, torch.ones(1), ridge=3.0)
+        >>> y = torch.ones(1)
+        >>> mean, covariance = ntkflow.gaussian_process(one, one, one, y, ridge=3.0)
         >>> mean.item(), covariance.item()
         (0.25, 0.75)
 

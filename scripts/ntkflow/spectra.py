@@ -18,6 +18,7 @@ def eigenpairs(
     The kernel is not divided by N. The lower triangle is used.
 
     Example:
+        >>> from ntkflow.spectra import eigenpairs
         >>> eigenpairs(np.diag([1.0, 3.0]))[0]
         array([3., 1.])
 
@@ -58,7 +59,7 @@ def effective_rank(values: Float[Any, " n"]) -> float:
     Between 1 and N (Roy and Vetterli 2007, definition 1). Negative eigenvalues count as zero.
 
     Example:
-        >>> round(effective_rank(np.array([1.0, 1.0, 0.0])), 6)
+        >>> round(ntkflow.effective_rank(np.array([1.0, 1.0, 0.0])), 6)
         2.0
     """
     shares = _shares(values)
@@ -72,7 +73,7 @@ def participation_ratio(values: Float[Any, " n"]) -> float:
     Negative eigenvalues count as zero.
 
     Example:
-        >>> round(participation_ratio(np.array([3.0, 1.0])), 6)
+        >>> round(ntkflow.participation_ratio(np.array([3.0, 1.0])), 6)
         1.6
     """
     return float(1 / np.square(_shares(values)).sum())
@@ -98,7 +99,7 @@ def cumulative_distribution(
     """Empirical distribution F(x) = #{lambda_i <= x} / N of the eigenvalues.
 
     Example:
-        >>> cumulative_distribution(np.array([3.0, 1.0]), by_trace=True)
+        >>> ntkflow.cumulative_distribution(np.array([3.0, 1.0]), by_trace=True)
         (array([0.25, 0.75]), array([0.5, 1. ]))
 
     Args:
@@ -124,7 +125,7 @@ def alignment(
     Mohri, Rostamizadeh 2012, definition 4), and do not see constant shifts.
 
     Example:
-        >>> alignment(np.eye(2), np.array([1.0, -1.0]))
+        >>> ntkflow.alignment(np.eye(2), np.array([1.0, -1.0]))
         0.7071067811865475
 
     Args:
@@ -143,7 +144,7 @@ def kernel_drift(after: Float[Any, "*n"], before: Float[Any, "*n"]) -> float:
     """Relative change ||K_1 - K_0||_F / ||K_0||_F; block kernels are welcome.
 
     Example:
-        >>> kernel_drift(3 * np.eye(2), 2 * np.eye(2))
+        >>> ntkflow.kernel_drift(3 * np.eye(2), 2 * np.eye(2))
         0.5
     """
     before = _array(before)
@@ -158,6 +159,10 @@ def kernel_distance(
     Centred: of H K H, H = I - 11'/N, so that a constant added to a kernel does not count; one minus
     the centred kernel alignment of Cortes, Mohri, Rostamizadeh 2012. Uncentred: the kernel distance
     of Fort et al. 2020 (arXiv:2010.15110), eq. 4.
+
+    Example:
+        >>> ntkflow.kernel_distance(np.diag([3.0, 1.0]), np.diag([6.0, 2.0]))
+        0.0
 
     Args:
         after: K_1.
@@ -179,7 +184,7 @@ def block_matrix(block: Float[Any, "o1 o2 n1 n2"]) -> Float[Any, "rows columns"]
     `targets.T.reshape(-1)`. Arrays and torch tensors keep their type.
 
     Example:
-        >>> block_matrix(np.arange(4.0).reshape(2, 2, 1, 1))
+        >>> ntkflow.block_matrix(np.arange(4.0).reshape(2, 2, 1, 1))
         array([[0., 1.],
                [2., 3.]])
     """
@@ -198,7 +203,7 @@ def circle_modes(
 
     Example:
         >>> angles = 2 * np.pi * np.arange(8) / 8
-        >>> amplitude, phase = circle_modes(3 * np.sin(2 * angles))
+        >>> amplitude, phase = ntkflow.circle_modes(3 * np.sin(2 * angles))
         >>> float(amplitude[2].round(12)), float(phase[2].round(6))
         (3.0, -1.570796)
 

@@ -33,6 +33,13 @@ def expected_test_error(
         clean_test: f*(x), noiseless targets of the test points.
         t: a number (result a scalar) or T times (result (T,)).
         noise_std: sigma >= 0.
+
+    Example:
+        >>> one = torch.ones(1, 1)
+        >>> dynamics = ntkflow.TrainingDynamics(one, learning_rate=0.25)
+        >>> signal = torch.tensor([2.0])  # one step learns half: bias 1, noise (1/2)^2
+        >>> ntkflow.expected_test_error(dynamics, one, signal, signal, 1, noise_std=1.0).item()
+        1.25
     """
     bias = dynamics.mean(cross_gram, clean_train, t) - clean_test.double()
     bias = bias.flatten(-clean_test.ndim).square().sum(-1)
@@ -58,8 +65,8 @@ def early_stopping_time(
 
     Example:
         >>> signal, one = torch.tensor([2.0]), torch.ones(1, 1)
-        >>> flow = TrainingDynamics(one, learning_rate=0.5, method="gradient_flow")
-        >>> time = early_stopping_time(flow, one, signal, signal, noise_std=1.0)
+        >>> flow = ntkflow.TrainingDynamics(one, learning_rate=0.5, method="gradient_flow")
+        >>> time = ntkflow.early_stopping_time(flow, one, signal, signal, noise_std=1.0)
         >>> abs(time - math.log(1 + 2.0**2 / 1.0**2)) < 1e-5
         True
 

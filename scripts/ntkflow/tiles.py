@@ -48,8 +48,11 @@ def write_kernel_tiles(
             convention, or a tile has the wrong shape.
 
     Example:
-        >>> rows = lambda i, j: empirical_ntk(network, x[i], x[j], outputs="mean").values
-        >>> write_kernel_tiles("ntk.h5", rows, len(x), dtype="float32", convention="mean")
+        >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(5, 3)
+        >>> finite = lambda i, j: ntkflow.empirical_ntk(network, x[i], x[j], outputs="mean").values
+        >>> limit = lambda i, j: ntkflow.limit_kernels(network, x[i], x[j]).ntk
+        >>> ntkflow.write_kernel_tiles("finite.h5", finite, len(x), convention="mean over outputs")
+        >>> ntkflow.write_kernel_tiles("limit.h5", limit, len(x), convention="per output")
     """
     for name, size in (("n1", n1), ("n2", n1 if n2 is None else n2), ("tile", tile)):
         if size < 1:

@@ -92,8 +92,11 @@ def empirical_ntk(
         UnsupportedLayerError: if batch normalisation or dropout is in training mode.
 
     Example:
-        >>> empirical_ntk(mlp(3, [64], 2), torch.randn(5, 3)).values.shape
+        >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(5, 3)
+        >>> ntkflow.empirical_ntk(network, x).values.shape
         torch.Size([2, 2, 5, 5])
+        >>> ntkflow.empirical_ntk(network, x[:1], x, outputs="mean").values.shape
+        torch.Size([1, 5])
     """
     model = as_model(network, parameters)
     if len(x1) == 0 or (x2 is not None and len(x2) == 0):

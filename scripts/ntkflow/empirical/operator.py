@@ -59,9 +59,11 @@ def ntk_operator(
         UnsupportedLayerError: if batch normalisation or dropout is in training mode.
 
     Example:
-        >>> theta = ntk_operator(network, x, dtype=torch.float64)
-        >>> theta @ (network(x) - y).double().flatten()  # -d f / d t under the square loss / 2
-        >>> top_eigenpairs(theta, 10).values
+        >>> network, x, y = ntkflow.mlp(3, [64], 2), torch.randn(5, 3), torch.zeros(5, 2)
+        >>> theta = ntkflow.ntk_operator(network, x, dtype=torch.float64)
+        >>> residual = (network(x) - y).double().flatten()
+        >>> (theta @ residual).shape  # -df/dt under gradient flow of |f - y|^2 / 2
+        torch.Size([10])
     """
     if len(x) == 0:
         raise ConfigurationError("x: no rows; give at least one input")
@@ -215,6 +217,15 @@ def top_eigenpairs(
     Raises:
         ConfigurationError: if k does not lie between 1 and the size less one.
         NtkflowError: if the iteration does not converge.
+
+    Example:
+        >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(50, 3)
+        >>> theta = ntkflow.ntk_operator(network, x, dtype=torch.float64)  # 100 x 100
+        >>> found = ntkflow.top_eigenpairs(theta, 3)
+        >>> found.values.shape, found.vectors.shape
+        (torch.Size([3]), torch.Size([100, 3]))
+        >>> bool((found.residual_norms <= 1e-6 * found.values[0]).all())
+        True
     """
     size = operator.shape[0]
     if not 1 <= k < size:

@@ -63,7 +63,7 @@ _ACTIVATIONS: dict[object, Callable[[Callable, str], Dual]] = {
 def register_activation(activation: type[nn.Module] | Callable) -> None:
     """Let `limit_kernels` take an elementwise activation of one's own, by its Hermite series.
 
-    It must be smooth: where the series has not converged at degree 512 (as with any kink),
+    It must be smooth: where the series has not converged at degree 1024 (as with any kink),
     `limit_kernels` raises an UnsupportedLayerError.
 
     Args:
@@ -74,6 +74,9 @@ def register_activation(activation: type[nn.Module] | Callable) -> None:
         ...     def forward(self, x):
         ...         return torch.exp(-x.square() / 2)
         >>> ntkflow.register_activation(Gaussian)
+        >>> network = torch.nn.Sequential(ntkflow.Dense(3, 1), Gaussian(), ntkflow.Dense(1, 1))
+        >>> ntkflow.limit_kernels(network, torch.randn(5, 3)).ntk.shape
+        torch.Size([5, 5])
     """
     _ACTIVATIONS[activation] = HermiteDual
 

@@ -74,6 +74,16 @@ def train_ensemble(
     Raises:
         ConfigurationError: if a name is unknown, a number out of range, or the engine does not
             fit the network.
+
+    Example:
+        >>> network, x = ntkflow.mlp(2, [64]), torch.randn(20, 2)
+        >>> start = ntkflow.draw_parameters(network, seeds=range(3))
+        >>> y = x[:, :1] * x[:, 1:]
+        >>> found = ntkflow.train_ensemble(
+        ...     network, start, x, y, learning_rate=0.1, steps=50, record_steps=[0, 50]
+        ... )
+        >>> found.losses.shape, found.diverged_at.tolist()
+        (torch.Size([3, 2]), [-1, -1, -1])
     """
     _check(learning_rate, steps, loss, output_scale, record_steps, snapshot_steps)
     some = next(iter(parameters.values()))
