@@ -13,6 +13,7 @@ from ntkflow.imports import import_closure
 SCHEMA = "config/schema.yaml"
 CLAIMS = "config/claims.yaml"
 FIGURES = "scripts/figures"
+ANIMATIONS = "scripts/animations"
 
 
 def load_plan():
@@ -23,7 +24,8 @@ def load_plan():
         )
         planning.check_writable(plan.results)
         for experiment in plan.experiments:
-            describe.drawable_figures(plan, experiment, FIGURES)
+            for folder in (FIGURES, ANIMATIONS):
+                describe.drawable_figures(plan, experiment, folder)
         return plan
     except ConfigurationError as error:
         raise WorkflowError(f"ConfigurationError: {error}") from None
@@ -85,13 +87,15 @@ def experiment_figures(experiment):
 
 
 def drawn_tables(wildcards):
-    """The tables that a figure's script reads."""
-    names = sorted(describe.needed_tables(f"{FIGURES}/{wildcards.figure}.py"))
+    """The tables that a figure's or an animation's script reads."""
+    figure = wildcards.get("figure")
+    script = f"{FIGURES}/{figure}.py" if figure else f"{ANIMATIONS}/{wildcards.animation}.py"
+    names = sorted(describe.needed_tables(script))
     return [PLAN.table_file(wildcards.experiment, name) for name in names]
 
 
 def experiment_animations(experiment):
-    names = PLAN.animations(experiment)
+    names = describe.drawable_figures(PLAN, experiment, ANIMATIONS)
     return [PLAN.animation_file(experiment, animation) for animation in names]
 
 

@@ -32,7 +32,7 @@ rule draw_figure:
 
 rule draw_animation:
     input:
-        tables=lambda wildcards: experiment_tables(wildcards.experiment),
+        tables=drawn_tables,
         code=lambda wildcards: code_of("draw_animation")
         + code_of(f"animations/{wildcards.animation}"),
     output:

@@ -10,7 +10,7 @@ from ntkflow.planning import Plan, load_plan
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config"
-FIGURES = ROOT / "scripts" / "figures"
+FIGURES, ANIMATIONS = ROOT / "scripts" / "figures", ROOT / "scripts" / "animations"
 
 
 @pytest.fixture
@@ -92,7 +92,9 @@ def test_partial_runs_draw_what_they_can(plan, tmp_path, monkeypatch):
 def test_report_knows_what_was_left_out(plan):
     assert "kernel_profile" not in change(plan, enabled=False).experiments
     for changed, reason in ((change(plan, enabled=False), "disabled"), (plan, "")):
-        block = report_config(changed, str(ROOT / "scripts"))["experiments"]["kernel_profile"]
+        block = report_config(changed, str(FIGURES), str(ANIMATIONS))["experiments"][
+            "kernel_profile"
+        ]
         assert block["status_reason"] == reason
         assert block["status"] == ("not run" if reason else "run")
         assert bool(block["captions"]) is not bool(reason)

@@ -264,7 +264,9 @@ def test_the_report_holds_figures_claims_and_times(plan):
             "networks": plan.table_file("kernel_profile", "networks"),
         },
         {"html": "report/index.html"},
-        report_config(plan, str(ROOT / "scripts")),
+        report_config(
+            plan, str(ROOT / "scripts" / "figures"), str(ROOT / "scripts" / "animations")
+        ),
     )
     html = Path("report", "index.html").read_text(encoding="utf-8")
     assert html.count("<svg") >= len(figures)

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ntkflow.finite_width import kernel_dispersion
-from ntkflow.judging import interval
 from ntkflow.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH
+from ntkflow.uncertainty import interval
 
 MARKERS = ("o", "s", "^", "D", "v")
 

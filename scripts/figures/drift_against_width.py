@@ -7,8 +7,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from ntkflow.judging import interval
 from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH
+from ntkflow.uncertainty import interval
 
 
 def draw(tables, cfg):

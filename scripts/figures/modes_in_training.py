@@ -12,7 +12,8 @@ from ntkflow.plotting import INK, WIDTH, spread_colours
 def draw(tables, cfg):
     """Amplitudes against steps, one panel per depth where that is swept."""
     trained, predicted = (
-        shares(tables[f"{when}_modes"], cfg) for when in ("training", "prediction")
+        shares(tables["training_modes"], cfg),
+        shares(tables["prediction_modes"], cfg),
     )
     colours = spread_colours(trained["mode"])
     depths = sorted(trained["depth"].unique())

@@ -47,15 +47,16 @@ def drawable_figures(plan: Plan, experiment: str, folder: str) -> list[str]:
     Args:
         plan: the plan of the run.
         experiment: a name in it.
-        folder: of the figures' scripts.
+        folder: of the scripts; its name, figures or animations, is the key in the configuration.
 
     Raises:
         ConfigurationError: if a figure has no script, or the experiment does not make its tables.
     """
     figures, tables = [], set(plan.table_names(experiment))
-    for index, name in enumerate(plan.block(experiment)["figures"]):
+    kind = Path(folder).name
+    for index, name in enumerate(plan.block(experiment)[kind]):
         script = Path(folder, f"{name}.py")
-        where = f"{plan.source}: experiments.{experiment}.figures[{index}]: {name!r}"
+        where = f"{plan.source}: experiments.{experiment}.{kind}[{index}]: {name!r}"
         if not script.exists():
             allowed = ", ".join(sorted(path.stem for path in Path(folder).glob("*.py")))
             raise ConfigurationError(f"{where} is unknown; allowed: {allowed}")
@@ -97,7 +98,9 @@ def protocol(block: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def report_config(plan: Plan, scripts: str) -> dict[str, Any]:
+def report_config(
+    plan: Plan, figure_folder: str, animation_folder: str = "scripts/animations"
+) -> dict[str, Any]:
     """What the report's job may know: every experiment's texts, protocol, captions and status."""
     experiments = {}
     for name, block in plan.config["experiments"].items():
@@ -109,16 +112,9 @@ def report_config(plan: Plan, scripts: str) -> dict[str, Any]:
             "status_reason": reason,
             "protocol": protocol(block),
             "captions": {
-                **{
-                    figure: caption(f"{scripts}/figures/{figure}.py", block)
-                    for figure in (
-                        drawable_figures(plan, name, f"{scripts}/figures") if run else []
-                    )
-                },
-                **{
-                    animation: caption(f"{scripts}/animations/{animation}.py", block)
-                    for animation in (plan.animations(name) if run else [])
-                },
+                drawn: caption(f"{folder}/{drawn}.py", block)
+                for folder in (figure_folder, animation_folder)
+                for drawn in (drawable_figures(plan, name, folder) if run else [])
             },
         }
     return {

@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 
 
-def inverse_width(widths: Sequence[int]) -> float:
+def inverse_width(widths: Sequence[float | int]) -> float:
     """Sum beta over hidden layers of 1 / width (Hanin, Nica 2019, arXiv:1909.05989, eq. 4)."""
     return sum(1 / width for width in widths)
 
 
-def kernel_dispersion(widths: Sequence[int]) -> float:
+def kernel_dispersion(widths: Sequence[float | int]) -> float:
     """ln(E[K^2] / E[K]^2) of the weights' part of the on-diagonal kernel K = Theta(x, x).
 
     u + ln(2 (u - 1 + e^-u) / u^2) with u = 5 beta, for ReLU networks with zero biases whose scale

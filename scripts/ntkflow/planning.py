@@ -311,10 +311,6 @@ class Plan:
         ]
         return _sorted_copy({"rates": rates})
 
-    def animations(self, experiment: str) -> list[str]:
-        """Names of the animations that the experiment asks for; none of a partial run."""
-        return [] if self.config["partial"] else self.block(experiment)["animations"]
-
     def figure_config(self, experiment: str) -> dict[str, Any]:
         """What a figure may know: the experiment's block without the other figures and texts."""
         block = self.block(experiment)
