@@ -73,7 +73,7 @@ def test_anchors_can_be_merged(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"netwrk": {}}, "experiments.e.netwrk: unknown key; allowed: enabled, explanation"),
+        ({"netwrk": {}}, "experiments.e.netwrk: unknown key; allowed: animations, enabled"),
         ({"task": {"kind": "gaussian_product", "n": 1}}, "experiments.e.task.n: unknown key"),
         ({"seeds": "ten"}, "experiments.e.seeds: 'ten' is not allowed; allowed: integer >= 1"),
         ({"seeds": True}, "experiments.e.seeds: True is not allowed; allowed: integer >= 1"),
