@@ -75,9 +75,9 @@ def test_anchors_can_be_merged(tmp_path):
     [
         ({"netwrk": {}}, "experiments.e.netwrk: unknown key; allowed: animations, enabled"),
         ({"task": {"kind": "gaussian_product", "n": 1}}, "experiments.e.task.n: unknown key"),
-        ({"seeds": "ten"}, "experiments.e.seeds: 'ten' is not allowed; allowed: integer >= 1"),
-        ({"seeds": True}, "experiments.e.seeds: True is not allowed; allowed: integer >= 1"),
-        ({"seeds": 0}, "experiments.e.seeds: 0 is not allowed; allowed: integer >= 1"),
+        ({"seeds": "ten"}, "experiments.e.seeds: 'ten' is not allowed; allowed: integer >= 0"),
+        ({"seeds": True}, "experiments.e.seeds: True is not allowed; allowed: integer >= 0"),
+        ({"seeds": -1}, "experiments.e.seeds: -1 is not allowed; allowed: integer >= 0"),
         ({"title": 3}, "experiments.e.title: 3 is not allowed; allowed: text"),
         ({"task": None}, "experiments.e.task: None is not allowed; allowed: mapping"),
         ({"task": {}}, "experiments.e.task.kind: missing; this key is required"),
@@ -154,7 +154,7 @@ def test_complete_gives_one_form_whatever_was_written():
     network = {"width": 4.0, "sigma_b": 1, "kind": "mlp", "depth": 1}
     network = complete(build_config(network=network), SCHEMA)["experiments"]["e"]["network"]
     assert list(network.items()) == [
-        ("kind", "mlp"), ("activation", "relu"), ("sigma_w", 1.0), ("sigma_b", 1.0),
+        ("kind", "mlp"), ("activation", "relu"), ("sigma_w", 1.0), ("sigma_w_last", None), ("sigma_b", 1.0),
         ("bias", "normal"), ("depth", 1), ("width", 4),
     ]  # fmt: skip
     assert isinstance(network["sigma_b"], float)
