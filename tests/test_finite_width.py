@@ -5,7 +5,7 @@ import torch
 
 from ntkflow.empirical import empirical_ntk
 from ntkflow.ensemble_measurements import diagonal_kernel, first_step, join_ensembles
-from ntkflow.finite_width import inverse_width, kernel_dispersion
+from ntkflow.finite_width import finite_dispersion, inverse_width, kernel_dispersion
 from ntkflow.limits import limit_kernels
 from ntkflow.networks import draw_parameters, member, mlp
 from ntkflow.storage import Array
@@ -56,6 +56,21 @@ def test_dispersion_of_known_networks():
         assert kernel_dispersion([width] * (layers - 1)) == pytest.approx(value, abs=5e-4)
     u = 5e-4  # 2 u / 3 for small u
     assert kernel_dispersion([10_000]) == pytest.approx(2 * u / 3, rel=1e-3)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_dispersion_of_few_layers_is_that_of_many_networks(depth):
+    drawn = draw_parameters(network(depth, 32), range(4000))
+    weights = diagonal_kernel(network(depth, 32), drawn, X.float())[0].double()
+    measured = (weights.square().mean() / weights.mean() ** 2).log().item()
+    assert measured == pytest.approx(finite_dispersion([32] * depth), rel=0.08)
+
+
+def test_dispersion_of_few_layers_tends_to_that_of_many():
+    many = [2000] * 100  # beta = 1 / 20; the two differ by the 1 / n between layers
+    u, v = 5 / 20, 4 / 20
+    expected = u + math.log(2 * (v + math.expm1(-v)) / v**2)
+    assert finite_dispersion(many) == pytest.approx(expected, rel=1e-2)
 
 
 def test_joined_ensembles_keep_coordinates_once():

@@ -1,13 +1,12 @@
 """Drift ‖Θ_T − Θ₀‖/‖Θ₀‖ of the kernel at the end of training against the width, both axes
 logarithmic: mean over seeds and 95 % intervals, one line per step size η at the same η × steps.
-Dashed: width to the power −1/2. Loss mean (f(x) − y)².
+Dashed: width to the power −1. Loss mean (f(x) − y)².
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH
+from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
 from ntkflow.uncertainty import interval
 
 
@@ -26,11 +25,9 @@ def draw(tables, cfg):
             mean.index, mean, bars, marker=marker, color=colour, capsize=3, label=f"η = {rate:g}"
         )
     widths = mean.index.to_numpy(float)
-    axes.plot(widths, mean.max() * (widths / widths[0]) ** -0.5, "--", color=LIMIT_COLOUR, lw=1.2)
+    axes.plot(widths, mean.max() * (widths / widths[0]) ** -1.0, "--", color=LIMIT_COLOUR, lw=1.2)
     axes.set(xscale="log", yscale="log", xlabel="width", ylabel="drift of the kernel")
-    axes.set_xticks(mean.index, [str(width) for width in mean.index])
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        formatter(StrMethodFormatter("{x:g}"))
+    label_log_axis(axes.xaxis, list(mean.index))
+    label_log_axis(axes.yaxis)
     axes.legend()
     return figure

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from .finite_width import inverse_width, kernel_dispersion
+from .finite_width import finite_dispersion, inverse_width, kernel_dispersion
 from .inputs import circle_point
 from .limits import limit_kernels
 from .measurements import Member, measure, stack_measurements
@@ -118,6 +118,7 @@ def _diagonal_kernel(entry, network, parameters: dict[str, Tensor]) -> dict[str,
         "limit": (limit, "limit NTK; for ReLU and zero biases also the mean at finite width"),
         "beta": (inverse_width(widths), "sum over hidden layers of 1 / width"),
         "dispersion": (kernel_dispersion(widths), "ln(E[K^2] / E[K]^2) expected of the weights'"),
+        "finite_dispersion": (finite_dispersion(widths), "the same for few layers"),
     }
     arrays = {name: (value.cpu().numpy(), unit) for name, (value, unit) in measured.items()}
     arrays |= {name: (np.full(len(like), value), unit) for name, (value, unit) in expected.items()}

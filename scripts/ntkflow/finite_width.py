@@ -19,3 +19,21 @@ def kernel_dispersion(widths: Sequence[float | int]) -> float:
     """
     u = 5 * inverse_width(widths)
     return u + math.log(2 * (u + math.expm1(-u)) / u**2)
+
+
+def finite_dispersion(widths: Sequence[float | int]) -> float:
+    """The same for few layers: ln of the mean over pairs (l, m) of weight layers of r_lm.
+
+    r_lm is a product over hidden layers: 1 + 1/n for those between layers l and m, 1 + 5/n for the
+    others. Outside, both terms hold the same squared norm, whose second moment is 1 + 5/n; between,
+    one holds the forward and the other the backward norm, which share only the active neurons.
+    Exact for one hidden layer, else up to 4/n^2 per layer between; `kernel_dispersion` is its limit
+    for many layers without the 1/n.
+    """
+    layers = range(len(widths) + 1)
+    total = 0.0
+    for first in layers:
+        for last in layers:
+            between = range(*sorted((first, last)))
+            total += math.prod(1 + (1 if i in between else 5) / n for i, n in enumerate(widths))
+    return math.log(total / len(layers) ** 2)
