@@ -25,7 +25,7 @@ test: $(DEVELOPMENT)
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check .
 	$(BIN)/snakemake --lint
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n auto -m "not slow"
 
 test-slow: $(DEVELOPMENT)
 	$(BIN)/pytest -m slow

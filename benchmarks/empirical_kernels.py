@@ -104,7 +104,7 @@ def main() -> None:
     """Read the command line and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("works", nargs="*", help="default: all", metavar="WORK")
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peak", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:

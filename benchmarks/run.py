@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
+README, RESULTS = HERE.parent / "README.md", HERE / "results"
 START, END = "<!-- benchmarks: start (made by `make bench`) -->", "<!-- benchmarks: end -->"
 SCRIPTS = {
     "empirical_kernels.py": "Block kernels (peers: neural-tangents 0.6.5, torch.func)",
@@ -22,12 +22,23 @@ SCRIPTS = {
 }
 
 
-def table(script: str) -> list[list[str]]:
-    """Rows that a benchmark prints as CSV, its heading first."""
+def measure(script: str) -> None:
+    """Run a benchmark and keep the CSV that it prints in benchmarks/results."""
     done = subprocess.run(
         [sys.executable, HERE / script], check=True, stdout=subprocess.PIPE, text=True
     )
-    return list(csv.reader(io.StringIO(done.stdout)))
+    print(done.stdout, flush=True)
+    result_file(script).write_text(done.stdout)
+
+
+def result_file(script: str) -> Path:
+    """Where a benchmark's rows are kept."""
+    return (RESULTS / script).with_suffix(".csv")
+
+
+def rows(script: str) -> list[list[str]]:
+    """Rows that a benchmark printed when it last ran, its heading first."""
+    return list(csv.reader(io.StringIO(result_file(script).read_text())))
 
 
 def markdown(title: str, rows: list[list[str]]) -> str:
@@ -49,13 +60,12 @@ def machine() -> str:
 
 
 def main() -> None:
-    """Run every benchmark in turn and rewrite the README's tables."""
-    parts = [f"Measured on: {machine()}. Medians, each pair interleaved in one process.", ""]
-    for script, title in SCRIPTS.items():
+    """Run the benchmarks named on the command line, or all, and rewrite the README's tables."""
+    for script in sys.argv[1:] or SCRIPTS:
         print(f"{script} ...", flush=True)
-        rows = table(script)
-        print("\n".join(", ".join(row) for row in rows), flush=True)
-        parts.append(markdown(title, rows))
+        measure(script)
+    parts = [f"Measured on: {machine()}. Medians, each pair interleaved in one process.", ""]
+    parts += [markdown(title, rows(script)) for script, title in SCRIPTS.items()]
     text = README.read_text()
     before, rest = text.split(START)
     README.write_text(f"{before}{START}\n" + "\n".join(parts) + f"{END}{rest.split(END)[1]}")
