@@ -18,6 +18,7 @@ PARTS = ("Snakefile", "Makefile", "config", "envs", "profiles", "report", "rules
 TINY = {
     "results": "results/tiny",
     "threads": 1,
+    "only": ["kernel_profile"],
     "experiments": {
         "kernel_profile": {
             "task": {"train_points": 16, "probe_points": 8},
