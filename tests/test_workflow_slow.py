@@ -216,7 +216,7 @@ def test_snakemake_report_is_offline_and_has_captions_and_categories(tiny, tmp_p
     }
     assert "exp001" in html
     assert "The kernel profile on the circle" in html
-    assert "One panel per width" in html  # caption of profiles
+    assert "One panel per cell of the sweep" in html  # caption of profiles
     assert "Every claim with its criteria" in html
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']https?:", html)
 
