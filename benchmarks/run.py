@@ -65,7 +65,8 @@ def main() -> None:
         print(f"{script} ...", flush=True)
         measure(script)
     parts = [f"Measured on: {machine()}. Medians, each pair interleaved in one process.", ""]
-    parts += [markdown(title, rows(script)) for script, title in SCRIPTS.items()]
+    measured = {script: title for script, title in SCRIPTS.items() if result_file(script).exists()}
+    parts += [markdown(title, rows(script)) for script, title in measured.items()]
     text = README.read_text()
     before, rest = text.split(START)
     README.write_text(f"{before}{START}\n" + "\n".join(parts) + f"{END}{rest.split(END)[1]}")
