@@ -380,3 +380,29 @@ def test_statistic_agrees_with_a_column_at_every_point_of_two_axes():
     assert 0 < found.value < 3
     off = data.assign(expected=data["expected"].where(data["depth"] < 4, 1.0))
     assert judge(off, **criterion).status == "fails"
+
+
+@pytest.mark.parametrize(("expected", "status"), [(2.0, "holds"), (2.1, "fails")])
+def test_values_without_spread_agree_only_if_equal(expected, status):
+    data = table(lambda rng, width, seeds: np.full(seeds, 2.0)).assign(expected=expected)
+    criterion = {"kind": "agrees", "along": "width", "expected": "expected"}
+    assert judge(data, standard_errors=3.0, **criterion).status == status
+
+
+def test_point_without_a_base_is_absent():
+    data = pd.concat([POWER_LAW.assign(step=0).query("width < 1600"), POWER_LAW.assign(step=1)])
+    found = judge(
+        data, kind="within", along="width", where={"step": 1}, relative_to={"step": 0},
+        range=[0.0, 9.0],
+    )  # fmt: skip
+    assert found.status == "absent"
+    assert found.note == "no seed to compare with at width 1600"
+
+
+def test_statistic_only_where_it_is_used():
+    criterion = {"kind": "decreasing", "description": "d", "table": "t", "column": "c"}
+    claim = SCHEMA["properties"]["claims"]["items"]["properties"]
+    rules = claim["criteria"]["properties"]["observation"]
+    validate([criterion | {"along": "width"}], rules, source="claims.yaml")
+    with pytest.raises(ConfigurationError, match="statistic"):
+        validate([criterion | {"along": "width", "statistic": "std"}], rules, source="claims.yaml")

@@ -21,6 +21,7 @@ from .configuration import (
     validate,
 )
 from .errors import ConfigurationError
+from .memory import memory_mb
 from .sweeps import Cell, expand, project, swept_axes
 
 # Folders of results/ and rules of the workflow: no names for experiments, which are both.
@@ -385,19 +386,11 @@ class Plan:
         """Path of an animation: its frames (json) or itself (webp)."""
         return f"{self.config['results']}/{experiment}/animations/{animation}.{suffix}"
 
-    # Memory
-
     def memory_mb(self, stage: str, experiment: str, label: str, block: str) -> int:
-        """Upper estimate of a job's memory in MB, from parameters, samples and seeds."""
+        """Upper estimate of a job's memory in MB."""
+        first, last = map(int, block.split("-"))
         config = self.cell(experiment, stage, label).config
-        network, first_last = config["network"], block.split("-")
-        seeds = int(first_last[1]) - int(first_last[0]) + 1 if stage == "train" else 1
-        itemsize = 8 if config.get("training", {}).get("dtype") == "float64" else 4
-        width, depth = network["width"], network["depth"]
-        weights = depth * width**2 * itemsize
-        samples = max(config["task"]["train_points"] or 0, config["task"]["probe_points"])
-        activations = 4 * samples * width * (depth + 1) * itemsize
-        return 600 + round((4 * weights * seeds + activations * seeds) / 1e6)
+        return memory_mb(stage, config, seeds=last - first + 1)
 
 
 def check_writable(folder: str | Path) -> None:

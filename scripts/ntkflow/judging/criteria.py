@@ -1,0 +1,166 @@
+"""The kinds of criteria: each compares a number and its interval with what a claim allows.
+
+A function of a criterion and a sample gives the value, the two ends of its interval and the status:
+it *holds* if the interval lies inside what is allowed, *fails* if it lies outside, and *straddles*
+a bound otherwise. `consistent` and `agrees` count standard errors and hold or fail.
+"""
+
+from collections.abc import Iterable, Mapping
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from ..uncertainty import STATISTICS, bootstrap_interval, interval, log_std_reach, resample
+from .samples import Sample
+
+
+def combine(statuses: Iterable[str]) -> str:
+    """The worst of several statuses; `holds` of none."""
+    found = set(statuses)
+    return next((status for status in ("fails", "straddles") if status in found), "holds")
+
+
+def _inside(low: float, high: float, lower: float, upper: float) -> str:
+    if lower <= low and high <= upper:
+        return "holds"
+    return "fails" if high < lower or low > upper else "straddles"
+
+
+def _deciding(values, intervals, allowed: tuple[float, float], badness):
+    """Value, interval and status of the point that decides: the worst status, then the worst value.
+
+    So the interval that a reader sees is the one that the status follows from.
+    """
+    statuses = [_inside(*each, *allowed) for each in intervals]
+    worst = combine(statuses)
+    index = max((i for i, one in enumerate(statuses) if one == worst), key=lambda i: badness[i])
+    return float(values[index]), *intervals[index], worst
+
+
+def _statistic(criterion) -> str:
+    return criterion.get("statistic", "mean")
+
+
+def _within(criterion, sample: Sample):
+    """The statistic lies in the allowed range at every point."""
+    name, (lower, upper) = _statistic(criterion), criterion["range"]
+    found = [float(STATISTICS[name](values, axis=0)) for values in sample.values]
+    intervals = [interval(values, name) for values in sample.values]
+    distances = np.abs(np.array(found) - (lower + upper) / 2)
+    return _deciding(found, intervals, (lower, upper), distances)
+
+
+def _matches(criterion, sample: Sample):
+    """The mean at every point is the expected one."""
+    tolerance = criterion["tolerance"]
+    expected = np.array([value for _, value in sorted(criterion["expected"])])
+    differences = [values - wanted for values, wanted in zip(sample.values, expected, strict=True)]
+    intervals = [interval(values, "mean") for values in differences]
+    means = [values.mean() for values in differences]
+    return _deciding(means, intervals, (-tolerance, tolerance), np.abs(means))
+
+
+def _slope(criterion, sample: Sample):
+    """The statistic is a power law along an axis: slope in log-log axes in the allowed range."""
+    name = _statistic(criterion)
+    exact = np.array([STATISTICS[name](values, axis=0) for values in sample.values])
+    if exact.min() <= 0:  # no power law, and no logarithm
+        return None, None, None, "fails"
+    log_points = np.log(sample.points.astype(float))
+    weights = log_points - log_points.mean()
+    weights = weights / (weights**2).sum()
+    value = float(weights @ np.log(exact))
+    if name == "std":
+        reach = log_std_reach(sample.values, weights)
+        low, high = value - reach, value + reach
+    else:
+        draws = np.stack([resample(values, name) for values in sample.values])
+        logs = np.log(np.maximum(draws, np.finfo(float).tiny))
+        low, high = bootstrap_interval(weights @ logs, sample.n_seeds)
+    return value, low, high, _inside(low, high, *criterion["range"])
+
+
+def _intercept(criterion, sample: Sample):
+    """The mean is a + b x^power along an axis, by least squares, with a in the allowed range."""
+    points = sample.points.astype(float) ** criterion["power"]
+    # a is linear in the means: its weights are the first row of the design's pseudo-inverse.
+    weights = np.linalg.pinv(np.stack([np.ones_like(points), points], axis=1))[0]
+    value = float(weights @ np.array([values.mean() for values in sample.values]))
+    draws = weights @ np.stack([resample(values, "mean") for values in sample.values])
+    low, high = bootstrap_interval(draws, sample.n_seeds)
+    return value, low, high, _inside(low, high, *criterion["range"])
+
+
+def _consistent(criterion, sample: Sample):
+    """The mean over seeds is within so many standard errors of the expected value."""
+    [values] = sample.values
+    mean, error = values.mean(), values.std(ddof=1) / np.sqrt(len(values))
+    near = abs(mean - criterion["expected"]) <= criterion["standard_errors"] * error
+    return float(mean), *interval(values, "mean"), "holds" if near else "fails"
+
+
+def _agrees(criterion, sample: Sample):
+    """The statistic is near the expected column at every point; reported in standard errors.
+
+    The standard error is the spread of the bootstrap distribution.
+    """
+    name, distances = _statistic(criterion), []
+    for values, expected in zip(sample.values, sample.expected, strict=True):
+        distance, error = STATISTICS[name](values, axis=0) - expected, resample(values, name).std()
+        distances.append(abs(distance) / error if error else (inf if distance else 0.0))
+    largest = float(max(distances))
+    return largest, None, None, "holds" if largest <= criterion["standard_errors"] else "fails"
+
+
+def _above(criterion, sample: Sample):
+    """The mean over seeds is above a bound at every point."""
+    means = np.array([values.mean() for values in sample.values])
+    intervals = [interval(values, "mean") for values in sample.values]
+    return _deciding(means, intervals, (criterion["bound"], inf), -means)
+
+
+def _below(criterion, sample: Sample):
+    """The mean over seeds is below a bound at every point."""
+    means = np.array([values.mean() for values in sample.values])
+    intervals = [interval(values, "mean") for values in sample.values]
+    return _deciding(means, intervals, (-inf, criterion["bound"]), means)
+
+
+def _decreasing(criterion, sample: Sample):
+    """The mean falls from each point to the next."""
+    means = np.array([values.mean() for values in sample.values])
+    draws = np.stack([resample(values, "mean") for values in sample.values])
+    intervals = [bootstrap_interval(step, sample.n_seeds) for step in np.diff(draws, axis=0)]
+    return _deciding(np.diff(means), intervals, (-inf, 0.0), np.diff(means))
+
+
+KINDS = {
+    "within": _within,
+    "matches": _matches,
+    "slope": _slope,
+    "intercept": _intercept,
+    "consistent": _consistent,
+    "agrees": _agrees,
+    "above": _above,
+    "below": _below,
+    "decreasing": _decreasing,
+}
+
+
+def allowed(criterion: Mapping[str, Any]) -> str:
+    """What a criterion allows, in words."""
+    match criterion["kind"]:
+        case "within" | "slope" | "intercept":
+            return f"{criterion['range'][0]:g} to {criterion['range'][1]:g}"
+        case "consistent":
+            return (
+                f"{criterion['expected']:g} within {criterion['standard_errors']:g} standard errors"
+            )
+        case "matches":
+            return f"published values within {criterion['tolerance']:g}"
+        case "agrees":
+            return f"at most {criterion['standard_errors']:g} standard errors everywhere"
+        case "above" | "below" as kind:
+            return f"{kind} {criterion['bound']:g} everywhere"
+    return f"decreasing along {criterion['along']}"
