@@ -10,6 +10,12 @@ from ntkflow.schedule import spread_steps
 from ntkflow.storage import Array, StageFile, open_file, write_file
 from ntkflow.training import TrainingResult, train_ensemble
 
+# Keys of the configuration that are options of `train_ensemble` under the same name.
+OPTIONS = (
+    *("learning_rate", "steps", "loss", "optimizer", "l1", "l2", "decay"),
+    *("engine", "output_scale", "centred"),
+)
+
 
 def main(input: dict, output: dict, cfg: dict, device: str) -> None:
     """Write final weights per seed, losses and measurements along training, and who diverged."""
@@ -45,12 +51,7 @@ def train(cfg: dict, data: StageFile, device: str) -> tuple[TrainingResult, dict
         start,
         x,
         y,
-        learning_rate=training["learning_rate"],
-        steps=training["steps"],
-        loss=training["loss"],
-        engine=training["engine"],
-        output_scale=training["output_scale"],
-        centred=training["centred"],
+        **{key: training[key] for key in OPTIONS},
         record_steps=spread_steps(training["records"], *spread),
         snapshot_steps=spread_steps(training["snapshots"], *spread) if cfg["measurements"] else (),
         on_snapshot=take_snapshot,

@@ -240,8 +240,9 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
         ),
         (
             {"overrides": [{"where": {"network.width": 8}, "set": {"training.step": 0}}]},
-            "overrides[0].set.training.step: unknown key; allowed: centred, dtype, engine, "
-            "learning_rate, loss, output_scale, records, snapshots, spacing, steps",
+            "overrides[0].set.training.step: unknown key; allowed: centred, decay, dtype, "
+            "engine, l1, l2, learning_rate, loss, optimizer, output_scale, records, snapshots, "
+            "spacing, steps",
         ),
         (
             {"overrides": [
@@ -249,6 +250,13 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
             ]},
             "overrides: initializations differ between cells that share one initialization folder, "
             "'width~4'; allowed: overrides where that folder's axes have a value",
+        ),
+        (
+            {
+                "measurements": [{"kind": "function", "when": ["prediction"]}],
+                "training": {"learning_rate": 0.5, "steps": 3, "l2": 0.1},
+            },
+            "training.l2: 0.1 has no prediction at infinite width; allowed: 0.0",
         ),
         (
             {"measurements": 2 * EXPERIMENT["measurements"]},

@@ -69,6 +69,9 @@ STAGES = {
     ),
 }
 
+# Keys of training to what they must be for a measurement when: prediction.
+PREDICTABLE = {"loss": "mse", "optimizer": "sgd", "l1": 0.0, "l2": 0.0}
+
 # Tables computed from other tables, by the names of those.
 DERIVED = {"learning_times": {"training_modes", "limit_circle_spectrum"}}
 
@@ -168,6 +171,18 @@ class Plan:
                 raise self._error([name, "seeds"], problem)
             self._check_measurements(name)
             self._check_shared_seeds(name)
+            self._check_predictions(name)
+
+    def _check_predictions(self, experiment: str) -> None:
+        """Training has a closed form at infinite width for plain descent on squared loss only."""
+        if not self.has_stage(experiment, "prediction"):
+            return
+        for cell in self.cells(experiment, "prediction"):
+            for key, allowed in PREDICTABLE.items():
+                found = cell.config["training"][key]
+                if found != allowed:
+                    problem = f"{found!r} has no prediction at infinite width; allowed: {allowed!r}"
+                    raise self._error([experiment, "training", key], problem)
 
     def _check_measurements(self, experiment: str) -> None:
         """Every kind once: files, tables and claims call a measurement by its kind."""
