@@ -19,6 +19,8 @@ _HOMES = {
     "NtkOperator": "empirical",
     "Residual": "networks",
     "Sin": "networks",
+    "StandardConv2d": "networks",
+    "StandardLinear": "networks",
     "TraceEstimate": "empirical",
     "TrainingDynamics": "prediction",
     "TrainingResult": "training",
