@@ -20,6 +20,11 @@ def load_probe(data: StageFile, *, dtype: torch.dtype, device: torch.device | st
     return _tensor(data, "probe/x", dtype, device)
 
 
+def load_targets(data: StageFile, *, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    """Noiseless targets (N, O) of the inputs of `load_probe`."""
+    return _tensor(data, "probe/y", dtype, device)
+
+
 def circle_point(angle: float, *, dtype: torch.dtype, device: torch.device | str) -> Tensor:
     """One point on the unit circle, (1, 2)."""
     return torch.tensor([[math.cos(angle), math.sin(angle)]], dtype=dtype, device=device)
