@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from job import run_job
-from ntkflow.ensemble_measurements import join_ensembles, measure_ensemble
+from ntkflow.ensemble_measurements import measure_ensemble
 from ntkflow.ensembles import Ensemble
 from ntkflow.inputs import input_sizes
 from ntkflow.measurements import stack_measurements
@@ -24,13 +24,13 @@ def main(input: dict, output: dict, cfg: dict, device: str) -> None:
         network, count = build_network(cfg["network"], *input_sizes(data)), len(cfg["seeds"])
         blocks = [measure_seed(cfg, network, index, data, run, device) for index in range(count)]
     steps = Array(np.array([0, cfg["training"]["steps"]]), ["step"], "gradient steps")
-    arrays = join_ensembles(blocks)
+    arrays = stack_measurements(blocks, "seed")
     arrays |= {f"{entry['kind']}/step": steps for entry in cfg["measurements"]}
     write_file(output["measurements"], cfg, arrays, device=device, dtype=cfg["training"]["dtype"])
 
 
 def measure_seed(cfg, network, index: int, data, run, device: str) -> dict[str, Array]:
-    """Measurements of one network, with axes step and seed."""
+    """Measurements of one network, with an axis step."""
     dtype = getattr(torch, cfg["training"]["dtype"])
     start = draw_parameters(network, [cfg["seeds"][index]], dtype=dtype, device=device)
     trained = {
@@ -40,7 +40,15 @@ def measure_seed(cfg, network, index: int, data, run, device: str) -> dict[str, 
     before = Ensemble(network, start, start, cfg["training"])
     after = before.at(cfg["training"]["steps"], trained)
     each = [measure_ensemble(cfg["measurements"], one, data) for one in (before, after)]
-    return stack_measurements(each, "step")
+    return stack_measurements([only_network(arrays) for arrays in each], "step")
+
+
+def only_network(arrays: dict[str, Array]) -> dict[str, Array]:
+    """Measurements of an ensemble of one, without its axis."""
+    return {
+        name: Array(array.values[0], array.dims[1:], array.units) if "seed" in array.dims else array
+        for name, array in arrays.items()
+    }
 
 
 run_job(main, globals())

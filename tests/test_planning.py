@@ -300,7 +300,7 @@ def test_names_on_the_command_line(tmp_path):
 
 
 def test_rules_and_folders_are_no_names_of_experiments():
-    rules = {"report", "logs", "benchmarks"}
+    rules = {"report", "logs", "benchmarks", "downloads"}
     for file in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]:
         rules |= set(re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE))
     assert rules == RESERVED

@@ -1,4 +1,6 @@
-"""How well a network classifies, and how fast its weights move."""
+"""How well networks classify, and how fast their weights move."""
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -6,43 +8,60 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from .inputs import load_targets, load_training_set
+from .ensembles import Ensemble
+from .inputs import load_probe, load_targets, load_training_set
 from .measurements import Member
 from .storage import Array, StageFile
 
+UNITS = {
+    "train_loss": "cross-entropy",
+    "test_loss": "cross-entropy",
+    "train_accuracy": "share of the samples",
+    "test_accuracy": "share of the samples",
+    "rate": "|dL/dtheta|^2 of the cross-entropy: squared speed of the weights in gradient flow",
+}
 
-def classification(entry, member: Member, data: StageFile) -> dict[str, Array]:
+
+class _Samples(NamedTuple):
+    x: Tensor
+    labels: Tensor
+
+
+def classification(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
     """Cross-entropy and accuracy on training and test set, and |dL/dtheta|^2 of the former."""
-    x, y = load_training_set(data, **member.where)
-    test = load_targets(data, **member.where).argmax(-1)
-    with torch.no_grad():
-        on_test = member.on_probe(data)
-    loss, accuracy, rate = _descend(member, x, y.argmax(-1))
-    numbers = {
-        "train_loss": (loss, "cross-entropy"),
-        "test_loss": (cross_entropy(on_test, test), "cross-entropy"),
-        "train_accuracy": (accuracy, "share of the samples"),
-        "test_accuracy": (_accuracy(on_test, test), "share of the samples"),
-        "rate": (rate, "|dL/dtheta|^2, the squared speed of the weights in gradient flow"),
-    }
-    broken = member.diverged
+    train, test = ensemble.once("samples", lambda: _load(ensemble, data))
+    rows = np.array([_numbers(one, train, test) for one in ensemble.members()])
     return {
-        f"classification/{name}": Array(np.asarray(np.nan if broken else float(value)), [], unit)
-        for name, (value, unit) in numbers.items()
+        f"classification/{name}": Array(column, ["seed"], unit)
+        for (name, unit), column in zip(UNITS.items(), rows.T, strict=True)
     }
+
+
+def _load(ensemble: Ensemble, data: StageFile) -> tuple[_Samples, _Samples]:
+    x, y = load_training_set(data, **ensemble.where)
+    probe, targets = (load(data, **ensemble.where) for load in (load_probe, load_targets))
+    return _Samples(x, y.argmax(-1)), _Samples(probe, targets.argmax(-1))
+
+
+def _numbers(member: Member, train: _Samples, test: _Samples) -> list[float]:
+    """What `UNITS` names; NaN for a diverged network."""
+    if member.diverged:
+        return [np.nan] * len(UNITS)
+    f, loss, rate = _descend(member, train)
+    on_test = member.outputs(test.x)
+    numbers = [loss, cross_entropy(on_test, test.labels)]
+    numbers += [_accuracy(f, train.labels), _accuracy(on_test, test.labels), rate]
+    return [float(number) for number in numbers]
 
 
 @torch.enable_grad()
-def _descend(
-    member: Member, x: Float[Tensor, "n *d"], labels: Int[Tensor, " n"]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss, accuracy and squared norm of the loss's gradient on the training set."""
+def _descend(member: Member, samples: _Samples) -> tuple[Tensor, Tensor, Tensor]:
+    """Outputs, loss, and the squared norm of the loss's gradient."""
     leaves = {name: p.detach().requires_grad_() for name, p in member.parameters.items()}
-    f = member.with_parameters(leaves).outputs(x)
-    loss = cross_entropy(f, labels)
+    f = member.with_parameters(leaves).outputs(samples.x)
+    loss = cross_entropy(f, samples.labels)
     gradients = torch.autograd.grad(loss, list(leaves.values()))
-    rate = sum(gradient.double().square().sum() for gradient in gradients)
-    return loss.detach(), _accuracy(f, labels), rate
+    return f.detach(), loss.detach(), sum(each.double().square().sum() for each in gradients)
 
 
 def _accuracy(f: Float[Tensor, "n o"], labels: Int[Tensor, " n"]) -> Tensor:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from .classification import classification
 from .ensembles import Ensemble
 from .finite_width import finite_dispersion, inverse_width, kernel_dispersion
 from .gram_measurements import GRAM_MEASUREMENTS
@@ -52,11 +53,7 @@ def measure_ensemble(
 def join_ensembles(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     """Measurements of several groups of seeds as those of one."""
     return {
-        name: Array(
-            np.concatenate([part[name].values for part in parts], list(array.dims).index("seed")),
-            array.dims,
-            array.units,
-        )
+        name: Array(np.concatenate([part[name].values for part in parts]), array.dims, array.units)
         if "seed" in array.dims
         else array
         for name, array in parts[0].items()
@@ -131,6 +128,7 @@ def _diagonal_kernel(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Ar
 
 
 ENSEMBLE_MEASUREMENTS: dict[str, EnsembleMeasurement] = {
+    "classification": classification,
     "diagonal_kernel": _diagonal_kernel,
     **GRAM_MEASUREMENTS,
 }

@@ -1,10 +1,9 @@
 """Several networks of one architecture, at one moment of their training."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .measurements import Member
@@ -35,10 +34,17 @@ class Ensemble:
         """The same networks later in training."""
         return replace(self, step=step, parameters=parameters)
 
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What does not change in training, made at the first call."""
+        if name not in self.known:
+            self.known[name] = make()
+        return self.known[name]
+
     @property
-    def device(self) -> torch.device:
-        """Of the parameters."""
-        return next(iter(self.parameters.values())).device
+    def where(self) -> dict[str, Any]:
+        """Dtype and device of the parameters."""
+        like = next(iter(self.parameters.values()))
+        return {"dtype": like.dtype, "device": like.device}
 
     def members(self) -> list[Member]:
         """The networks one by one."""

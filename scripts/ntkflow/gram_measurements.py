@@ -21,9 +21,7 @@ def gram(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
     kernels = _kernels(ensemble, ensemble.parameters, data)
     n = kernels.shape[-1]
     top, trace = largest_eigenvalues(kernels), kernels.diagonal(dim1=1, dim2=2).sum(1)
-    if "start" not in ensemble.known:
-        ensemble.known["start"] = _kernels(ensemble, ensemble.start, data)
-    start = ensemble.known["start"]
+    start = ensemble.once("start", lambda: _kernels(ensemble, ensemble.start, data))
     drift = (kernels - start).flatten(1).norm(dim=1) / start.flatten(1).norm(dim=1)
     factor = shrinkage_factor(
         ensemble.training, ensemble.step, hidden_layers=_hidden_layers(ensemble)
@@ -72,7 +70,7 @@ def gram_rank(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
 
 def gram_top(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
     """Leading eigenvalues of K without K: products with the Jacobian and its transpose alone."""
-    x, _ = load_training_set(data, dtype=torch.float64, device=ensemble.device)
+    x = _inputs(ensemble, data)
     values = []
     for one in ensemble.members():
         twin, parameters = scalar_twin(ensemble.network, one.parameters)
@@ -87,9 +85,13 @@ def gram_top(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
 
 
 def _kernels(ensemble: Ensemble, parameters: dict[str, Tensor], data: StageFile) -> Tensor:
-    x, _ = load_training_set(data, dtype=torch.float64, device=ensemble.device)
     doubled = {name: p.double() for name, p in parameters.items()}
-    return mean_kernels(ensemble.network, doubled, x)
+    return mean_kernels(ensemble.network, doubled, _inputs(ensemble, data))
+
+
+def _inputs(ensemble: Ensemble, data: StageFile) -> Tensor:
+    where = ensemble.where | {"dtype": torch.float64}
+    return ensemble.once("inputs", lambda: load_training_set(data, **where)[0])
 
 
 def _hidden_layers(ensemble: Ensemble) -> int:

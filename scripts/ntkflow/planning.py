@@ -21,14 +21,16 @@ from .configuration import (
     validate,
 )
 from .errors import ConfigurationError
+from .mnist_files import image_files
 from .sweeps import Cell, expand, project, swept_axes
 
 # Folders of results/ and rules of the workflow: no names for experiments, which are both.
 RESERVED = {
-    *("all", "benchmarks", "logs", "report"),
+    *("all", "benchmarks", "downloads", "logs", "report"),
     *("aggregate_table", "compute_limit_kernel", "draw_figure", "extract_ntk", "judge_claims"),
     *("compare_with_prediction", "make_dataset", "measure_initialization", "predict_limit"),
-    *("draw_animation", "measure_learning_times", "render_report", "train_ensemble"),
+    *("download_mnist", "draw_animation", "measure_learning_times", "render_report"),
+    *("train_ensemble",),
 }
 
 
@@ -288,7 +290,9 @@ class Plan:
 
     def tables(self, experiment: str) -> dict[str, Table]:
         """Tidy tables of an experiment by name."""
-        tables = {"dataset": Table("dataset", "train")}
+        images = self.block(experiment)["task"]["kind"] == "mnist"
+        # Hundreds of pixels an image are no table.
+        tables = {"dataset": Table("dataset", "labels" if images else "train")}
         if self.has_stage(experiment, "train"):
             tables["losses"] = Table("train", "losses")
             tables["networks"] = Table("train", "networks")
@@ -400,6 +404,18 @@ class Plan:
         """Path of an animation: its frames (json) or itself (webp)."""
         return f"{self.config['results']}/{experiment}/animations/{animation}.{suffix}"
 
+    def image_files(self, experiment: str, label: str) -> list[str]:
+        """Files of images that a data set is made from, none for tasks on the circle.
+
+        Raises:
+            ConfigurationError: if the task names a folder that lacks one.
+        """
+        task = self.cell(experiment, "dataset", label).config["task"]
+        try:
+            return image_files(task, self.results)
+        except ConfigurationError as error:
+            raise self._error([experiment], str(error)) from None
+
     # Memory
 
     def memory_mb(self, stage: str, experiment: str, label: str, block: str) -> int:
@@ -410,7 +426,8 @@ class Plan:
         itemsize = 8 if config.get("training", {}).get("dtype") == "float64" else 4
         width, depth = network["width"], network["depth"]
         weights = depth * width**2 * itemsize
-        samples = max(config["task"]["train_points"] or 0, config["task"]["probe_points"])
+        keys = ("train_points", "probe_points", "test_points")
+        samples = max(config["task"].get(key) or 0 for key in keys)
         activations = 4 * samples * width * (depth + 1) * itemsize
         return 600 + round((4 * weights * seeds + activations * seeds) / 1e6)
 
