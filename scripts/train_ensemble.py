@@ -3,9 +3,11 @@
 import torch
 
 from job import run_job
+from ntkflow.ensemble_measurements import measure_ensemble
+from ntkflow.ensembles import Ensemble
 from ntkflow.inputs import load_training_set
-from ntkflow.measurements import Member, measure, stack_measurements
-from ntkflow.networks import build_network, draw_parameters, member
+from ntkflow.measurements import stack_measurements
+from ntkflow.networks import build_network, draw_parameters
 from ntkflow.schedule import spread_steps
 from ntkflow.storage import Array, StageFile, open_file, write_file
 from ntkflow.training import TrainingResult, train_ensemble
@@ -37,13 +39,11 @@ def train(cfg: dict, data: StageFile, device: str) -> tuple[TrainingResult, dict
     start = draw_parameters(network, cfg["seeds"], dtype=dtype, device=device)
     measured: dict[int, dict[str, Array]] = {}
 
+    ensemble = Ensemble(network, start, start, training)
+
     def take_snapshot(step: int, parameters: dict[str, torch.Tensor]) -> None:
-        each = [
-            Member(network, member(parameters, index), member(start, index), training)
-            for index in range(len(cfg["seeds"]))
-        ]
-        per_seed = [measure(cfg["measurements"], one, data) for one in each]
-        measured[step] = stack_measurements(per_seed, "seed")
+        now = ensemble.at(step, parameters)
+        measured[step] = measure_ensemble(cfg["measurements"], now, data)
 
     spread = (training["steps"], training["spacing"])
     result = train_ensemble(

@@ -20,6 +20,11 @@ def load_probe(data: StageFile, *, dtype: torch.dtype, device: torch.device | st
     return _tensor(data, "probe/x", dtype, device)
 
 
+def load_targets(data: StageFile, *, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    """Noiseless targets (N, O) of the inputs of `load_probe`."""
+    return _tensor(data, "probe/y", dtype, device)
+
+
 def probe_axis(data: StageFile) -> str:
     """What tells the inputs of `load_probe` apart: `gamma` on the circle, `image` of MNIST."""
     return data.array("probe/x", 0).dims[0]
