@@ -43,7 +43,7 @@ wildcard_constraints:
     cell="all|[^/~]+~[^/~]+(/[^/~]+~[^/~]+)*",
     block="[0-9]+-[0-9]+",
     idx="[a-z0-9]+-(images-idx3|labels-idx1)-ubyte",
-    table="(?!.*_comparison|learning_times)[a-z_]+",
+    table="(?!.*_comparison|learning_times|evolution)[a-z_]+",
     kind="[a-z]+",
     figure="[a-z][a-z0-9_]*",
     animation="[a-z][a-z0-9_]*",

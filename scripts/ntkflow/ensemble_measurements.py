@@ -19,7 +19,9 @@ from .gram_measurements import GRAM_MEASUREMENTS
 from .inputs import circle_point
 from .limits import limit_kernels
 from .measurements import measure, stack_measurements
+from .mechanisms import MECHANISMS
 from .networks import Dense
+from .spectrum_cost import spectrum_cost
 from .storage import Array, StageFile
 
 EnsembleMeasurement = Callable[[Mapping[str, Any], Ensemble, StageFile], dict[str, Array]]
@@ -130,5 +132,7 @@ def _diagonal_kernel(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Ar
 ENSEMBLE_MEASUREMENTS: dict[str, EnsembleMeasurement] = {
     "classification": classification,
     "diagonal_kernel": _diagonal_kernel,
+    "spectrum_cost": spectrum_cost,
     **GRAM_MEASUREMENTS,
+    **MECHANISMS,
 }

@@ -198,7 +198,7 @@ class _Sample:
         if not exact:
             required = requires.get(along, points) if isinstance(along, str) else points
             sample.require_seeds(requires.get("seeds", 2), [one in required for one in points])
-        if criterion["kind"] in ("slope", "decreasing", "intercept") and len(points) < 2:
+        if criterion["kind"] in ("slope", "decreasing", "intercept", "linear") and len(points) < 2:
             raise _AbsentError(f"needs two values of {along}, this scale has {points[0]}")
         return sample
 
@@ -346,6 +346,22 @@ def _intercept(criterion, sample: _Sample):
     return value, low, high, _inside(low, high, *criterion["range"])
 
 
+def _linear(criterion, sample: _Sample):
+    """The means lie on a line along an axis: R^2 of the least-squares fit above a bound."""
+    points = sample.points.astype(float)
+    design = np.stack([np.ones_like(points), points], axis=1)
+    residual = np.eye(len(points)) - design @ np.linalg.pinv(design)
+
+    def explained(means: np.ndarray) -> np.ndarray:
+        deviation = means - means.mean(0)
+        return 1 - np.square(residual @ means).sum(0) / np.square(deviation).sum(0)
+
+    value = float(explained(np.array([[values.mean()] for values in sample.values]))[0])
+    draws = explained(np.stack([resample(values, "mean") for values in sample.values]))
+    low, high = bootstrap_interval(draws, sample.n_seeds)
+    return value, low, high, _inside(low, high, criterion["bound"], inf)
+
+
 def _consistent(criterion, sample: _Sample):
     """The mean over seeds is within so many standard errors of the expected value."""
     [values] = sample.values
@@ -394,6 +410,7 @@ _KINDS = {
     "matches": _matches,
     "slope": _slope,
     "intercept": _intercept,
+    "linear": _linear,
     "consistent": _consistent,
     "agrees": _agrees,
     "above": _above,
@@ -414,6 +431,8 @@ def _allowed(criterion: Mapping[str, Any]) -> str:
             return f"published values within {criterion['tolerance']:g}"
         case "agrees":
             return f"at most {criterion['standard_errors']:g} standard errors everywhere"
+        case "linear":
+            return f"R² above {criterion['bound']:g}"
         case "above" | "below" as kind:
             return f"{kind} {criterion['bound']:g} everywhere"
     return f"decreasing along {criterion['along']}"

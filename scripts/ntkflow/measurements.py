@@ -50,10 +50,6 @@ class Member:
             values = values - functional_call(self.network, self.start, (x,))
         return self.training.get("output_scale", 1.0) * values
 
-    def with_parameters(self, parameters: dict[str, Tensor]) -> "Member":
-        """The same network with other weights."""
-        return Member(self.network, parameters, self.start, self.training)
-
     def on_probe(self, data: StageFile) -> Tensor:
         """Outputs on the evaluation grid (N, O), computed once for all measurements."""
         if "probe" not in self._known:

@@ -30,7 +30,7 @@ RESERVED = {
     *("aggregate_table", "compute_limit_kernel", "draw_figure", "extract_ntk", "judge_claims"),
     *("compare_with_prediction", "make_dataset", "measure_initialization", "predict_limit"),
     *("download_mnist", "draw_animation", "measure_learning_times", "render_report"),
-    *("train_ensemble",),
+    *("summarise_evolution", "train_ensemble"),
 }
 
 
@@ -73,7 +73,10 @@ STAGES = {
 PREDICTABLE = {"loss": "mse", "optimizer": "sgd", "l1": 0.0, "l2": 0.0}
 
 # Tables computed from other tables, by the names of those.
-DERIVED = {"learning_times": {"training_modes", "limit_circle_spectrum"}}
+DERIVED = {
+    "learning_times": {"training_modes", "limit_circle_spectrum"},
+    "evolution": {"training_gram", "training_classification"},
+}
 
 
 @dataclass(frozen=True)
