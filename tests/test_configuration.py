@@ -154,7 +154,8 @@ def test_complete_gives_one_form_whatever_was_written():
     network = {"width": 4.0, "sigma_b": 1, "kind": "mlp", "depth": 1}
     network = complete(build_config(network=network), SCHEMA)["experiments"]["e"]["network"]
     assert list(network.items()) == [
-        ("kind", "mlp"), ("activation", "relu"), ("sigma_w", 1.0), ("sigma_b", 1.0),
+        ("kind", "mlp"), ("activation", "relu"), ("parameterization", "ntk"),
+        ("sigma_w", 1.0), ("sigma_b", 1.0),
         ("bias", "normal"), ("depth", 1), ("width", 4), ("sigma_w_last", None),
     ]  # fmt: skip
     assert isinstance(network["sigma_b"], float)

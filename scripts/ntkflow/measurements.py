@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .empirical import empirical_ntk
-from .inputs import circle_point, load_probe, load_training_set
+from .inputs import circle_point, load_probe, load_training_set, probe_axis
 from .modes import mode_arrays, spectrum_arrays
 from .spectra import alignment, eigenvalues, kernel_drift
 from .storage import Array, StageFile
@@ -116,11 +116,11 @@ def _profile(entry, member: Member, data: StageFile) -> dict[str, Array]:
 
 
 def _function(entry, member: Member, data: StageFile) -> dict[str, Array]:
-    """Outputs f on the evaluation grid."""
-    values = member.on_probe(data)
+    """Outputs f on the evaluation grid or the test images."""
+    axis = probe_axis(data)
     return {
-        "function/gamma": data.array("probe/gamma"),
-        "function/f": Array(_numpy(values), ["gamma", "output"]),
+        f"function/{axis}": data.array(f"probe/{axis}"),
+        "function/f": Array(_numpy(member.on_probe(data)), [axis, "output"]),
     }
 
 

@@ -19,7 +19,7 @@ def memory_mb(stage: str, config: Mapping[str, Any], seeds: int) -> int:
     itemsize = 8 if config.get("training", {}).get("dtype") == "float64" else 4
     width, depth = network["width"], network["depth"]
     together = seeds if stage == "train" else 1  # other stages go network by network
-    samples = max(task["train_points"] or 0, task["probe_points"])
+    samples = max(task.get(key) or 0 for key in ("train_points", "probe_points", "test_points"))
     weights = depth * width**2 * itemsize
     activations = 4 * samples * width * (depth + 1) * itemsize
     kernels = 6 * samples**2 * 8  # float64: two kernels, and what an eigensolver copies

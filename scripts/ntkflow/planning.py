@@ -22,14 +22,16 @@ from .configuration import (
 )
 from .errors import ConfigurationError
 from .memory import memory_mb
+from .mnist_files import image_files
 from .sweeps import Cell, expand, project, swept_axes
 
 # Folders of results/ and rules of the workflow: no names for experiments, which are both.
 RESERVED = {
-    *("all", "benchmarks", "logs", "report"),
+    *("all", "benchmarks", "downloads", "logs", "report"),
     *("aggregate_table", "compute_limit_kernel", "draw_figure", "extract_ntk", "judge_claims"),
     *("compare_with_prediction", "make_dataset", "measure_initialization", "predict_limit"),
-    *("draw_animation", "measure_learning_times", "render_report", "train_ensemble"),
+    *("download_mnist", "draw_animation", "measure_learning_times", "render_report"),
+    *("summarise_evolution", "train_ensemble"),
 }
 
 
@@ -68,8 +70,14 @@ STAGES = {
     ),
 }
 
+# Keys of training to what they must be for a measurement when: prediction.
+PREDICTABLE = {"loss": "mse", "optimizer": "sgd", "l1": 0.0, "l2": 0.0}
+
 # Tables computed from other tables, by the names of those.
-DERIVED = {"learning_times": {"training_modes", "limit_circle_spectrum"}}
+DERIVED = {
+    "learning_times": {"training_modes", "limit_circle_spectrum"},
+    "evolution": {"training_gram", "training_classification"},
+}
 
 
 @dataclass(frozen=True)
@@ -167,6 +175,18 @@ class Plan:
                 raise self._error([name, "seeds"], problem)
             self._check_measurements(name)
             self._check_shared_seeds(name)
+            self._check_predictions(name)
+
+    def _check_predictions(self, experiment: str) -> None:
+        """Training has a closed form at infinite width for plain descent on squared loss only."""
+        if not self.has_stage(experiment, "prediction"):
+            return
+        for cell in self.cells(experiment, "prediction"):
+            for key, allowed in PREDICTABLE.items():
+                found = cell.config["training"][key]
+                if found != allowed:
+                    problem = f"{found!r} has no prediction at infinite width; allowed: {allowed!r}"
+                    raise self._error([experiment, "training", key], problem)
 
     def _check_measurements(self, experiment: str) -> None:
         """Every kind once: files, tables and claims call a measurement by its kind."""
@@ -274,7 +294,9 @@ class Plan:
 
     def tables(self, experiment: str) -> dict[str, Table]:
         """Tidy tables of an experiment by name."""
-        tables = {"dataset": Table("dataset", "train")}
+        images = self.block(experiment)["task"]["kind"] == "mnist"
+        # Hundreds of pixels an image are no table.
+        tables = {"dataset": Table("dataset", "labels" if images else "train")}
         if self.has_stage(experiment, "train"):
             tables["losses"] = Table("train", "losses")
             tables["networks"] = Table("train", "networks")
@@ -385,6 +407,18 @@ class Plan:
     def animation_file(self, experiment: str, animation: str, suffix: str = "json") -> str:
         """Path of an animation: its frames (json) or itself (webp)."""
         return f"{self.config['results']}/{experiment}/animations/{animation}.{suffix}"
+
+    def image_files(self, experiment: str, label: str) -> list[str]:
+        """Files of images that a data set is made from, none for tasks on the circle.
+
+        Raises:
+            ConfigurationError: if the task names a folder that lacks one.
+        """
+        task = self.cell(experiment, "dataset", label).config["task"]
+        try:
+            return image_files(task, self.results)
+        except ConfigurationError as error:
+            raise self._error([experiment], str(error)) from None
 
     def memory_mb(self, stage: str, experiment: str, label: str, block: str) -> int:
         """Upper estimate of a job's memory in MB."""

@@ -92,6 +92,22 @@ def _intercept(criterion, sample: Sample):
     return value, low, high, _inside(low, high, *criterion["range"])
 
 
+def _linear(criterion, sample: Sample):
+    """The means lie on a line along an axis: R^2 of the least-squares fit above a bound."""
+    points = sample.points.astype(float)
+    design = np.stack([np.ones_like(points), points], axis=1)
+    residual = np.eye(len(points)) - design @ np.linalg.pinv(design)
+
+    def explained(means: np.ndarray) -> np.ndarray:
+        deviation = means - means.mean(0)
+        return 1 - np.square(residual @ means).sum(0) / np.square(deviation).sum(0)
+
+    value = float(explained(np.array([[values.mean()] for values in sample.values]))[0])
+    draws = explained(np.stack([resample(values, "mean") for values in sample.values]))
+    low, high = bootstrap_interval(draws, sample.n_seeds)
+    return value, low, high, _inside(low, high, criterion["bound"], inf)
+
+
 def _consistent(criterion, sample: Sample):
     """The mean over seeds is within so many standard errors of the expected value."""
     [values] = sample.values
@@ -140,6 +156,7 @@ KINDS = {
     "matches": _matches,
     "slope": _slope,
     "intercept": _intercept,
+    "linear": _linear,
     "consistent": _consistent,
     "agrees": _agrees,
     "above": _above,
@@ -161,6 +178,8 @@ def allowed(criterion: Mapping[str, Any]) -> str:
             return f"published values within {criterion['tolerance']:g}"
         case "agrees":
             return f"at most {criterion['standard_errors']:g} standard errors everywhere"
+        case "linear":
+            return f"R² above {criterion['bound']:g}"
         case "above" | "below" as kind:
             return f"{kind} {criterion['bound']:g} everywhere"
     return f"decreasing along {criterion['along']}"

@@ -74,7 +74,7 @@ class Sample:
         if not exact:
             required = requires.get(along, points) if isinstance(along, str) else points
             sample.require_seeds(requires.get("seeds", 2), [one in required for one in points])
-        if criterion["kind"] in ("slope", "decreasing", "intercept") and len(points) < 2:
+        if criterion["kind"] in ("slope", "decreasing", "intercept", "linear") and len(points) < 2:
             raise AbsentError(f"needs two values of {along}, this scale has {points[0]}")
         return sample
 

@@ -50,11 +50,13 @@ class GeneralGroup:
         outputs, self.vjp = vjp(self.ensemble, self.named)
         out.copy_(outputs)
 
-    def pull_back(self, cotangent: Tensor, into: list[Tensor], scale: float) -> None:
-        """Add `scale` times the gradient of sum(cotangent * outputs) to `into`.
+    def pull_back(
+        self, cotangent: Tensor, into: list[Tensor], scale: float, *, keep: float = 1.0
+    ) -> None:
+        """Multiply `into` by `keep` and add `scale` times the gradient of sum(cotangent * outputs).
 
         `into` holds tensors like `parameters`, and may be these.
         """
         (gradient,) = self.vjp(cotangent)
         for tensor, name in zip(into, self.named, strict=True):
-            tensor.add_(gradient[name], alpha=scale)
+            tensor.mul_(keep).add_(gradient[name], alpha=scale)
