@@ -30,7 +30,7 @@ RESERVED = {
     *("aggregate_table", "compute_limit_kernel", "draw_figure", "extract_ntk", "judge_claims"),
     *("compare_with_prediction", "make_dataset", "measure_initialization", "predict_limit"),
     *("download_mnist", "draw_animation", "measure_learning_times", "render_report"),
-    *("summarise_evolution", "train_ensemble"),
+    *("fit_kernel_machines", "summarise_evolution", "train_ensemble"),
 }
 
 
@@ -66,6 +66,9 @@ STAGES = {
     ),
     "ntk": Stage(
         reads=("task", "network", "training", "measurements"), seeds="seeds", when="trained"
+    ),
+    "machines": Stage(
+        reads=("task", "network", "training", "measurements"), seeds="seeds", when="machines"
     ),
 }
 
@@ -299,7 +302,7 @@ class Plan:
         if self.has_stage(experiment, "train"):
             tables["losses"] = Table("train", "losses")
             tables["networks"] = Table("train", "networks")
-        for stage in ("initialization", "ntk", "train", "limit", "prediction"):
+        for stage in ("initialization", "ntk", "train", "machines", "limit", "prediction"):
             if self.has_stage(experiment, stage):
                 for entry in self.block(experiment)["measurements"]:
                     if STAGES[stage].when in entry["when"]:
@@ -386,7 +389,7 @@ class Plan:
         files = [self.stage_file(stage, experiment, label, block)]
         if stage != "dataset":
             files.append(self.upstream_file(stage, "dataset", experiment, label))
-        if stage == "ntk":
+        if stage in ("ntk", "machines"):
             files.append(self.stage_file("train", experiment, label, block))
         return all(Path(file).exists() for file in files)
 
@@ -432,7 +435,9 @@ class Plan:
         keys = ("train_points", "probe_points", "test_points")
         samples = max(config["task"].get(key) or 0 for key in keys)
         activations = 4 * samples * width * (depth + 1) * itemsize
-        return 600 + round((4 * weights * seeds + activations * seeds) / 1e6)
+        # Block kernels of ten digits in double precision, and what their solver holds.
+        machines = 6 * (10 * samples) ** 2 * 8 if stage == "machines" else 0
+        return 600 + round((4 * weights * seeds + activations * seeds + machines) / 1e6)
 
 
 def check_writable(folder: str | Path) -> None:
