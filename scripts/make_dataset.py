@@ -1,5 +1,7 @@
 """Draw an experiment's training set and the inputs on which networks are evaluated."""
 
+import numpy as np
+
 from job import run_job
 from ntkflow.datasets import probe_set, training_set
 from ntkflow.mnist import choose_images
@@ -38,6 +40,9 @@ def image_arrays(task: dict, files: list[str]) -> dict[str, Array]:
         "probe/y": Array(test.y, ["image", "output"], "one-hot"),
         "labels/position": Array(train.positions, ["sample"], position),
         "labels/label": Array(train.labels, ["sample"], "digit"),
+        "labels/norm": Array(
+            np.linalg.norm(train.x, axis=1), ["sample"], "Euclidean, of the input"
+        ),
     }
 
 

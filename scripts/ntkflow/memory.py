@@ -5,6 +5,7 @@ from typing import Any
 
 INTERPRETER_MB = 600  # Python with torch
 KERNEL_MB = 1100  # what an empirical kernel may use beside its result
+DIGITS = 10
 
 
 def memory_mb(stage: str, config: Mapping[str, Any], seeds: int) -> int:
@@ -22,6 +23,7 @@ def memory_mb(stage: str, config: Mapping[str, Any], seeds: int) -> int:
     samples = max(task.get(key) or 0 for key in ("train_points", "probe_points", "test_points"))
     weights = depth * width**2 * itemsize
     activations = 4 * samples * width * (depth + 1) * itemsize
-    kernels = 6 * samples**2 * 8  # float64: two kernels, and what an eigensolver copies
+    rows = samples * (DIGITS if stage == "machines" else 1)  # block kernels or one output's
+    kernels = 6 * rows**2 * 8  # float64: two kernels, and what an eigensolver copies
     needed = INTERPRETER_MB + (together * (4 * weights + activations) + kernels) / 1e6
     return round(needed + KERNEL_MB * (stage != "dataset" and bool(config["measurements"])))

@@ -31,7 +31,7 @@ RESERVED = {
     *("aggregate_table", "compute_limit_kernel", "draw_figure", "extract_ntk", "judge_claims"),
     *("compare_with_prediction", "make_dataset", "measure_initialization", "predict_limit"),
     *("download_mnist", "draw_animation", "measure_learning_times", "render_report"),
-    *("summarise_evolution", "train_ensemble"),
+    *("fit_kernel_machines", "summarise_evolution", "train_ensemble"),
 }
 
 
@@ -67,6 +67,9 @@ STAGES = {
     ),
     "ntk": Stage(
         reads=("task", "network", "training", "measurements"), seeds="seeds", when="trained"
+    ),
+    "machines": Stage(
+        reads=("task", "network", "training", "measurements"), seeds="seeds", when="machines"
     ),
 }
 
@@ -300,7 +303,7 @@ class Plan:
         if self.has_stage(experiment, "train"):
             tables["losses"] = Table("train", "losses")
             tables["networks"] = Table("train", "networks")
-        for stage in ("initialization", "ntk", "train", "limit", "prediction"):
+        for stage in ("initialization", "ntk", "train", "machines", "limit", "prediction"):
             if self.has_stage(experiment, stage):
                 for entry in self.block(experiment)["measurements"]:
                     if STAGES[stage].when in entry["when"]:
@@ -387,7 +390,7 @@ class Plan:
         files = [self.stage_file(stage, experiment, label, block)]
         if stage != "dataset":
             files.append(self.upstream_file(stage, "dataset", experiment, label))
-        if stage == "ntk":
+        if stage in ("ntk", "machines"):
             files.append(self.stage_file("train", experiment, label, block))
         return all(Path(file).exists() for file in files)
 

@@ -49,6 +49,8 @@ class Sample:
             raise AbsentError(f"table {name} was not made at this scale")
         table, where, along = tables[name], criterion.get("where", {}), criterion.get("along")
         _require_points(table, requires)
+        if "over" in criterion and criterion["over"] in table:
+            table = table.assign(seed=table[criterion["over"]])
         exact = "seed" not in table
         if exact:
             table = pd.concat([table.assign(seed=seed) for seed in (0, 1)], ignore_index=True)
