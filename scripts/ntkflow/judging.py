@@ -29,8 +29,12 @@ class Judgement:
     high: float | None
     allowed: str
     n_seeds: int | None
-    status: str  # holds, fails, straddles or absent
+    status: str  # holds, fails, straddles, absent or, of an excess, measured
     note: str = ""
+
+
+# Kinds that compare points of an axis.
+_TRENDS = ("slope", "decreasing", "increasing", "intercept", "linear")
 
 
 class _AbsentError(Exception):
@@ -54,7 +58,7 @@ def judge_claim(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) ->
     try:
         judged = [
             judge_criterion(criterion, role, claim.get("requires", {}), tables)
-            for role in ("observation", "explanation", "correction")
+            for role in ("observation", "explanation", "correction", "excess")
             for criterion in claim["criteria"].get(role, [])
         ]
     except ConfigurationError as error:
@@ -82,9 +86,10 @@ def decide(judged: Sequence[Judgement]) -> tuple[str, str]:
 
     Anything absent: not run. Observation fails: contradicted. Explanation fails and correction
     holds: corrected; without a correction that holds: contradicted. All hold: reproduced. An
-    interval across a bound where the verdict hangs on it: inconclusive.
+    interval across a bound where the verdict hangs on it: inconclusive. The role `excess` is shown
+    beside the verdict and has no part in it.
     """
-    absent = [one.note for one in judged if one.status == "absent"]
+    absent = [one.note for one in judged if one.status == "absent" and one.role != "excess"]
     if absent:
         return "not run", absent[0]
     observation, explanation, correction = (
@@ -198,7 +203,7 @@ class _Sample:
         if not exact:
             required = requires.get(along, points) if isinstance(along, str) else points
             sample.require_seeds(requires.get("seeds", 2), [one in required for one in points])
-        if criterion["kind"] in ("slope", "decreasing", "intercept", "linear") and len(points) < 2:
+        if criterion["kind"] in _TRENDS and len(points) < 2:
             raise _AbsentError(f"needs two values of {along}, this scale has {points[0]}")
         return sample
 
@@ -399,10 +404,39 @@ def _below(criterion, sample: _Sample):
 
 def _decreasing(criterion, sample: _Sample):
     """The mean falls from each point to the next."""
+    return _deciding(*_steps(sample), (-inf, 0.0), _steps(sample)[0])
+
+
+def _increasing(criterion, sample: _Sample):
+    """The mean rises from each point to the next."""
+    return _deciding(*_steps(sample), (0.0, inf), -_steps(sample)[0])
+
+
+def _steps(sample: _Sample) -> tuple[np.ndarray, list[tuple[float, float]]]:
+    """Differences of the mean from point to point, and their intervals."""
     means = np.array([values.mean() for values in sample.values])
     draws = np.stack([resample(values, "mean") for values in sample.values])
-    intervals = [bootstrap_interval(step, sample.n_seeds) for step in np.diff(draws, axis=0)]
-    return _deciding(np.diff(means), intervals, (-inf, 0.0), np.diff(means))
+    steps = np.diff(draws, axis=0)
+    return np.diff(means), [bootstrap_interval(step, sample.n_seeds) for step in steps]
+
+
+def _draw(criterion, sample: _Sample):
+    """A published single run is a plausible draw: within so many standard deviations of the mean."""
+    [values] = sample.values
+    rows = np.random.default_rng(0).integers(len(values), size=(2000, len(values)))
+    spreads = values[rows].std(axis=1, ddof=1)
+    distances = (criterion["expected"] - values[rows].mean(axis=1)) / spreads
+    value = float((criterion["expected"] - values.mean()) / values.std(ddof=1))
+    bound = criterion["deviations"]
+    low, high = bootstrap_interval(distances, len(values))
+    return value, low, high, _inside(low, high, -bound, bound)
+
+
+def _measured(criterion, sample: _Sample):
+    """The statistic and its interval, for numbers that are shown and not judged."""
+    [values] = sample.values
+    name = _statistic(criterion)
+    return float(STATISTICS[name](values, axis=0)), *interval(values, name), "measured"
 
 
 _KINDS = {
@@ -416,6 +450,9 @@ _KINDS = {
     "above": _above,
     "below": _below,
     "decreasing": _decreasing,
+    "increasing": _increasing,
+    "draw": _draw,
+    "measured": _measured,
 }
 
 
@@ -433,6 +470,10 @@ def _allowed(criterion: Mapping[str, Any]) -> str:
             return f"at most {criterion['standard_errors']:g} standard errors everywhere"
         case "linear":
             return f"R² above {criterion['bound']:g}"
+        case "draw":
+            return f"{criterion['expected']:g} within {criterion['deviations']:g} deviations"
+        case "measured":
+            return ""
         case "above" | "below" as kind:
             return f"{kind} {criterion['bound']:g} everywhere"
-    return f"decreasing along {criterion['along']}"
+    return f"{criterion['kind']} along {criterion['along']}"
