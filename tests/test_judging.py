@@ -343,6 +343,7 @@ def test_claims_name_what_the_configuration_makes(claim):
     plan = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
     name = claim["experiment"]
     axes = {*plan.cells(name)[0].axes, "seed", "step", "gamma", "mode", "predicted"}
+    axes |= {"rank", "factor", "time"}
     assert set(claim["figures"]) <= set(plan.block(name)["figures"])
     assert set(claim["requires"]) <= axes | {"seeds"}
     for criterion in chain(*claim["criteria"].values()):
@@ -380,3 +381,55 @@ def test_statistic_agrees_with_a_column_at_every_point_of_two_axes():
     assert 0 < found.value < 3
     off = data.assign(expected=data["expected"].where(data["depth"] < 4, 1.0))
     assert judge(off, **criterion).status == "fails"
+
+
+@pytest.mark.parametrize(
+    ("data", "criterion", "status"),
+    [
+        (table(lambda r, w, s: w + noise(0.0, 1.0)(r, w, s)), {"kind": "increasing"}, "holds"),
+        (MEAN_LAW, {"kind": "increasing"}, "fails"),
+        (table(noise(1.0, 0.1)), {"kind": "increasing"}, "straddles"),
+        (
+            table(lambda r, w, s: 3 + 2 * w + noise(0.0, 1.0)(r, w, s)),
+            {"kind": "linear", "bound": 0.99},
+            "holds",
+        ),
+        (MEAN_LAW, {"kind": "linear", "bound": 0.99}, "fails"),
+    ],
+)
+def test_trends(data, criterion, status):
+    assert judge(data, along="width", **criterion).status == status
+
+
+@pytest.mark.parametrize(
+    ("expected", "status"), [(1.1, "holds"), (1.196, "straddles"), (1.4, "fails"), (0.6, "fails")]
+)
+def test_a_single_run_is_a_plausible_draw_or_not(expected, status):
+    found = judge(
+        table(noise(1.0, 0.1)), kind="draw", where={"width": 100}, expected=expected,
+        deviations=1.96,
+    )  # fmt: skip
+    assert found.status == status
+    assert found.value == pytest.approx((expected - 1) / 0.1, rel=0.3)
+
+
+def test_an_excess_is_shown_and_not_judged():
+    claim = {
+        "id": "a.b", "source": "a", "section": "", "experiment": "e", "statement": "s",
+        "published": "p", "explanation": "",
+        "criteria": {
+            "observation": [
+                {"kind": "within", "description": "o", "table": "t", "column": "theta",
+                 "where": {"width": 100}, "range": [0.5, 1.5]},
+            ],
+            "excess": [
+                {"kind": "measured", "description": "x", "table": "t", "column": "theta",
+                 "where": {"width": 400}},
+                {"kind": "measured", "description": "y", "table": "missing", "column": "theta"},
+            ],
+        },
+    }  # fmt: skip
+    found = judge_claim(claim, {"t": table(noise(1.0, 0.1))})
+    assert found["verdict"] == "reproduced"
+    assert [one["status"] for one in found["criteria"]] == ["holds", "measured", "absent"]
+    assert "x: 1 [" in found["measured"]

@@ -421,7 +421,7 @@ def _steps(sample: _Sample) -> tuple[np.ndarray, list[tuple[float, float]]]:
 
 
 def _draw(criterion, sample: _Sample):
-    """A published single run is a plausible draw: within so many standard deviations of the mean."""
+    """A published single run is a plausible draw: so few standard deviations from the mean."""
     [values] = sample.values
     rows = np.random.default_rng(0).integers(len(values), size=(2000, len(values)))
     spreads = values[rows].std(axis=1, ddof=1)
