@@ -27,7 +27,7 @@ def gram(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
         ensemble.training, ensemble.step, hidden_layers=_hidden_layers(ensemble)
     )
     # A kernel that has vanished in rounding has nothing in excess of its null model.
-    null = factor if factor > 1e-30 else np.nan
+    null = factor if factor > 1e-12 else np.nan
     return _columns(
         "gram",
         lambda_max=(top, "largest eigenvalue of K"),
@@ -86,7 +86,9 @@ def gram_top(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
 
 def _kernels(ensemble: Ensemble, parameters: dict[str, Tensor], data: StageFile) -> Tensor:
     doubled = {name: p.double() for name, p in parameters.items()}
-    return mean_kernels(ensemble.network, doubled, _inputs(ensemble, data))
+    x = _inputs(ensemble, data)
+    products = ensemble.once("products", lambda: x.flatten(1) @ x.flatten(1).mT)
+    return mean_kernels(ensemble.network, doubled, x, products=products)
 
 
 def _inputs(ensemble: Ensemble, data: StageFile) -> Tensor:
