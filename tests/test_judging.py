@@ -401,16 +401,40 @@ def test_trends(data, criterion, status):
     assert judge(data, along="width", **criterion).status == status
 
 
-@pytest.mark.parametrize(
-    ("expected", "status"), [(1.1, "holds"), (1.196, "straddles"), (1.4, "fails"), (0.6, "fails")]
-)
+@pytest.mark.parametrize(("expected", "status"), [(1.1, "holds"), (0.9, "holds"), (1.4, "fails")])
 def test_a_single_run_is_a_plausible_draw_or_not(expected, status):
-    found = judge(
-        table(noise(1.0, 0.1)), kind="draw", where={"width": 100}, expected=expected,
-        deviations=1.96,
-    )  # fmt: skip
+    data = table(noise(1.0, 0.1))
+    found = judge(data, kind="draw", where={"width": 100}, expected=expected, deviations=1.96)
     assert found.status == status
-    assert found.value == pytest.approx((expected - 1) / 0.1, rel=0.3)
+    assert found.value == pytest.approx(1)
+    spread = data.loc[data["width"] == 100, "theta"].std()
+    assert found.high - found.low == pytest.approx(2 * 1.96 * spread)
+
+
+@pytest.mark.parametrize(("depth", "status"), [(0.2, "holds"), (0.01, "fails"), (-0.2, "fails")])
+def test_a_dip_is_below_both_neighbours(depth, status):
+    def draw(rng, width, seeds):
+        return noise(1.0 - depth * (width == 400) - 0.5 * (width == 100), 0.1)(rng, width, seeds)
+
+    deep = table(lambda *given: noise(1.0 - depth * (given[1] == 400), 0.1)(*given))
+    found = judge(deep, kind="dip", along="width", at=400, standard_errors=2.0)
+    assert found.status == status
+    one_side = judge(table(draw), kind="dip", along="width", at=400, standard_errors=2.0)
+    assert one_side.status == "fails"
+
+
+def test_relative_to_a_point_of_the_axis_itself():
+    data = MEAN_LAW.assign(theta=lambda t: t["theta"] * (1 + t["seed"]))
+    found = judge(
+        data,
+        kind="decreasing",
+        along="width",
+        relative_to={"width": 100},
+        where={"width": [100, 1600]},
+    )
+    assert found.status == "holds"
+    widest = judge(data, kind="measured", where={"width": 1600}, relative_to={"width": 100})
+    assert widest.value == pytest.approx(1 / 16, rel=0.01)
 
 
 def test_an_excess_is_shown_and_not_judged():

@@ -36,5 +36,5 @@ def draw(tables, cfg):
     right.set(xlabel="epoch", ylabel="λ_max of Θ", yscale="log")
     key = [(f"{width}", {"color": colour}) for width, colour in colours.items()]
     key += [("training", {"color": INK}), ("test", {"color": INK, "ls": ":"})]
-    figure.legend(handles=line_key(key), title="width", loc="outside upper center", ncols=10)
+    figure.legend(handles=line_key(key), title="width", loc="outside upper center", ncols=5)
     return figure

@@ -25,7 +25,7 @@ def draw(tables, cfg):
             whiskerprops={"color": COLOURS[0]}, capprops={"color": COLOURS[0]},
         )  # fmt: skip
         axes.axhline(limit[column], color=LIMIT_COLOUR, lw=1.8, zorder=0)
-        axes.set_xticks(range(1, len(widths) + 1), [str(width) for width in widths])
+        axes.set_xticks(range(1, len(widths) + 1), [str(width) for width in widths], fontsize=8)
         axes.set_xlabel("width")
         axes.set_ylim(0, None)
     seen = [(place, PUBLISHED[w]) for place, w in enumerate(widths, 1) if w in PUBLISHED]
@@ -39,5 +39,6 @@ def draw(tables, cfg):
     spread.plot(stds.index, line, "--", color=COLOURS[0], lw=1)
     spread.set(xscale="log", yscale="log", xlabel="width", ylabel="standard deviation of λ_max")
     label_log_axis(spread.xaxis, widths)
+    spread.tick_params(axis="x", labelsize=8)
     label_log_axis(spread.yaxis)
     return figure

@@ -46,7 +46,8 @@ def gram_spectrum(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array
     values = eigenvalues(_kernels(ensemble, ensemble.parameters, data)).cpu().numpy()
     kept = values[:, : entry["eigenvalues"] or values.shape[1]]
     rank = np.arange(1, kept.shape[1] + 1)
-    share = kept / values.sum(1, keepdims=True)
+    trace = values.sum(1, keepdims=True)
+    share = kept / np.where(trace > 0, trace, np.nan)  # of a kernel that has vanished: NaN
     return {
         "gram_spectrum/rank": Array(rank, ["rank"]),
         "gram_spectrum/eigenvalue": Array(kept, ["seed", "rank"], "eigenvalue of K"),

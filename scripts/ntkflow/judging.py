@@ -185,8 +185,7 @@ class _Sample:
         keys = [*axes, "seed"]
         series = _select(table, criterion["column"], where, keys)
         if "relative_to" in criterion:
-            base = _select(table, criterion["column"], where | criterion["relative_to"], keys)
-            series = (series / base).loc[series.index.intersection(base.index)]
+            series = _relative(series, table, criterion, where, keys)
         if criterion["kind"] == "matches":
             series = _matching(series, along, [point for point, _ in criterion["expected"]])
         expected = None
@@ -250,6 +249,18 @@ def _select(
             "allowed: a `where` that leaves one"
         )
     return series
+
+
+def _relative(
+    series: pd.Series, table: pd.DataFrame, criterion: Mapping, where: Mapping, keys: list[str]
+) -> pd.Series:
+    """Seed by seed over the rows of `relative_to`: one for all points of an axis that it names."""
+    fixed = [key for key in keys if key in criterion["relative_to"]]
+    shared = [key for key in keys if key not in fixed]
+    base = _select(table, criterion["column"], where | criterion["relative_to"], shared)
+    index = series.index.droplevel(fixed) if fixed else series.index
+    ratio = series / base.reindex(index).to_numpy()
+    return ratio[index.isin(base.index)]
 
 
 def _matching(series: pd.Series, along: str, points: list) -> pd.Series:
@@ -423,13 +434,22 @@ def _steps(sample: _Sample) -> tuple[np.ndarray, list[tuple[float, float]]]:
 def _draw(criterion, sample: _Sample):
     """A published single run is a plausible draw: so few standard deviations from the mean."""
     [values] = sample.values
-    rows = np.random.default_rng(0).integers(len(values), size=(2000, len(values)))
-    spreads = values[rows].std(axis=1, ddof=1)
-    distances = (criterion["expected"] - values[rows].mean(axis=1)) / spreads
-    value = float((criterion["expected"] - values.mean()) / values.std(ddof=1))
-    bound = criterion["deviations"]
-    low, high = bootstrap_interval(distances, len(values))
-    return value, low, high, _inside(low, high, -bound, bound)
+    mean, reach = values.mean(), criterion["deviations"] * values.std(ddof=1)
+    inside = abs(criterion["expected"] - mean) <= reach
+    return float(mean), float(mean - reach), float(mean + reach), "holds" if inside else "fails"
+
+
+def _dip(criterion, sample: _Sample):
+    """The mean at a point is below those of both neighbours by so many standard errors."""
+    place = int(np.flatnonzero(sample.points == criterion["at"])[0])
+    low, *around = (sample.values[place + shift] for shift in (0, -1, 1))
+    depths = [
+        (values.mean() - low.mean())
+        / np.sqrt(values.var(ddof=1) / len(values) + low.var(ddof=1) / len(low))
+        for values in around
+    ]
+    holds = min(depths) >= criterion["standard_errors"]
+    return float(min(depths)), None, None, "holds" if holds else "fails"
 
 
 def _measured(criterion, sample: _Sample):
@@ -452,6 +472,7 @@ _KINDS = {
     "decreasing": _decreasing,
     "increasing": _increasing,
     "draw": _draw,
+    "dip": _dip,
     "measured": _measured,
 }
 
@@ -472,6 +493,8 @@ def _allowed(criterion: Mapping[str, Any]) -> str:
             return f"R² above {criterion['bound']:g}"
         case "draw":
             return f"{criterion['expected']:g} within {criterion['deviations']:g} deviations"
+        case "dip":
+            return f"at least {criterion['standard_errors']:g} standard errors"
         case "measured":
             return ""
         case "above" | "below" as kind:
