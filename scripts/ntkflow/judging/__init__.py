@@ -28,7 +28,7 @@ class Judgement:
     high: float | None
     allowed: str
     n_seeds: int | None
-    status: str  # holds, fails, straddles or absent
+    status: str  # holds, fails, straddles, absent or, of an excess, measured
     note: str = ""
 
 
@@ -49,7 +49,7 @@ def judge_claim(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) ->
     try:
         judged = [
             judge_criterion(criterion, role, claim.get("requires", {}), tables)
-            for role in ("observation", "explanation", "correction")
+            for role in ("observation", "explanation", "correction", "excess")
             for criterion in claim["criteria"].get(role, [])
         ]
     except ConfigurationError as error:
@@ -77,9 +77,10 @@ def decide(judged: Sequence[Judgement]) -> tuple[str, str]:
 
     Anything absent: not run. Observation fails: contradicted. Explanation fails and correction
     holds: corrected; without a correction that holds: contradicted. All hold: reproduced. An
-    interval across a bound where the verdict hangs on it: inconclusive.
+    interval across a bound where the verdict hangs on it: inconclusive. The role `excess` is shown
+    beside the verdict and has no part in it.
     """
-    absent = [one.note for one in judged if one.status == "absent"]
+    absent = [one.note for one in judged if one.status == "absent" and one.role != "excess"]
     if absent:
         return "not run", absent[0]
     observation, explanation, correction = (

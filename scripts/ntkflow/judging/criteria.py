@@ -145,10 +145,48 @@ def _below(criterion, sample: Sample):
 
 def _decreasing(criterion, sample: Sample):
     """The mean falls from each point to the next."""
+    return _deciding(*_steps(sample), (-inf, 0.0), _steps(sample)[0])
+
+
+def _increasing(criterion, sample: Sample):
+    """The mean rises from each point to the next."""
+    return _deciding(*_steps(sample), (0.0, inf), -_steps(sample)[0])
+
+
+def _steps(sample: Sample) -> tuple[np.ndarray, list[tuple[float, float]]]:
+    """Differences of the mean from point to point, and their intervals."""
     means = np.array([values.mean() for values in sample.values])
     draws = np.stack([resample(values, "mean") for values in sample.values])
-    intervals = [bootstrap_interval(step, sample.n_seeds) for step in np.diff(draws, axis=0)]
-    return _deciding(np.diff(means), intervals, (-inf, 0.0), np.diff(means))
+    steps = np.diff(draws, axis=0)
+    return np.diff(means), [bootstrap_interval(step, sample.n_seeds) for step in steps]
+
+
+def _draw(criterion, sample: Sample):
+    """A published single run is a plausible draw: so few standard deviations from the mean."""
+    [values] = sample.values
+    mean, reach = values.mean(), criterion["deviations"] * values.std(ddof=1)
+    inside = abs(criterion["expected"] - mean) <= reach
+    return float(mean), float(mean - reach), float(mean + reach), "holds" if inside else "fails"
+
+
+def _dip(criterion, sample: Sample):
+    """The mean at a point is below those of both neighbours by so many standard errors."""
+    place = int(np.flatnonzero(sample.points == criterion["at"])[0])
+    low, *around = (sample.values[place + shift] for shift in (0, -1, 1))
+    depths = [
+        (values.mean() - low.mean())
+        / np.sqrt(values.var(ddof=1) / len(values) + low.var(ddof=1) / len(low))
+        for values in around
+    ]
+    holds = min(depths) >= criterion["standard_errors"]
+    return float(min(depths)), None, None, "holds" if holds else "fails"
+
+
+def _measured(criterion, sample: Sample):
+    """The statistic and its interval, for numbers that are shown and not judged."""
+    [values] = sample.values
+    name = _statistic(criterion)
+    return float(STATISTICS[name](values, axis=0)), *interval(values, name), "measured"
 
 
 KINDS = {
@@ -162,6 +200,10 @@ KINDS = {
     "above": _above,
     "below": _below,
     "decreasing": _decreasing,
+    "increasing": _increasing,
+    "draw": _draw,
+    "dip": _dip,
+    "measured": _measured,
 }
 
 
@@ -180,6 +222,12 @@ def allowed(criterion: Mapping[str, Any]) -> str:
             return f"at most {criterion['standard_errors']:g} standard errors everywhere"
         case "linear":
             return f"R² above {criterion['bound']:g}"
+        case "draw":
+            return f"{criterion['expected']:g} within {criterion['deviations']:g} deviations"
+        case "dip":
+            return f"at least {criterion['standard_errors']:g} standard errors"
+        case "measured":
+            return ""
         case "above" | "below" as kind:
             return f"{kind} {criterion['bound']:g} everywhere"
-    return f"decreasing along {criterion['along']}"
+    return f"{criterion['kind']} along {criterion['along']}"

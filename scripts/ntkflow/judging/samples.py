@@ -9,6 +9,9 @@ import pandas as pd
 
 from ..errors import ConfigurationError
 
+# Kinds that compare points of an axis.
+_TRENDS = ("slope", "decreasing", "increasing", "intercept", "linear")
+
 
 class AbsentError(Exception):
     """What a criterion needs was not run; the message says what."""
@@ -58,8 +61,7 @@ class Sample:
         keys = [*axes, "seed"]
         series = _select(table, criterion["column"], where, keys)
         if "relative_to" in criterion:
-            base = _select(table, criterion["column"], where | criterion["relative_to"], keys)
-            series = _ratio(series, base, axes)
+            series = _relative(series, table, criterion, where, keys)
         if criterion["kind"] == "matches":
             series = _matching(series, along, [point for point, _ in criterion["expected"]])
         expected = None
@@ -76,7 +78,7 @@ class Sample:
         if not exact:
             required = requires.get(along, points) if isinstance(along, str) else points
             sample.require_seeds(requires.get("seeds", 2), [one in required for one in points])
-        if criterion["kind"] in ("slope", "decreasing", "intercept", "linear") and len(points) < 2:
+        if criterion["kind"] in _TRENDS and len(points) < 2:
             raise AbsentError(f"needs two values of {along}, this scale has {points[0]}")
         return sample
 
@@ -125,10 +127,16 @@ def _select(
     return series
 
 
-def _ratio(series: pd.Series, base: pd.Series, axes: Sequence[str]) -> pd.Series:
-    """Ratio seed by seed, of the seeds that both have; every point needs some."""
-    ratio = (series / base).loc[series.index.intersection(base.index)]
-    for axis in axes:
+def _relative(
+    series: pd.Series, table: pd.DataFrame, criterion: Mapping, where: Mapping, keys: list[str]
+) -> pd.Series:
+    """Seed by seed over the rows of `relative_to`: one for all points of an axis that it names."""
+    fixed = [key for key in keys if key in criterion["relative_to"]]
+    shared = [key for key in keys if key not in fixed]
+    base = _select(table, criterion["column"], where | criterion["relative_to"], shared)
+    index = series.index.droplevel(fixed) if fixed else series.index
+    ratio = (series / base.reindex(index).to_numpy())[index.isin(base.index)]
+    for axis in keys[:-1]:
         points, left = (set(each.index.get_level_values(axis)) for each in (series, ratio))
         if points != left:
             missing = ", ".join(map(str, sorted(points - left)))
