@@ -39,8 +39,9 @@ wildcard_constraints:
     experiment="[a-z][a-z0-9_]*",
     cell="all|[^/~]+~[^/~]+(/[^/~]+~[^/~]+)*",
     block="[0-9]+-[0-9]+",
-    table="(?!.*_comparison|learning_times)[a-z_]+",
+    table="(?!.*_comparison|learning_times|.*_summary)[a-z_]+",
     kind="[a-z]+",
+    summary="[a-z]+",
     figure="[a-z][a-z0-9_]*",
     animation="[a-z][a-z0-9_]*",
 

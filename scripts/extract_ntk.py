@@ -15,7 +15,8 @@ def main(input: dict, output: dict, cfg: dict, device: str) -> None:
 
     The networks at step 0 are drawn anew from their seeds; training keeps final weights only.
     """
-    dtype = getattr(torch, cfg["training"]["dtype"])
+    training = cfg["training"]
+    dtype = getattr(torch, training["dtype"])
     with (
         open_file(input["dataset"], "dataset") as data,
         open_file(input["networks"], "train") as run,
@@ -29,14 +30,14 @@ def main(input: dict, output: dict, cfg: dict, device: str) -> None:
                 for name in start
             }
             per_step = [
-                measure(cfg["measurements"], Member(network, now, start, cfg["training"]), data)
-                for now in (start, trained)
+                measure(cfg["measurements"], Member(network, now, start, training, step), data)
+                for step, now in ((0, start), (training["steps"], trained))
             ]
             per_seed.append(stack_measurements(per_step, "step"))
-    steps = Array(np.array([0, cfg["training"]["steps"]]), ["step"], "gradient steps")
+    steps = Array(np.array([0, training["steps"]]), ["step"], "gradient steps")
     arrays = stack_measurements(per_seed, "seed")
     arrays |= {f"{entry['kind']}/step": steps for entry in cfg["measurements"]}
-    write_file(output["measurements"], cfg, arrays, device=device, dtype=cfg["training"]["dtype"])
+    write_file(output["measurements"], cfg, arrays, device=device, dtype=training["dtype"])
 
 
 run_job(main, globals())

@@ -33,7 +33,7 @@ def train(cfg: dict, data: StageFile, device: str) -> tuple[TrainingResult, dict
 
     def take_snapshot(step: int, parameters: dict[str, torch.Tensor]) -> None:
         each = [
-            Member(network, member(parameters, index), member(start, index), training)
+            Member(network, member(parameters, index), member(start, index), training, step)
             for index in range(len(cfg["seeds"]))
         ]
         per_seed = [measure(cfg["measurements"], one, data) for one in each]

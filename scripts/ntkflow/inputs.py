@@ -20,6 +20,11 @@ def load_probe(data: StageFile, *, dtype: torch.dtype, device: torch.device | st
     return _tensor(data, "probe/x", dtype, device)
 
 
+def probe_axis(data: StageFile) -> str:
+    """What tells the inputs of `load_probe` apart: `gamma` on the circle, `position` on a line."""
+    return data.array("probe/x", 0).dims[0]
+
+
 def circle_point(angle: float, *, dtype: torch.dtype, device: torch.device | str) -> Tensor:
     """One point on the unit circle, (1, 2)."""
     return torch.tensor([[math.cos(angle), math.sin(angle)]], dtype=dtype, device=device)

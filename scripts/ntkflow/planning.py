@@ -29,6 +29,7 @@ RESERVED = {
     *("aggregate_table", "compute_limit_kernel", "draw_figure", "extract_ntk", "judge_claims"),
     *("compare_with_prediction", "make_dataset", "measure_initialization", "predict_limit"),
     *("draw_animation", "measure_learning_times", "render_report", "train_ensemble"),
+    *("check_theory", "summarize_training"),
 }
 
 
@@ -65,10 +66,16 @@ STAGES = {
     "ntk": Stage(
         reads=("task", "network", "training", "measurements"), seeds="seeds", when="trained"
     ),
+    "theory": Stage(reads=("task", "network", "training", "measurements"), when="theory"),
 }
 
 # Tables computed from other tables, by the names of those.
-DERIVED = {"learning_times": {"training_modes", "limit_circle_spectrum"}}
+DERIVED = {
+    "learning_times": {"training_modes", "limit_circle_spectrum"},
+    "lazy_summary": {"losses", "training_linearized"},
+    "rates_summary": {"training_residual_modes"},
+    "kappa_summary": {"training_linearized", "trained_kappa"},
+}
 
 
 @dataclass(frozen=True)
@@ -267,7 +274,11 @@ class Plan:
         when = STAGES[stage].when
         measured = any(when in entry["when"] for entry in block["measurements"])
         if stage == "train":
-            return "training" in block
+            # Checks of theory train networks of their own.
+            only_theory = [entry["when"] == ["theory"] for entry in block["measurements"]]
+            return "training" in block and not (only_theory and all(only_theory))
+        if stage == "theory":
+            return measured
         needs_training = "training" in STAGES[stage].reads
         return stage == "dataset" or (measured and ("training" in block or not needs_training))
 
@@ -277,7 +288,7 @@ class Plan:
         if self.has_stage(experiment, "train"):
             tables["losses"] = Table("train", "losses")
             tables["networks"] = Table("train", "networks")
-        for stage in ("initialization", "ntk", "train", "limit", "prediction"):
+        for stage in ("initialization", "ntk", "train", "limit", "prediction", "theory"):
             if self.has_stage(experiment, stage):
                 for entry in self.block(experiment)["measurements"]:
                     if STAGES[stage].when in entry["when"]:
@@ -393,9 +404,9 @@ class Plan:
         network, first_last = config["network"], block.split("-")
         seeds = int(first_last[1]) - int(first_last[0]) + 1 if stage == "train" else 1
         itemsize = 8 if config.get("training", {}).get("dtype") == "float64" else 4
-        width, depth = network["width"], network["depth"]
+        width, depth = network.get("width", 1), network.get("depth", 0)
         weights = depth * width**2 * itemsize
-        samples = max(config["task"]["train_points"] or 0, config["task"]["probe_points"])
+        samples = max(config["task"].get(key) or 0 for key in ("train_points", "probe_points"))
         activations = 4 * samples * width * (depth + 1) * itemsize
         return 600 + round((4 * weights * seeds + activations * seeds) / 1e6)
 

@@ -8,6 +8,7 @@ from torch import nn
 from ..errors import ConfigurationError
 from .activations import activation_layer
 from .layers import GlobalAveragePool
+from .one_parameter import OneParameter
 from .parameterizations import layers_of
 
 
@@ -119,7 +120,7 @@ def cnn(
     return nn.Sequential(*layers, nn.Flatten(), dense(features, output_dim, **options))
 
 
-def build_network(network: Mapping[str, Any], input_dim: int, output_dim: int) -> nn.Sequential:
+def build_network(network: Mapping[str, Any], input_dim: int, output_dim: int) -> nn.Module:
     """Network described by a `network` block of the configuration.
 
     Args:
@@ -131,7 +132,7 @@ def build_network(network: Mapping[str, Any], input_dim: int, output_dim: int) -
     Returns:
         A network on the meta device: its architecture only. Weights come from `draw_parameters`.
     """
-    builders = {"mlp": _build_mlp}
+    builders = {"mlp": _build_mlp, "one_parameter": lambda *_: OneParameter(device="meta")}
     return builders[network["kind"]](network, input_dim, output_dim)
 
 
