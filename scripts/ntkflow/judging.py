@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from .errors import ConfigurationError
 from .uncertainty import STATISTICS, bootstrap_interval, interval, log_std_reach, resample
@@ -185,7 +186,7 @@ class _Sample:
         if criterion["kind"] == "matches":
             series = _matching(series, along, [point for point, _ in criterion["expected"]])
         expected = None
-        if criterion["kind"] == "agrees":
+        if criterion["kind"] in ("agrees", "rank"):
             known = _select(table, criterion["expected"], where, keys)
             expected = known.groupby(level=along).mean().to_numpy()
         groups = series.groupby(level=along) if along else [(0, series)]
@@ -367,6 +368,22 @@ def _agrees(criterion, sample: _Sample):
     return largest, None, None, "holds" if largest <= criterion["standard_errors"] else "fails"
 
 
+def _rank(criterion, sample: _Sample):
+    """Spearman's rank correlation of the means with the expected column over all points."""
+    order = stats.rankdata(sample.expected)
+    means = np.array([values.mean() for values in sample.values])
+    draws = np.stack([resample(values, "mean") for values in sample.values])
+
+    def correlation(values: np.ndarray) -> np.ndarray:
+        ranks = stats.rankdata(values, axis=0)
+        centred, known = ranks - ranks.mean(axis=0), order - order.mean()
+        return known @ centred / np.sqrt((centred**2).sum(axis=0) * (known**2).sum())
+
+    value = float(correlation(means[:, None])[0])
+    low, high = bootstrap_interval(correlation(draws), sample.n_seeds)
+    return value, low, high, _inside(low, high, *criterion["range"])
+
+
 def _above(criterion, sample: _Sample):
     """The mean over seeds is above a bound at every point."""
     means = np.array([values.mean() for values in sample.values])
@@ -396,6 +413,7 @@ _KINDS = {
     "intercept": _intercept,
     "consistent": _consistent,
     "agrees": _agrees,
+    "rank": _rank,
     "above": _above,
     "below": _below,
     "decreasing": _decreasing,
@@ -404,7 +422,7 @@ _KINDS = {
 
 def _allowed(criterion: Mapping[str, Any]) -> str:
     match criterion["kind"]:
-        case "within" | "slope" | "intercept":
+        case "within" | "slope" | "intercept" | "rank":
             return f"{criterion['range'][0]:g} to {criterion['range'][1]:g}"
         case "consistent":
             return (

@@ -146,7 +146,7 @@ def _fall(losses: Tensor) -> float:
     return (finite[-1] / finite[0]).item()
 
 
-def _rises(losses: Tensor) -> float:
+def _rises(losses: Tensor) -> int:
     """Number of steps that raised the loss beyond rounding; diverging counts."""
     floor = 1e-24 * losses[0]
     before, after = losses[:-1], losses[1:]

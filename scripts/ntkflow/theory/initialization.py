@@ -25,7 +25,7 @@ def output_kurtosis(entry: Mapping, setting: Setting) -> dict[str, Array]:
     """Excess kurtosis E[f^4] / E[f^2]^2 - 3 of the outputs, 0 for a Gaussian process.
 
     Jackknife pseudo-values over groups of networks, whose mean and standard error are those of the
-    kurtosis of all of them.
+    kurtosis of all of them; `size` are those of its absolute value.
     """
     values = _outputs(setting, entry["draws"]).cpu().numpy()
     moments = np.stack(
@@ -40,10 +40,10 @@ def output_kurtosis(entry: Mapping, setting: Setting) -> dict[str, Array]:
         return fourth / second**2 - 3
 
     count, whole = len(moments), kurtosis(moments)
-    rows = [
-        {"kurtosis": count * whole - (count - 1) * kurtosis(np.delete(moments, i, axis=0))}
-        for i in range(count)
-    ]
+    rows = []
+    for i in range(count):
+        one = count * whole - (count - 1) * kurtosis(np.delete(moments, i, axis=0))
+        rows.append({"kurtosis": one, "size": np.sign(whole) * one})
     return by_seed(rows, "sample") | {"input": Array(setting.x[:, 0].cpu().numpy(), ["sample"])}
 
 

@@ -63,7 +63,7 @@ def recursion(entry: Mapping, setting: Setting) -> dict[str, Array]:
     return found
 
 
-def _angles(*degrees: float) -> Tensor:
+def _angles(*degrees: int) -> Tensor:
     turned = torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))
     return torch.stack([turned.cos(), turned.sin()], dim=1)
 

@@ -60,7 +60,7 @@ def by_seed(rows: Sequence[Mapping[str, Any]], *axes: str) -> dict[str, Array]:
     return arrays
 
 
-def axis(name: str, values: Sequence) -> dict[str, Array]:
+def axis(name: str, values: Sequence | np.ndarray) -> dict[str, Array]:
     """Coordinate of an axis; texts are stored as bytes."""
     array = np.asarray(values)
     return {name: Array(array.astype("S") if array.dtype.kind == "U" else array, [name])}
