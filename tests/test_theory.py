@@ -129,7 +129,10 @@ def test_kappa_of_one_hidden_relu_layer_has_a_closed_form(tmp_path):
 def test_one_parameter_approaches_its_tangent(tmp_path):
     task = {"kind": "line_points", "inputs": [1.5], "targets": [3.0], "probe_points": 2,
             "probe_range": [0.0, 1.0]}  # fmt: skip
-    model, training = OneParameter(device="meta"), TRAINING | {"learning_rate": 0.05, "steps": 400}
+    model, training = (
+        OneParameter(device="meta", dtype=torch.float64),
+        TRAINING | {"learning_rate": 0.05, "steps": 400},
+    )
     scales = [1000.0, 4000.0]
     found = run({"kind": "one_parameter", "scales": scales}, model, tmp_path, task, training)
     np.testing.assert_allclose(found["ratio"], 1, atol=0.01)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..errors import ConfigurationError
@@ -132,8 +133,13 @@ def build_network(network: Mapping[str, Any], input_dim: int, output_dim: int) -
     Returns:
         A network on the meta device: its architecture only. Weights come from `draw_parameters`.
     """
-    builders = {"mlp": _build_mlp, "one_parameter": lambda *_: OneParameter(device="meta")}
+    builders = {"mlp": _build_mlp, "one_parameter": _build_one_parameter}
     return builders[network["kind"]](network, input_dim, output_dim)
+
+
+def _build_one_parameter(*_) -> nn.Module:
+    # Drawn in float64, so that the start is exactly zero there.
+    return OneParameter(device="meta", dtype=torch.float64)
 
 
 def _build_mlp(network: Mapping[str, Any], input_dim: int, output_dim: int) -> nn.Sequential:
