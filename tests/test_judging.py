@@ -338,12 +338,20 @@ def test_claims_are_valid_and_unique():
         assert claim["source"] in ("ours", claim["id"].split(".")[0])
 
 
+# Axes that tables have of their own; `task` stands for a task that no experiment runs yet.
+TABLE_AXES = {
+    *("seed", "step", "gamma", "mode", "predicted", "sample", "pair", "points", "fraction"),
+    *("case", "definite", "output_scale", "task"),
+}
+
+
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim["id"])
 def test_claims_name_what_the_configuration_makes(claim):
     plan = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
     name = claim["experiment"]
     axes = {*plan.cells(name)[0].axes, "seed", "step", "gamma", "mode", "predicted"}
     axes |= {"rank", "factor", "time"}
+    axes = {*plan.cells(name)[0].axes, *TABLE_AXES}
     assert set(claim["figures"]) <= set(plan.block(name)["figures"])
     assert set(claim["requires"]) <= axes | {"seeds"}
     for criterion in chain(*claim["criteria"].values()):
@@ -362,6 +370,25 @@ def test_table_without_seeds_is_exact():
     assert found.low == pytest.approx(-2) == found.high
     modes.loc[modes["mode"] < 8, "theta"] = 5.0  # outside `where`
     assert judge(modes, kind="slope", along="mode", where=where, range=[-2.01, -1.99]) == found
+
+
+@pytest.mark.parametrize(
+    ("known", "value", "status"),
+    [([1, 2, 3, 4], 1.0, "holds"), ([4, 3, 2, 1], -1.0, "fails"), ([1, 4, 2, 3], 0.4, "fails")],
+)
+def test_rank_correlation_over_points_of_two_axes(known, value, status):
+    cells = [(depth, width) for depth in (1, 2) for width in (8, 16)]
+    rng = np.random.default_rng(1)
+    data = pd.concat(
+        pd.DataFrame({"depth": depth, "width": width, "seed": range(8), "known": one,
+                      "theta": 10.0**place + rng.normal(0, 1e-3, 8)})
+        for place, ((depth, width), one) in enumerate(zip(cells, known, strict=True))
+    )  # fmt: skip
+    criterion = {"kind": "rank", "along": ["depth", "width"], "expected": "known"}
+    found = judge(data, range=[0.9, 1.0], **criterion)
+    assert (found.value, found.status) == (pytest.approx(value), status)
+    assert found.low == pytest.approx(value) == found.high
+    assert found.allowed == "0.9 to 1"
 
 
 def test_statistic_agrees_with_a_column_at_every_point_of_two_axes():

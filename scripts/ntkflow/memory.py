@@ -18,7 +18,7 @@ def memory_mb(stage: str, config: Mapping[str, Any], seeds: int) -> int:
     """
     network, task = config["network"], config["task"]
     itemsize = 8 if config.get("training", {}).get("dtype") == "float64" else 4
-    width, depth = network["width"], network["depth"]
+    width, depth = network.get("width", 1), network.get("depth", 0)
     together = seeds if stage == "train" else 1  # other stages go network by network
     samples = max(task.get(key) or 0 for key in ("train_points", "probe_points", "test_points"))
     weights = depth * width**2 * itemsize

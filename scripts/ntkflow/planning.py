@@ -226,7 +226,11 @@ class Plan:
         when = STAGES[stage].when
         measured = any(when in entry["when"] for entry in block["measurements"])
         if stage == "train":
-            return "training" in block
+            # Checks of theory train networks of their own.
+            only_theory = [entry["when"] == ["theory"] for entry in block["measurements"]]
+            return "training" in block and not (only_theory and all(only_theory))
+        if stage == "theory":
+            return measured
         needs_training = "training" in STAGES[stage].reads
         return stage == "dataset" or (measured and ("training" in block or not needs_training))
 
@@ -238,7 +242,15 @@ class Plan:
         if self.has_stage(experiment, "train"):
             tables["losses"] = Table("train", "losses")
             tables["networks"] = Table("train", "networks")
-        for stage in ("initialization", "ntk", "train", "machines", "limit", "prediction"):
+        for stage in (
+            "initialization",
+            "ntk",
+            "train",
+            "machines",
+            "limit",
+            "prediction",
+            "theory",
+        ):
             if self.has_stage(experiment, stage):
                 for entry in self.block(experiment)["measurements"]:
                     if STAGES[stage].when in entry["when"]:

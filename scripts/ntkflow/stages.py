@@ -52,6 +52,7 @@ STAGES = {
     "machines": Stage(
         reads=("task", "network", "training", "measurements"), seeds="seeds", when="machines"
     ),
+    "theory": Stage(reads=("task", "network", "training", "measurements"), when="theory"),
 }
 
 # Keys of training to what they must be for a measurement when: prediction.
@@ -61,6 +62,9 @@ PREDICTABLE = {"loss": "mse", "optimizer": "sgd", "l1": 0.0, "l2": 0.0}
 DERIVED = {
     "learning_times": {"training_modes", "limit_circle_spectrum"},
     "evolution": {"training_gram", "training_classification"},
+    "lazy_summary": {"losses", "training_linearized"},
+    "rates_summary": {"training_mode_decay"},
+    "kappa_summary": {"training_linearized", "trained_kappa"},
 }
 
 

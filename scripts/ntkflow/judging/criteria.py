@@ -10,6 +10,7 @@ from math import inf
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from ..uncertainty import STATISTICS, bootstrap_interval, interval, log_std_reach, resample
 from .samples import Sample
@@ -129,6 +130,22 @@ def _agrees(criterion, sample: Sample):
     return largest, None, None, "holds" if largest <= criterion["standard_errors"] else "fails"
 
 
+def _rank(criterion, sample: Sample):
+    """Spearman's rank correlation of the means with the expected column over all points."""
+    order = stats.rankdata(sample.expected)
+    means = np.array([values.mean() for values in sample.values])
+    draws = np.stack([resample(values, "mean") for values in sample.values])
+
+    def correlation(values: np.ndarray) -> np.ndarray:
+        ranks = stats.rankdata(values, axis=0)
+        centred, known = ranks - ranks.mean(axis=0), order - order.mean()
+        return known @ centred / np.sqrt((centred**2).sum(axis=0) * (known**2).sum())
+
+    value = float(correlation(means[:, None])[0])
+    low, high = bootstrap_interval(correlation(draws), sample.n_seeds)
+    return value, low, high, _inside(low, high, *criterion["range"])
+
+
 def _above(criterion, sample: Sample):
     """The mean over seeds is above a bound at every point."""
     means = np.array([values.mean() for values in sample.values])
@@ -197,6 +214,7 @@ KINDS = {
     "linear": _linear,
     "consistent": _consistent,
     "agrees": _agrees,
+    "rank": _rank,
     "above": _above,
     "below": _below,
     "decreasing": _decreasing,
@@ -210,7 +228,7 @@ KINDS = {
 def allowed(criterion: Mapping[str, Any]) -> str:
     """What a criterion allows, in words."""
     match criterion["kind"]:
-        case "within" | "slope" | "intercept":
+        case "within" | "slope" | "intercept" | "rank":
             return f"{criterion['range'][0]:g} to {criterion['range'][1]:g}"
         case "consistent":
             return (

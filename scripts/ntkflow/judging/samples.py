@@ -65,7 +65,7 @@ class Sample:
         if criterion["kind"] == "matches":
             series = _matching(series, along, [point for point, _ in criterion["expected"]])
         expected = None
-        if criterion["kind"] == "agrees":
+        if criterion["kind"] in ("agrees", "rank"):
             known = _select(table, criterion["expected"], where, keys)
             expected = known.groupby(level=along).mean().to_numpy()
         groups = series.groupby(level=along) if along else [(0, series)]
