@@ -24,7 +24,7 @@ def run(entry, network, tmp_path, task=CIRCLE, training=TRAINING):
     import make_dataset
 
     cfg = {"stage": "dataset", "experiment": "e", "cell": {}, "task": task | {"data_seed": 0}}
-    make_dataset.main({"dataset": str(tmp_path / "d.h5")}, cfg)
+    make_dataset.main({"images": []}, {"dataset": str(tmp_path / "d.h5")}, cfg)
     with open_file(tmp_path / "d.h5", "dataset") as data:
         arrays = check_theory([entry], network, data, training, "cpu")
     return {name.split("/")[1]: array.values for name, array in arrays.items()}
