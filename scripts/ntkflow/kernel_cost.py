@@ -16,7 +16,7 @@ from .storage import Array, StageFile
 
 
 def kernel_cost(entry: Mapping[str, Any], ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
-    """Seconds and bytes of each way on the training images.
+    """Seconds and bytes of each way on the training inputs.
 
     Bytes are those that the process holds at most, beyond what it held before.
     """
@@ -30,12 +30,14 @@ def kernel_cost(entry: Mapping[str, Any], ensemble: Ensemble, data: StageFile) -
                 lambda way=way, one=one: way(ensemble.network, one.parameters, x)
             )
             row += [seconds, size]
-        rows.append([*row, row[0] / row[2], row[0] / row[4], row[3] / len(x)])
+        shares = row[0] / row[2], row[0] / row[4], row[3] / len(x), row[5] / row[3]
+        rows.append([*row, *shares])
     columns = [(f"{way}_{what}", what) for way in ways for what in ("seconds", "bytes")]
     columns += [
         ("vmap_speedup", "loop_seconds / vmap_seconds"),
         ("layerwise_speedup", "loop_seconds / layerwise_seconds"),
         ("vmap_bytes_per_image", "vmap_bytes over the number of images"),
+        ("layerwise_share", "layerwise_bytes / vmap_bytes"),
     ]
     return {
         f"kernel_cost/{name}": Array(values, ["seed"], unit)

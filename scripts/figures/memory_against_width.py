@@ -1,0 +1,27 @@
+"""Peak memory of the empirical kernel of {task.train_points} inputs against the width, with
+{network.depth} hidden layers: a Python loop whose gradients are kept, the whole Jacobian by vmap
+over jacrev, and layer by layer. Points: mean over networks. Grey: the square of the width.
+"""
+
+import matplotlib.pyplot as plt
+
+from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+
+WAYS = {"loop": "loop", "vmap": "vmap(jacrev)", "layerwise": "layer by layer"}
+
+
+def draw(tables, cfg):
+    """Bytes of each way."""
+    mean = tables["initialization_kernel_cost"].groupby("width").mean()
+    figure, axes = plt.subplots(figsize=(0.8 * WIDTH, 3.4))
+    for (way, label), colour in zip(WAYS.items(), COLOURS, strict=False):
+        axes.loglog(mean.index, mean[f"{way}_bytes"] / 1e6, "o-", color=colour, label=label)
+    widths = mean.index.to_numpy(float)
+    law = mean["vmap_bytes"].iloc[-1] / 1e6 * (widths / widths[-1]) ** 2
+    axes.plot(widths, law, "--", color=LIMIT_COLOUR, label="width²")
+    label_log_axis(axes.xaxis, list(mean.index))
+    label_log_axis(axes.yaxis)
+    axes.set_xlabel("width")
+    axes.set_ylabel("peak memory, MB")
+    figure.legend(loc="outside upper center", ncols=4)
+    return figure
