@@ -35,7 +35,8 @@ def draw(tables, cfg):
         if axis == "train_points":
             axes.set_ylim(0, None)
         else:
-            axes.set(yscale="log", ylim=(2e-3 * free.max(), 2 * free.max()))
+            lowest = table.groupby([axis, "step"])["lambda_max"].median().min()
+            axes.set(yscale="log", ylim=(max(lowest / 2, 2e-3 * free.max()), 2 * free.max()))
     panels[0][0].set_ylabel("λ_max of Θ")
     key = [(f"{NAMES[axis]} = {value:g}", {"color": colour}) for value, colour in colours.items()]
     if axis != "train_points":
