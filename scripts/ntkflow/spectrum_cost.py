@@ -33,7 +33,7 @@ def spectrum_cost(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array
         few, free_seconds, free_bytes = measure_cost(lambda one=one: _few(ensemble, one, x, count))
         every, seconds, size = measure_cost(lambda one=one: _every(ensemble, one, x))
         error = float((few / every[:count] - 1).abs().max())
-        ratios = [seconds / free_seconds, free_bytes / size]
+        ratios = [seconds / free_seconds, free_bytes / size if size else np.nan]
         rows.append([seconds, free_seconds, size, free_bytes, *ratios, error])
     names = {
         "seconds": "all eigenvalues of K",
