@@ -19,7 +19,15 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 NAMES = {"math": math, "np": np, "torch": torch, "ntkflow": ntkflow}
 # Results of public functions: their examples show them.
-RESULTS = {"Eigenpairs", "Kernel", "LimitKernels", "NtkOperator", "TraceEstimate", "TrainingResult"}
+RESULTS = {
+    "Eigenpairs",
+    "Kappa",
+    "Kernel",
+    "LimitKernels",
+    "NtkOperator",
+    "TraceEstimate",
+    "TrainingResult",
+}
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(ntkflow.__path__, prefix="ntkflow.")
 )

@@ -338,12 +338,20 @@ def test_claims_are_valid_and_unique():
         assert claim["source"] in ("ours", claim["id"].split(".")[0])
 
 
+# Axes that tables have of their own; `task` stands for a task that no experiment runs yet.
+TABLE_AXES = {
+    *("seed", "step", "gamma", "mode", "predicted", "sample", "pair", "points", "fraction"),
+    *("case", "definite", "output_scale", "task"),
+}
+
+
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim["id"])
 def test_claims_name_what_the_configuration_makes(claim):
     plan = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
     name = claim["experiment"]
     axes = {*plan.cells(name)[0].axes, "seed", "step", "gamma", "mode", "predicted"}
     axes |= {"rank", "factor", "time"}
+    axes = {*plan.cells(name)[0].axes, *TABLE_AXES}
     assert set(claim["figures"]) <= set(plan.block(name)["figures"])
     assert set(claim["requires"]) <= axes | {"seeds"}
     for criterion in chain(*claim["criteria"].values()):
@@ -364,6 +372,25 @@ def test_table_without_seeds_is_exact():
     assert judge(modes, kind="slope", along="mode", where=where, range=[-2.01, -1.99]) == found
 
 
+@pytest.mark.parametrize(
+    ("known", "value", "status"),
+    [([1, 2, 3, 4], 1.0, "holds"), ([4, 3, 2, 1], -1.0, "fails"), ([1, 4, 2, 3], 0.4, "fails")],
+)
+def test_rank_correlation_over_points_of_two_axes(known, value, status):
+    cells = [(depth, width) for depth in (1, 2) for width in (8, 16)]
+    rng = np.random.default_rng(1)
+    data = pd.concat(
+        pd.DataFrame({"depth": depth, "width": width, "seed": range(8), "known": one,
+                      "theta": 10.0**place + rng.normal(0, 1e-3, 8)})
+        for place, ((depth, width), one) in enumerate(zip(cells, known, strict=True))
+    )  # fmt: skip
+    criterion = {"kind": "rank", "along": ["depth", "width"], "expected": "known"}
+    found = judge(data, range=[0.9, 1.0], **criterion)
+    assert (found.value, found.status) == (pytest.approx(value), status)
+    assert found.low == pytest.approx(value) == found.high
+    assert found.allowed == "0.9 to 1"
+
+
 def test_statistic_agrees_with_a_column_at_every_point_of_two_axes():
     rng = np.random.default_rng(1)
     cells = [(depth, width) for depth in (2, 4) for width in (8, 16)]
@@ -381,6 +408,32 @@ def test_statistic_agrees_with_a_column_at_every_point_of_two_axes():
     assert 0 < found.value < 3
     off = data.assign(expected=data["expected"].where(data["depth"] < 4, 1.0))
     assert judge(off, **criterion).status == "fails"
+
+
+@pytest.mark.parametrize(("expected", "status"), [(2.0, "holds"), (2.1, "fails")])
+def test_values_without_spread_agree_only_if_equal(expected, status):
+    data = table(lambda rng, width, seeds: np.full(seeds, 2.0)).assign(expected=expected)
+    criterion = {"kind": "agrees", "along": "width", "expected": "expected"}
+    assert judge(data, standard_errors=3.0, **criterion).status == status
+
+
+def test_point_without_a_base_is_absent():
+    data = pd.concat([POWER_LAW.assign(step=0).query("width < 1600"), POWER_LAW.assign(step=1)])
+    found = judge(
+        data, kind="within", along="width", where={"step": 1}, relative_to={"step": 0},
+        range=[0.0, 9.0],
+    )  # fmt: skip
+    assert found.status == "absent"
+    assert found.note == "no seed to compare with at width 1600"
+
+
+def test_statistic_only_where_it_is_used():
+    criterion = {"kind": "decreasing", "description": "d", "table": "t", "column": "c"}
+    claim = SCHEMA["properties"]["claims"]["items"]["properties"]
+    rules = claim["criteria"]["properties"]["observation"]
+    validate([criterion | {"along": "width"}], rules, source="claims.yaml")
+    with pytest.raises(ConfigurationError, match="statistic"):
+        validate([criterion | {"along": "width", "statistic": "std"}], rules, source="claims.yaml")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ TASK = {
 NETWORK = {
     "kind": "mlp", "depth": 1, "width": 16, "activation": "relu",
     "sigma_w": 1.0, "sigma_w_last": None, "sigma_b": 0.1, "bias": "normal",
+    "parameterization": "ntk",
 }  # fmt: skip
 TRAINING = {
     "loss": "mse", "learning_rate": 0.1, "steps": 40, "centred": False, "output_scale": 2.0,

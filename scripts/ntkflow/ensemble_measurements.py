@@ -12,13 +12,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from .block_measurements import BLOCK_MEASUREMENTS, limit_distance, limit_gap
 from .classification import classification
 from .ensembles import Ensemble
 from .finite_width import finite_dispersion, inverse_width, kernel_dispersion
 from .gram_measurements import GRAM_MEASUREMENTS
 from .inputs import circle_point
+from .kernel_cost import kernel_cost
 from .limits import limit_kernels
-from .measurements import measure, stack_measurements
+from .measurements import Measurement, measure, stack_measurements
 from .mechanisms import MECHANISMS
 from .networks import Dense
 from .spectrum_cost import spectrum_cost
@@ -129,10 +131,21 @@ def _diagonal_kernel(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Ar
     }
 
 
+def _each(measurement: Measurement) -> EnsembleMeasurement:
+    """Network by network what cannot be batched, but needs the ensemble's seed axis."""
+    return lambda entry, ensemble, data: stack_measurements(
+        [measurement(entry, one, data) for one in ensemble.members()], "seed"
+    )
+
+
 ENSEMBLE_MEASUREMENTS: dict[str, EnsembleMeasurement] = {
     "classification": classification,
     "diagonal_kernel": _diagonal_kernel,
+    "kernel_cost": kernel_cost,
+    "limit_distance": limit_distance,
+    "limit_gap": limit_gap,
     "spectrum_cost": spectrum_cost,
     **GRAM_MEASUREMENTS,
     **MECHANISMS,
+    **{kind: _each(measurement) for kind, measurement in BLOCK_MEASUREMENTS.items()},
 }

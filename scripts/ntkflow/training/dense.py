@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..networks import Abs, Dense, Erf, Sin
+from ..networks import Abs, Dense, Erf, Sin, StandardLinear
 
 CACHE_BYTES = 2**22
 aten = torch.ops.aten
@@ -72,7 +72,7 @@ class Layer(NamedTuple):
 
 
 def _scales(module: nn.Module) -> tuple[float, float]:
-    if type(module) is nn.Linear:
+    if isinstance(module, nn.Linear):
         return 1.0, float(module.bias is not None)
     if module.sigma_w == 0:
         raise TypeError(f"{module} has no weights that matter")
@@ -90,7 +90,7 @@ def parse(network: nn.Module) -> list[Layer]:
     layers: list[Layer] = []
     follows_activation = True
     for name, module in network.named_children():
-        if type(module) in (Dense, nn.Linear):
+        if type(module) in (Dense, StandardLinear, nn.Linear):
             layers.append(Layer(name, *_scales(module), ACTIVATIONS[nn.Identity]))
             follows_activation = False
         elif type(module) not in ACTIVATIONS or getattr(module, "approximate", "none") != "none":

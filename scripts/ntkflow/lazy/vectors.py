@@ -1,0 +1,34 @@
+"""The outputs of a network on a data set as one vector, a function of its weights as one vector."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..empirical.model import as_model
+
+
+def as_vectors(
+    network: nn.Module | Callable, x: Tensor, parameters: Any = None
+) -> tuple[Callable[[Tensor], Tensor], Float[Tensor, " p"]]:
+    """The function theta (P,) -> outputs (N O,), row by row, and the weights theta.
+
+    Args:
+        network: a module in evaluation mode, or a function of (parameters, x).
+        x: N inputs.
+        parameters: as in `ntkflow.empirical_ntk`.
+    """
+    model = as_model(network, parameters)
+    shapes = {name: p.shape for name, p in model.parameters.items()}
+
+    def outputs(theta: Tensor) -> Tensor:
+        parts = theta.split([shape.numel() for shape in shapes.values()])
+        named = {
+            name: part.view(shape)
+            for (name, shape), part in zip(shapes.items(), parts, strict=True)
+        }
+        return model(named, x).reshape(-1)
+
+    return outputs, torch.cat([p.reshape(-1) for p in model.parameters.values()])

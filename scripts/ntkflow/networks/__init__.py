@@ -1,0 +1,28 @@
+"""Networks: layers, the networks made of them, and parameters of whole ensembles."""
+
+from .activations import ACTIVATIONS, Abs, Erf, Sin, activation_layer
+from .builders import build_network, cnn, mlp
+from .ensembles import draw_parameters, member
+from .layers import Conv2d, Dense, GlobalAveragePool, Residual
+from .one_parameter import OneParameter
+from .parameterizations import StandardConv2d, StandardLinear
+
+__all__ = [
+    "ACTIVATIONS",
+    "Abs",
+    "Conv2d",
+    "Dense",
+    "Erf",
+    "GlobalAveragePool",
+    "OneParameter",
+    "Residual",
+    "Sin",
+    "StandardConv2d",
+    "StandardLinear",
+    "activation_layer",
+    "build_network",
+    "cnn",
+    "draw_parameters",
+    "member",
+    "mlp",
+]
