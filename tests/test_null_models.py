@@ -50,5 +50,7 @@ def test_l1_alone_shrinks_wide_kernels_by_the_factor():
     assert after[0].trace() / before[0].trace() == pytest.approx(factor, rel=0.03)
 
 
-def test_adam_has_none():
-    assert math.isnan(shrinkage_factor(TRAINING | {"optimizer": "adam"}, 3))
+def test_adam_has_one_where_the_decay_is_decoupled():
+    adam = TRAINING | {"optimizer": "adam", "l2": 0.02}
+    assert math.isnan(shrinkage_factor(adam, 3))
+    assert shrinkage_factor(adam | {"decay": "decoupled"}, 3) == pytest.approx(0.998**6)

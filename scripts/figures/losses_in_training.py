@@ -17,7 +17,12 @@ def draw(tables, cfg):
     axis = next(name for name in NAMES if name in table)
     colours, widths = spread_colours(table[axis]), sorted(table["width"].unique())
     figure, panels = plt.subplots(
-        2, len(widths), figsize=(WIDTH, 4.6), sharex=True, sharey="row", squeeze=False
+        2,
+        len(widths),
+        figsize=(WIDTH if len(widths) > 1 else 0.7 * WIDTH, 4.6),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
     )
     for (loss, accuracy), width in zip(panels.T, widths, strict=True):
         for value, rows in table[table["width"] == width].groupby(axis):

@@ -24,7 +24,7 @@ def draw(tables, cfg):
         axes.errorbar(place, middle, bars, fmt="o", ms=4, color=colour, lw=0.8)
         axes.plot(place, ranks["expected"].median().clip(lower=1e-9), color=colour, lw=1)
     axes.set(xscale="log", yscale="log", xlabel="eigenvalue of Θ/n at the start")
-    axes.set(ylabel="share of the residual left", ylim=(1e-4, 3))
+    axes.set(ylabel="share of the residual left", ylim=(1e-5, 3))
     key = [(f"epoch {step}", {"color": colour}) for step, colour in colours.items()]
     key.append(("constant kernel", {"color": INK}))
     axes.legend(handles=line_key(key))

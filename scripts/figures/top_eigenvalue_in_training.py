@@ -1,8 +1,8 @@
 """Largest eigenvalue of the Gram matrix along training, one panel per width: median over {seeds}
 networks (lines) with the middle half of them (bands); at larger widths fewer networks may have been
 trained. Thin dashed lines: null model, the median without penalty times the shrinkage that the
-penalty alone would cause. Step {training.learning_rate}; cross-entropy, mean over samples; kernel
-averaged over outputs, not divided by n.
+penalty alone would cause. Optimizer {training.optimizer}, step {training.learning_rate};
+cross-entropy, mean over samples; kernel averaged over outputs, not divided by n.
 """
 
 import matplotlib.pyplot as plt
@@ -17,7 +17,9 @@ def draw(tables, cfg):
     table = tables["training_gram"]
     axis = next(name for name in NAMES if name in table)
     colours, widths = spread_colours(table[axis]), sorted(table["width"].unique())
-    figure, panels = plt.subplots(1, len(widths), figsize=(WIDTH, 3.4), squeeze=False)
+    figure, panels = plt.subplots(
+        1, len(widths), figsize=(WIDTH if len(widths) > 1 else 0.7 * WIDTH, 3.4), squeeze=False
+    )
     for axes, width in zip(panels[0], widths, strict=True):
         cells = dict(list(table[table["width"] == width].groupby(axis)))
         free = cells[min(cells)].groupby("step")["lambda_max"].median()
@@ -33,7 +35,8 @@ def draw(tables, cfg):
         if axis == "train_points":
             axes.set_ylim(0, None)
         else:
-            axes.set(yscale="log", ylim=(0.02, 2 * free.max()))
+            lowest = table.groupby([axis, "step"])["lambda_max"].median().min()
+            axes.set(yscale="log", ylim=(max(lowest / 2, 2e-3 * free.max()), 2 * free.max()))
     panels[0][0].set_ylabel("λ_max of Θ")
     key = [(f"{NAMES[axis]} = {value:g}", {"color": colour}) for value, colour in colours.items()]
     if axis != "train_points":

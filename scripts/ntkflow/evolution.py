@@ -53,7 +53,7 @@ def _summary(run: pd.DataFrame) -> dict[str, float]:
         "lowest_step": step[low],
         "end": top[-1],
         "end_ratio": top[-1] / top[0],
-        "rise": top[-1] / top[low],
+        "rise": top[-1] / top[low] if top[low] else np.nan,
         "interior": 0 < low < len(top) - 1,
         "test_slope": np.gradient(test, step)[low],
         "train_accuracy": run["train_accuracy"].to_numpy()[low],

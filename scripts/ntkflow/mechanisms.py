@@ -15,6 +15,8 @@ from .spectra import block_matrix, eigenpairs, eigenvalues
 from .storage import Array, StageFile
 from .training import train_ensemble
 
+UNIFORM = 0.99  # share of a uniform distribution in the targets
+
 
 def stability(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
     """Largest loss over the first one in short trainings with steps around 2 / lambda_max.
@@ -22,45 +24,53 @@ def stability(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
     lambda_max is that of the Gauss-Newton part of the loss's Hessian: 2 / n times that of the block
     kernel for the squared loss; for the cross-entropy 1 / n times that of the block kernel weighted
     with the softmax's diag(p) - p p'. `unweighted` trains the cross-entropy with steps around
-    2 n / lambda_max of the block kernel itself.
+    2 n / lambda_max of the block kernel itself. These train f = alpha (h - h_0) with a large alpha,
+    so that the kernel stays what it is; `network` trains the squared loss of h. Targets of the
+    cross-entropy are 99 % uniform, so that its minimum lies where its Hessian was taken, and its
+    value there, the entropy of the targets, is subtracted.
     """
     where = {**ensemble.where, "dtype": torch.float64}
     x, y = ensemble.once("set", lambda: load_training_set(data, **where))
-    factors = np.array(entry["factors"])
-    each = [_growths(one, x, y, factors, entry["steps"]) for one in ensemble.members()]
-    return stack_measurements(each, "seed") | {
-        "stability/factor": Array(factors, ["factor"], "step over 2 / lambda_max")
-    }
+    each = [_growths(entry, one, x, y) for one in ensemble.members()]
+    factors = Array(np.array(entry["factors"]), ["factor"], "step over 2 / lambda_max")
+    return stack_measurements(each, "seed") | {"stability/factor": factors}
 
 
-def _growths(member: Member, x: Tensor, y: Tensor, factors: np.ndarray, steps: int):
-    network = member.network
+def _growths(entry, member: Member, x: Tensor, y: Tensor) -> dict[str, Array]:
     parameters = {name: p.double() for name, p in member.parameters.items()}
-    kernel = empirical_ntk(network, x, parameters=parameters, outputs="block").values
-    p = torch.func.functional_call(network, parameters, (x,)).softmax(-1)
+    kernel = empirical_ntk(member.network, x, parameters=parameters, outputs="block").values
+    p = torch.full_like(y, 1 / y.shape[1])  # where f = 0
     plain = eigenvalues(block_matrix(kernel.cpu().numpy()))[0] / len(x)
     weighted = eigenvalues(softmax_weighted(kernel, p).cpu().numpy())[0] / len(x)
+    lazy = dict(output_scale=entry["output_scale"], centred=True)
     cases = {
-        "mse": ("mse", 2 * plain),
-        "cross_entropy": ("cross_entropy", weighted),
-        "unweighted": ("cross_entropy", plain),
+        "mse": (2 * plain, dict(loss="mse", **lazy)),
+        "cross_entropy": (weighted, dict(loss="cross_entropy", **lazy)),
+        "unweighted": (plain, dict(loss="cross_entropy", **lazy)),
+        "network": (2 * plain, dict(loss="mse")),
     }
     start = {name: each[None] for name, each in parameters.items()}
+    growths = {
+        case: [
+            _growth(member.network, start, x, y, 2 * factor / top, entry["steps"], options)
+            for factor in entry["factors"]
+        ]
+        for case, (top, options) in cases.items()
+    }
     return {
-        f"stability/{case}": Array(
-            np.array([_growth(network, start, x, y, loss, 2 * f / top, steps) for f in factors]),
-            ["factor"],
-            "largest loss / first loss",
-        )
-        for case, (loss, top) in cases.items()
+        f"stability/{case}": Array(np.array(values), ["factor"], "largest loss / first loss")
+        for case, values in growths.items()
     }
 
 
-def _growth(network, start, x: Tensor, y: Tensor, loss: str, rate: float, steps: int) -> float:
-    options = dict(learning_rate=rate, steps=steps, loss=loss, record_steps=range(steps + 1))
-    losses = train_ensemble(network, start, x, y, **options).losses[0]
-    grown = (losses / losses[0]).nan_to_num(torch.inf).max()
-    return float(grown.clamp(max=1e6))
+def _growth(network, start, x: Tensor, y: Tensor, rate: float, steps: int, options) -> float:
+    options = dict(learning_rate=rate, steps=steps, record_steps=range(steps + 1)) | options
+    floor = 0.0
+    if options["loss"] == "cross_entropy":
+        y = UNIFORM / y.shape[1] + (1 - UNIFORM) * y
+        floor = -(y * y.log()).sum(1).mean() / options["output_scale"] ** 2
+    losses = train_ensemble(network, start, x, y, **options).losses[0] - floor
+    return float((losses / losses[0]).nan_to_num(torch.inf).max().clamp(max=1e6))
 
 
 def softmax_weighted(

@@ -20,9 +20,10 @@ def shrinkage_factor(training: Mapping[str, Any], step: int, *, hidden_layers: i
         hidden_layers: L.
 
     Returns:
-        The factor, NaN for Adam, whose steps are not proportional to a gradient.
+        The factor; NaN for Adam with a penalty that is part of the loss, whose step is not
+        proportional to its gradient.
     """
-    if training.get("optimizer", "sgd") != "sgd":
+    if training.get("optimizer", "sgd") != "sgd" and training.get("decay") != "decoupled":
         return math.nan
     rate = training.get("learning_rate", 0.0)
     l1, l2 = training.get("l1", 0.0), training.get("l2", 0.0)

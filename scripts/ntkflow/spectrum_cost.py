@@ -16,6 +16,8 @@ from .networks import member
 from .shallow import eigenvalues, mean_kernels, scalar_twin
 from .storage import Array, StageFile
 
+TOLERANCE = 1e-6  # relative accuracy asked of the first few eigenvalues
+
 
 def spectrum_cost(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
     """Seconds and bytes for all eigenvalues of K, and for the first few without forming K.
@@ -31,13 +33,15 @@ def spectrum_cost(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array
         few, free_seconds, free_bytes = measure_cost(lambda one=one: _few(ensemble, one, x, count))
         every, seconds, size = measure_cost(lambda one=one: _every(ensemble, one, x))
         error = float((few / every[:count] - 1).abs().max())
-        rows.append([seconds, free_seconds, size, free_bytes, seconds / free_seconds, error])
+        ratios = [seconds / free_seconds, free_bytes / size if size else np.nan]
+        rows.append([seconds, free_seconds, size, free_bytes, *ratios, error])
     names = {
         "seconds": "all eigenvalues of K",
         "free_seconds": "the first few, without K",
         "bytes": "all eigenvalues of K",
         "free_bytes": "the first few, without K",
         "speedup": "seconds / free_seconds",
+        "memory_ratio": "free_bytes / bytes",
         "error": "largest relative difference of the first few",
     }
     return {
@@ -49,7 +53,7 @@ def spectrum_cost(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array
 def _few(ensemble: Ensemble, parameters, x, count: int) -> torch.Tensor:
     twin, parameters = scalar_twin(ensemble.network, parameters)
     operator = ntk_operator(twin, x, parameters=parameters, dtype=torch.float64)
-    return top_eigenpairs(operator, count).values
+    return top_eigenpairs(operator, count, tolerance=TOLERANCE).values
 
 
 def _every(ensemble: Ensemble, parameters, x) -> torch.Tensor:
@@ -60,8 +64,8 @@ def _every(ensemble: Ensemble, parameters, x) -> torch.Tensor:
 def measure_cost(call: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float, float]:
     """Result of a call, its seconds, and by how many bytes it raised the process's memory.
 
-    The memory is the kernel's own high-water mark, which only Linux lets a process reset: NaN
-    elsewhere.
+    The memory is the operating system's high-water mark, which only Linux lets a process reset: NaN
+    elsewhere. Memory that earlier calls freed is handed back first.
     """
     _release()
     before = _reset_peak()
@@ -84,6 +88,8 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 def _reset_peak() -> float:
     if not _RESET.exists():
         return np.nan
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     _RESET.write_text("5")
     return _peak()
 

@@ -48,7 +48,9 @@ def judge_claim(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) ->
     """
     try:
         judged = [
-            judge_criterion(criterion, role, claim.get("requires", {}), tables)
+            judge_criterion(
+                criterion, role, claim.get("requires", {}) if role != "excess" else {}, tables
+            )
             for role in ("observation", "explanation", "correction", "excess")
             for criterion in claim["criteria"].get(role, [])
         ]
