@@ -144,7 +144,7 @@ def choose_ridge(
     Raises:
         ConfigurationError: if a share of that size leaves no point on one side.
     """
-    samples, outputs = y.shape
+    samples = len(y)
     kept = samples - round(held_out * samples)
     if not 0 < kept < samples:
         raise ConfigurationError(
