@@ -211,8 +211,8 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
         ),
         (
             {"sweep": {"network.wdth": [4]}},
-            "sweep.network.wdth[0]: unknown key; allowed: activation, bias, depth, kind, "
-            "parameterization, sigma_b, sigma_w, sigma_w_last, width",
+            "sweep.network.wdth[0]: unknown key; allowed: activation, activation_first, bias, "
+            "depth, kind, parameterization, sigma_b, sigma_w, sigma_w_last, width",
         ),
         (
             {"sweep": {"seeds": [4]}},
