@@ -340,6 +340,7 @@ def test_claims_are_valid_and_unique():
 
 # Axes that tables have of their own; `task` stands for a task that no experiment runs yet.
 TABLE_AXES = {
+    "fit",
     *("seed", "step", "gamma", "mode", "predicted", "sample", "pair", "points", "fraction"),
     *("case", "definite", "output_scale", "task"),
 }
@@ -349,13 +350,12 @@ TABLE_AXES = {
 def test_claims_name_what_the_configuration_makes(claim):
     plan = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
     name = claim["experiment"]
-    axes = {*plan.cells(name)[0].axes, "seed", "step", "gamma", "mode", "predicted"}
-    axes |= {"rank", "factor", "time"}
     axes = {*plan.cells(name)[0].axes, *TABLE_AXES}
     assert set(claim["figures"]) <= set(plan.block(name)["figures"])
     assert set(claim["requires"]) <= axes | {"seeds"}
     for criterion in chain(*claim["criteria"].values()):
         assert criterion["table"] in plan.table_names(name)
+        assert criterion.get("over", "seed") in axes | {"sample"}
         keys = {*criterion.get("where", {}), *criterion.get("relative_to", {})}
         along = criterion.get("along", [])
         assert keys | {*([along] if isinstance(along, str) else along)} <= axes
@@ -510,3 +510,17 @@ def test_an_excess_is_shown_and_not_judged():
     assert found["verdict"] == "reproduced"
     assert [one["status"] for one in found["criteria"]] == ["holds", "measured", "absent"]
     assert "x: 1 [" in found["measured"]
+
+
+def test_repetitions_can_run_over_another_axis():
+    table = pd.DataFrame(
+        {"data_seed": [0, 1, 2], "seed": [0, 0, 0], "accuracy": [0.79, 0.80, 0.81]}
+    )
+    criterion = {
+        "kind": "within", "description": "accuracy", "table": "t", "column": "accuracy",
+        "over": "data_seed", "range": [0.7, 0.9],
+    }  # fmt: skip
+    judged = judge_criterion(criterion, "observation", {"seeds": 3}, {"t": table})
+    assert (judged.status, judged.n_seeds) == ("holds", 3)
+    few = judge_criterion(criterion, "observation", {"seeds": 4}, {"t": table})
+    assert few.note == "needs 4 seeds, this scale has 3"

@@ -149,3 +149,23 @@ def test_members_are_networks():
     value = functional_call(network, member(parameters, 0), (torch.ones(3, 2).double(),))
     hidden = torch.relu(torch.ones(3, 2).double() @ parameters["0.weight"][0].T / 2**0.5)
     torch.testing.assert_close(value, hidden @ parameters["2.weight"][0].T / 2)
+
+
+def test_the_first_activation_can_differ():
+    network = mlp(3, [4, 4], activation_first="linear")
+    assert [type(layer).__name__ for layer in network][1::2] == ["Identity", "ReLU"]
+
+
+def test_images_shrink_without_padding():
+    network = cnn(1, [2, 3], 5, image_size=8, kernel_size=3, padding="valid")
+    assert network(torch.ones(4, 1, 8, 8)).shape == (4, 5)
+    with pytest.raises(
+        ConfigurationError, match="image_size: 4 is not allowed with 2 convolutions"
+    ):
+        cnn(1, [2, 3], 5, image_size=4, kernel_size=3, padding="valid")
+
+
+def test_flat_inputs_of_a_convolution_are_square():
+    block = {"kind": "cnn", "depth": 1, "width": 2}
+    with pytest.raises(ConfigurationError, match="'cnn' is not allowed for 50 inputs; allowed: sq"):
+        build_network(block, 50, 1)

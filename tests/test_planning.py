@@ -113,7 +113,8 @@ def test_a_job_knows_its_sections_only():
         "experiment": "e",
         "measurements": [{"anchor_angle": 0.0, "kind": "profile"}],
         "network": {
-            "activation": "relu", "bias": "normal", "depth": 1, "kind": "mlp",
+            "activation": "relu", "activation_first": None, "bias": "normal", "depth": 1,
+            "kind": "mlp",
             "parameterization": "ntk", "sigma_b": 0.0, "sigma_w": 1.0, "sigma_w_last": None,
             "width": 8,
         },
@@ -210,8 +211,8 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
         ),
         (
             {"sweep": {"network.wdth": [4]}},
-            "sweep.network.wdth[0]: unknown key; allowed: activation, bias, depth, kind, "
-            "parameterization, sigma_b, sigma_w, sigma_w_last, width",
+            "sweep.network.wdth[0]: unknown key; allowed: activation, activation_first, bias, "
+            "depth, kind, parameterization, sigma_b, sigma_w, sigma_w_last, width",
         ),
         (
             {"sweep": {"seeds": [4]}},

@@ -67,3 +67,15 @@ def test_csv_keeps_nan_infinity_and_nine_digits(tmp_path):
     again = pd.read_csv(tmp_path / "t.csv")["theta"].to_numpy().reshape(2, 3)
     np.testing.assert_allclose(again, values, rtol=5e-9)
     assert np.float32(again[1, 0]) == np.float32(1 / 3)
+
+
+def test_names_are_coordinates(tmp_path):
+    arrays = {
+        "fits/fit": Array(np.array(["network", "limit"], dtype="S"), ["fit"]),
+        "fits/accuracy": Array(np.array([[0.5, 0.7]]), ["seed", "fit"]),
+    }
+    cfg = {"experiment": "e", "stage": "machines", "cell": {}, "seeds": [4]}
+    write_file(tmp_path / "a.h5", cfg, arrays)
+    table = read_group(tmp_path / "a.h5", "machines", "fits")
+    assert table["fit"].tolist() == ["network", "limit"]
+    assert table["accuracy"].tolist() == [0.5, 0.7]

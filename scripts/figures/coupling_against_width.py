@@ -19,7 +19,7 @@ def draw(tables, cfg):
         axes.plot(mean.index, mean, color=colour, label=label)
         if not step:
             line = mean.iloc[0] * np.sqrt(mean.index[0] / mean.index)
-            axes.plot(mean.index, line, "--", color=LIMIT_COLOUR, label="width⁻¹ᐟ²")
+            axes.plot(mean.index, line, "--", color=LIMIT_COLOUR, label="width$^{-1/2}$")
     axes.set_xscale("log")
     axes.set_yscale("log")
     label_log_axis(axes.xaxis, sorted(set(table["width"])))

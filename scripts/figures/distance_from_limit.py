@@ -32,7 +32,7 @@ def draw(tables, cfg):
     bound = "mean over networks, upper end"
     axes.plot(widths[hidden], np.sqrt(ends[hidden]), "v", mfc="none", color=COLOURS[1], label=bound)
     line = alone[0] * np.sqrt(widths[0] / widths)
-    axes.plot(widths, line, "--", color=LIMIT_COLOUR, label="width⁻¹ᐟ²")
+    axes.plot(widths, line, "--", color=LIMIT_COLOUR, label="width$^{-1/2}$")
     axes.set_xscale("log")
     axes.set_yscale("log")
     label_log_axis(axes.xaxis, widths)

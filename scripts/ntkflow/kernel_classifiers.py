@@ -1,6 +1,6 @@
 """What a network's kernels learn where the network learned: kernel machines on one data set.
 
-A *fit* has a name of three words, such as "wide block ridge":
+A *fit* has a name of three words, such as "sample block ridge":
 
 - whose kernel: "initial" and "trained", the network's own before and after training; "sample", one
   other network at initialisation; "average", the mean over many such; "limit", infinite width;
@@ -36,7 +36,7 @@ from .storage import Array, StageFile
 PYTORCH_SIGMA_W = 3**-0.5
 
 
-class Kernels(NamedTuple):
+class KernelPair(NamedTuple):
     """Kernel matrices on the training images, and of the test images against them."""
 
     gram: Tensor
@@ -80,7 +80,7 @@ def kernel_classifiers(
         seed: of the networks that are drawn and of random starts.
     """
     digits = Digits.load(data, **trained.where)
-    draw = _Kernels(entry, network, trained, digits, input_sizes(data), seed)
+    draw = Kernels(entry, network, trained, digits, input_sizes(data), seed)
     outputs = (trained.outputs(digits.x).T, trained.outputs(digits.test_x).T)
     rows = {"network": _score(outputs, outputs, digits)}
     for kernel in dict.fromkeys(name.rsplit(" ", 1)[0] for name in entry["fits"]):
@@ -117,7 +117,7 @@ def _score(outputs: tuple[Tensor, Tensor], network: tuple[Tensor, Tensor], digit
     }
 
 
-def _fit(kernels: Kernels, machines: list[str], digits: Digits, entry, seed: int) -> dict:
+def _fit(kernels: KernelPair, machines: list[str], digits: Digits, entry, seed: int) -> dict:
     """Outputs on training and test images by machine, and what else is known of each."""
     found = {}
     starts = [name for name in machines if name != "ridge"]
@@ -139,7 +139,7 @@ def _fit(kernels: Kernels, machines: list[str], digits: Digits, entry, seed: int
     return found
 
 
-def _join_blocks(kernels: Kernels, outputs: int) -> Tensor:
+def _join_blocks(kernels: KernelPair, outputs: int) -> Tensor:
     """Rows of the training and test images together in each output's block."""
     return torch.cat([each.unflatten(0, (outputs, -1)) for each in kernels], 1).flatten(0, 1)
 
@@ -154,7 +154,7 @@ def _start(name: str, digits: Digits, seed: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Kernels:
+class Kernels:
     """Makes the kernels that fits ask for, one at a time: a block kernel is large."""
 
     entry: Mapping[str, Any]
@@ -164,7 +164,7 @@ class _Kernels:
     sizes: tuple[int, int]
     seed: int
 
-    def kernels(self, whose: str, outputs: str) -> Kernels:
+    def kernels(self, whose: str, outputs: str) -> KernelPair:
         """Kernel matrices of a fit."""
         if whose == "limit":
             return self._limit()
@@ -179,22 +179,22 @@ class _Kernels:
         for one in seeds:
             drawn = member(draw_parameters(network, [one], **self.trained.where), 0)
             found = self._empirical(network, drawn, outputs)
-            total = found if total is None else Kernels(*map(Tensor.add_, total, found))
-        return Kernels(*(part.div_(count) for part in total))
+            total = found if total is None else KernelPair(*map(Tensor.add_, total, found))
+        return KernelPair(*(part.div_(count) for part in total))
 
-    def _empirical(self, network, parameters: dict[str, Tensor], outputs: str) -> Kernels:
+    def _empirical(self, network, parameters: dict[str, Tensor], outputs: str) -> KernelPair:
         x, test_x = self.digits.x, self.digits.test_x
         pair = [
             empirical_ntk(network, *inputs, parameters=parameters, outputs=outputs).values
             for inputs in ((x,), (test_x, x))
         ]
-        return Kernels(*(block_matrix(one) if outputs == "block" else one for one in pair))
+        return KernelPair(*(block_matrix(one) if outputs == "block" else one for one in pair))
 
-    def _limit(self) -> Kernels:
+    def _limit(self) -> KernelPair:
         network = limit_network(self.block, *self.sizes)
         x, test_x = self.digits.x.double(), self.digits.test_x.double()
         gram = limit_kernels(network, x).ntk
-        return Kernels(
+        return KernelPair(
             *(k.to(self.digits.x) for k in (gram, limit_kernels(network, test_x, x).ntk))
         )
 

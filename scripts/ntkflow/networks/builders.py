@@ -158,8 +158,8 @@ def _build_one_parameter(*_) -> nn.Module:
 
 
 def _build_mlp(network: Mapping[str, Any], input_dim: int, output_dim: int) -> nn.Sequential:
-    keys = ("activation_first", "sigma_w_last")
-    options = {key: network[key] for key in (*keys, *_COMMON)}
+    options = {key: network[key] for key in ("sigma_w_last", *_COMMON)}
+    options["activation_first"] = network.get("activation_first")
     widths = [network["width"]] * network["depth"]
     return mlp(input_dim, widths, output_dim, device="meta", **options)
 
