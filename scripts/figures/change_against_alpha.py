@@ -14,7 +14,7 @@ PUBLISHED = [108.5, 26.6, 2.63, 0.101, 5.58e-3, 1.01e-3, 6.8e-5]
 
 def draw(tables, cfg):
     """Kernel on the left, weights on the right."""
-    kernel, movement = (tables[f"trained_{name}"] for name in ("kernel", "movement"))
+    kernel, movement = tables["trained_kernel"], tables["trained_movement"]
     kernel, movement = (table[table["step"] > 0] for table in (kernel, movement))
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
     draw_spread(left, kernel, "output_scale", "drift", colour=COLOURS[0], label="measured")

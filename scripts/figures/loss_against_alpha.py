@@ -16,7 +16,10 @@ def draw(tables, cfg):
         rows = losses[losses["output_scale"] == alpha]
         curve = rows.groupby("step")["loss"].median()
         left.plot(
-            curve.index[1:], curve.iloc[1:] / curve.iloc[0], color=colour, label=f"α = {alpha:.3g}"
+            curve.index[1:],
+            curve.iloc[1:] / curve.iloc[0],
+            color=colour,
+            label=f"α = {float(f'{alpha:.3g}'):g}",
         )
     left.set(xscale="log", yscale="log", xlabel="step t", ylabel="L / L₀", ylim=(1e-16, 3))
     left.legend(fontsize=7)

@@ -14,9 +14,8 @@ REACH = 1.2816  # standard deviations from the median to the 10th and 90th perce
 
 def draw(tables, cfg):
     """A panel for each width."""
-    trained, limit, points = (
-        tables[name] for name in ("trained_function", "prediction_function", "dataset")
-    )
+    trained, limit = tables["trained_function"], tables["prediction_function"]
+    points = tables["dataset"]
     trained = trained[trained["step"] > 0]
     limit = limit[limit["step"] == limit["step"].max()].sort_values("gamma")
     widths = sorted(trained["width"].unique())

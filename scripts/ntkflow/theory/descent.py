@@ -19,8 +19,9 @@ from .setting import Check, Setting, axis, by_seed
 
 @dataclass(frozen=True)
 class _Linear:
-    """A linearised network: Jacobian J (M, P) at its start and residual r = y - f_0 (M,)."""
+    """A linearised network: weights (P,) and Jacobian J (M, P) at its start, r = y - f_0 (M,)."""
 
+    weights: Tensor
     jacobian: Tensor
     residual: Tensor
 
@@ -28,12 +29,17 @@ class _Linear:
     def at(setting: Setting, parameters: dict[str, Tensor]) -> "_Linear":
         """Of a network with one output, linearised at these weights."""
         outputs, theta = as_vectors(setting.network, setting.x, parameters)
-        return _Linear(jacrev(outputs)(theta), setting.y.reshape(-1) - outputs(theta))
+        return _Linear(theta, jacrev(outputs)(theta), setting.y.reshape(-1) - outputs(theta))
 
     @property
     def largest_step(self) -> float:
         """1 / lambda_max(K / M), which is 2 / L with L the loss's curvature."""
         return len(self.residual) / torch.linalg.matrix_norm(self.jacobian, 2).item() ** 2
+
+    def least_movement(self, target: Tensor) -> Tensor:
+        """Shortest movement J' K^-1 r of the weights that changes the outputs by a target (M,)."""
+        gram = self.jacobian @ self.jacobian.T
+        return self.jacobian.T @ torch.linalg.solve(gram, target)
 
     def descend(self, learning_rate: float, steps: int, at: list[int]) -> tuple[Tensor, Tensor]:
         """Steps on the loss mean (f - y)^2: movement of the weights, residuals at some steps."""
@@ -72,37 +78,38 @@ def least_norm(entry: Mapping, setting: Setting) -> dict[str, Array]:
     (the slides' formula) and over sqrt(r' K^-1 r). And the network itself, centred, with the
     output scale of the experiment: its movement against J^+ y / alpha.
     """
-    probe = load_probe(setting.data, dtype=setting.x.dtype, device=setting.x.device)
-    rows = []
-    for parameters in setting.members(entry["draws"]):
-        linear, steps = _Linear.at(setting, parameters), entry["steps"]
-        rate = linear.largest_step / 2
-        moved, left = linear.descend(rate, steps, [0, steps])
-        gram = linear.jacobian @ linear.jacobian.T
-        least = linear.jacobian.T @ torch.linalg.solve(gram, linear.residual)
-        there = jacrev(as_vectors(setting.network, probe, parameters)[0])(
-            as_vectors(setting.network, probe, parameters)[1]
-        )
-        expected = there @ linear.jacobian.T @ torch.linalg.solve(gram, linear.residual)
-        printed = linear.residual.norm() / torch.linalg.matrix_norm(linear.jacobian, 2)
-        row = {
-            "to_least_norm": _relative(moved, least),
-            "prediction": _relative(there @ moved, expected),
-            "fall": (left[1].norm() / left[0].norm()) ** 2,
-            "over_printed": moved.norm() / printed,
-            "over_exact": moved.norm() / least.norm(),
-            "network_to_least_norm": _network_gap(setting, parameters, linear, rate, steps),
-        }
-        rows.append(row)
+    rows = [
+        _compare_with_least_norm(setting, parameters, entry["steps"])
+        for parameters in setting.members(entry["draws"])
+    ]
     return by_seed(rows)
+
+
+def _compare_with_least_norm(
+    setting: Setting, parameters: dict[str, Tensor], steps: int
+) -> dict[str, float | Tensor]:
+    linear = _Linear.at(setting, parameters)
+    rate = linear.largest_step / 2
+    moved, (first, last) = linear.descend(rate, steps, [0, steps])
+    least = linear.least_movement(linear.residual)
+    probe = load_probe(setting.data, dtype=setting.x.dtype, device=setting.x.device)
+    there = jacrev(as_vectors(setting.network, probe, parameters)[0])(linear.weights)
+    printed = linear.residual.norm() / torch.linalg.matrix_norm(linear.jacobian, 2)
+    return {
+        "to_least_norm": _relative(moved, least),
+        "prediction": _relative(there @ moved, there @ least),
+        "fall": (last.norm() / first.norm()) ** 2,
+        "over_printed": moved.norm() / printed,
+        "over_exact": moved.norm() / least.norm(),
+        "network_to_least_norm": _network_gap(setting, parameters, linear, rate, steps),
+    }
 
 
 def _network_gap(setting: Setting, parameters, linear: _Linear, rate: float, steps: int) -> float:
     """Relative distance of a centred network's movement from J^+ y / alpha."""
     trained = _train(setting, parameters, rate, steps).parameters
     moved = torch.cat([(trained[name][0] - p).reshape(-1) for name, p in parameters.items()])
-    gram, target = linear.jacobian @ linear.jacobian.T, setting.y.reshape(-1)
-    least = linear.jacobian.T @ torch.linalg.solve(gram, target)
+    least = linear.least_movement(setting.y.reshape(-1))
     return _relative(setting.training["output_scale"] * moved, least)
 
 
