@@ -340,9 +340,8 @@ def test_claims_are_valid_and_unique():
 
 # Axes that tables have of their own; `task` stands for a task that no experiment runs yet.
 TABLE_AXES = {
-    "fit",
     *("seed", "step", "gamma", "mode", "predicted", "sample", "pair", "points", "fraction"),
-    *("case", "definite", "output_scale", "task"),
+    *("case", "definite", "output_scale", "task", "fit", "rank", "factor", "time"),
 }
 
 
