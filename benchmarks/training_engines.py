@@ -1,6 +1,6 @@
 """Time of one full-batch training step: ntkflow, a jitted JAX scan, and torch.func, side by side.
 
-Ten seeds of a one-hidden-layer ReLU network on the circle, float32 (the arc engine: float64). The
+Ten seeds of a one-hidden-layer ReLU network on the circle, microseconds a step of all seeds. The
 peers take turns within every repetition, so that a slow moment of the machine hits all of them;
 the times are medians over repetitions. Needs requirements-bench.txt:
 
@@ -13,11 +13,12 @@ import functools
 import math
 import os
 import sys
+import time
 
 from side_by_side import seconds
 
 SEEDS, SAMPLES, SIGMA_B, ETA = 10, 64, 0.1, 0.1
-STEPS = {10: 2000, 100: 1000, 1000: 100, 10000: 10}
+STEPS = {10: 2000, 100: 1000, 1000: 100, 10000: 50}
 
 
 def circle_task(samples: int, dtype):
@@ -84,7 +85,7 @@ def jax_scan(parameters, x, y):
 
 
 def peer_rows(repeats: int):
-    """Rows of the dense engine against its peers."""
+    """Rows of both engines against their peers."""
     import torch
 
     from ntkflow.networks import draw_parameters, mlp
@@ -94,11 +95,12 @@ def peer_rows(repeats: int):
         parameters = draw_parameters(network, range(SEEDS))
         x, y = circle_task(SAMPLES, torch.float32)
         runs = {
-            "ours": ours(network, parameters, x, y),
+            "dense": ours(network, parameters, x, y, "dense"),
+            "arcs": ours(network, parameters, x, y, "arcs"),
             "jax": jax_scan(parameters, x, y),
             "torchfunc": torch_func(network, parameters, x, y),
         }
-        fewer = {"ours": steps, "jax": steps, "torchfunc": max(5, steps // 5)}
+        fewer = {name: max(5, steps // 5) if name == "torchfunc" else steps for name in runs}
         calls = [functools.partial(run, fewer[name]) for name, run in runs.items()]
         taken = seconds(calls, repeats)
         yield f"width {width}", *(1e6 * t / n for t, n in zip(taken, fewer.values(), strict=True))
@@ -114,9 +116,13 @@ def arc_rows(repeats: int):
         network = mlp(2, [width], sigma_b=SIGMA_B, dtype=torch.float64)
         parameters = draw_parameters(network, range(SEEDS))
         task = circle_task(256, torch.float64)
-        runs = {name: ours(network, parameters, *task, name) for name in ("arcs", "dense")}
-        t = interleaved(runs, {"arcs": 100000 // width * 10, "dense": 100000 // width}, repeats)
-        yield width, t["arcs"], t["dense"]
+        steps = {"arcs": 10**6 // width, "dense": 10**5 // width}
+        calls = [
+            functools.partial(ours(network, parameters, *task, engine), number)
+            for engine, number in steps.items()
+        ]
+        taken = seconds(calls, repeats)
+        yield width, *(1e6 * t / n for t, n in zip(taken, steps.values(), strict=True))
 
 
 def deep_row(seeds: int, steps: int):
@@ -150,12 +156,12 @@ def main() -> None:
 
     torch.set_num_threads(options.threads)
     table = csv.writer(sys.stdout)
-    table.writerow(
-        ["work", "ours_us_per_step", "jax_us", "torchfunc_us", "jax_ratio", "torchfunc_ratio"]
-    )
-    for work, own, jax, func in peer_rows(options.repeats):
-        numbers = [round(own, 1), round(jax, 1), round(func, 1)]
-        table.writerow([work, *numbers, round(jax / own, 2), round(func / own, 2)])
+    ratios = ["jax / dense", "jax / arcs", "torchfunc / dense"]
+    table.writerow(["work", "dense_us", "arcs_us", "jax_us", "torchfunc_us", *ratios])
+    for work, dense, arcs, jax, func in peer_rows(options.repeats):
+        numbers = [round(number, 1) for number in (dense, arcs, jax, func)]
+        ratios = [round(ratio, 2) for ratio in (jax / dense, jax / arcs, func / dense)]
+        table.writerow([work, *numbers, *ratios])
         sys.stdout.flush()
     table.writerow(["work", "arcs_us_per_step", "dense_us_per_step", "dense_ratio"])
     for width, arcs, dense in arc_rows(options.repeats):

@@ -43,8 +43,9 @@ wildcard_constraints:
     cell="all|[^/~]+~[^/~]+(/[^/~]+~[^/~]+)*",
     block="[0-9]+-[0-9]+",
     idx="[a-z0-9]+-(images-idx3|labels-idx1)-ubyte",
-    table="(?!.*_comparison|learning_times|evolution)[a-z_]+",
+    table="(?!.*_comparison|learning_times|evolution|.*_summary)[a-z_]+",
     kind="[a-z]+",
+    summary="[a-z]+",
     figure="[a-z][a-z0-9_]*",
     animation="[a-z][a-z0-9_]*",
 

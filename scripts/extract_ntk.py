@@ -26,7 +26,7 @@ def main(input: dict, output: dict, cfg: dict, device: str) -> None:
     steps = Array(np.array([0, cfg["training"]["steps"]]), ["step"], "gradient steps")
     arrays = stack_measurements(blocks, "seed")
     arrays |= {f"{entry['kind']}/step": steps for entry in cfg["measurements"]}
-    write_file(output["measurements"], cfg, arrays, device=device, dtype=cfg["training"]["dtype"])
+    write_file(output["measurements"], cfg, arrays, device=device, dtype=training["dtype"])
 
 
 def measure_seed(cfg, network, index: int, data, run, device: str) -> dict[str, Array]:

@@ -1,31 +1,26 @@
-"""Draw an experiment's training set and the inputs on which networks are evaluated."""
+"""Make the data set of a cell: training samples and an evaluation grid or test set."""
 
 import numpy as np
 
 from job import run_job
-from ntkflow.datasets import probe_set, training_set
+from ntkflow.datasets import line_set, probe_set, training_set
 from ntkflow.mnist import choose_images
 from ntkflow.storage import Array, write_file
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:
     """Write groups `train` (inputs x, targets y) and `probe` (a coordinate, x, noiseless y)."""
-    images = cfg["task"]["kind"] == "mnist"
-    arrays = image_arrays(cfg["task"], input["images"]) if images else circle_arrays(cfg["task"])
+    task = cfg["task"]
+    if task["kind"] == "mnist":
+        arrays = image_arrays(task, input["images"])
+    else:
+        x, y = training_set(task)
+        arrays = {
+            "train/x": Array(x, ["sample", "coordinate"]),
+            "train/y": Array(y, ["sample", "output"]),
+        }
+        arrays |= line_arrays(task) if task["kind"] == "line_points" else circle_arrays(task)
     write_file(output["dataset"], cfg, arrays)
-
-
-def circle_arrays(task: dict) -> dict[str, Array]:
-    """Training set, and a grid of angles `gamma` on the circle."""
-    x, y = training_set(task)
-    gamma, probe_x, probe_y = probe_set(task)
-    return {
-        "train/x": Array(x, ["sample", "coordinate"]),
-        "train/y": Array(y, ["sample", "output"]),
-        "probe/gamma": Array(gamma, ["gamma"], "radian"),
-        "probe/x": Array(probe_x, ["gamma", "coordinate"]),
-        "probe/y": Array(probe_y, ["gamma", "output"]),
-    }
 
 
 def image_arrays(task: dict, files: list[str]) -> dict[str, Array]:
@@ -43,6 +38,26 @@ def image_arrays(task: dict, files: list[str]) -> dict[str, Array]:
         "labels/norm": Array(
             np.linalg.norm(train.x, axis=1), ["sample"], "Euclidean, of the input"
         ),
+    }
+
+
+def circle_arrays(task: dict) -> dict[str, Array]:
+    """A grid of angles `gamma` on the circle."""
+    gamma, x, y = probe_set(task)
+    return {
+        "probe/gamma": Array(gamma, ["gamma"], "radian"),
+        "probe/x": Array(x, ["gamma", "coordinate"]),
+        "probe/y": Array(y, ["gamma", "output"]),
+    }
+
+
+def line_arrays(task: dict) -> dict[str, Array]:
+    """A grid of positions on the line; between the training points there is no target: NaN."""
+    position, x = line_set(task)
+    return {
+        "probe/position": Array(position, ["position"], "the input"),
+        "probe/x": Array(x, ["position", "coordinate"]),
+        "probe/y": Array(np.full_like(x, np.nan), ["position", "output"]),
     }
 
 

@@ -5,6 +5,7 @@ from ntkflow.datasets import (
     circle_grid,
     circle_points,
     fourier_mixture,
+    line_set,
     probe_set,
     product_target,
     training_set,
@@ -82,3 +83,19 @@ def test_mixture_is_the_sum_of_its_waves():
 def test_tasks_that_cannot_be_are_refused(changes, problem):
     with pytest.raises(ConfigurationError, match=f"^{problem}"):
         training_set(MIXTURE | changes)
+
+
+LINE = {
+    "kind": "line_points", "inputs": [-3.0, 0.5], "targets": [2.0, -1.0], "data_seed": 0,
+    "probe_points": 5, "probe_range": [-1.0, 1.0],
+}  # fmt: skip
+
+
+def test_points_on_the_line_are_those_listed():
+    x, y = training_set(LINE)
+    assert x.tolist() == [[-3.0], [0.5]]
+    assert y.tolist() == [[2.0], [-1.0]]
+    positions, inputs = line_set(LINE)
+    assert positions.tolist() == [-1.0, -0.5, 0.0, 0.5, 1.0] == inputs[:, 0].tolist()
+    with pytest.raises(ConfigurationError, match=r"^task: 2 inputs, 1 targets; allowed: equally"):
+        training_set(LINE | {"targets": [1.0]})

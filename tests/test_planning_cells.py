@@ -42,3 +42,22 @@ def test_memory_of_a_task_on_the_whole_grid(swept):
     swept.block("e")["task"]["train_points"] = None
     label = swept.cells("e", "train")[0].label
     assert swept.memory_mb("train", "e", label, "0-9999") > 600
+
+
+def test_checks_of_theory_train_networks_of_their_own():
+    plan = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
+    assert not plan.has_stage("linear_training", "train")
+    assert plan.has_stage("linear_training", "theory")
+    assert {"theory_step_sweep", "theory_convexity"} <= plan.tables("linear_training").keys()
+    assert plan.stage_files("theory", "limit_recursion") == [
+        "results/default/limit_recursion/all/theory.h5"
+    ]
+    assert plan.has_stage("quantile_bands", "train")
+    assert plan.has_stage("quantile_bands", "theory")
+
+
+def test_summaries_follow_from_the_tables_that_they_need():
+    plan = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
+    assert {"lazy_summary", "kappa_summary"} <= set(plan.table_names("laziness"))
+    assert "rates_summary" in plan.table_names("ellipses")
+    assert "kappa_summary" not in plan.table_names("output_scale")

@@ -212,17 +212,13 @@ def test_seed_alone_is_bitwise_the_same(widths, dtype, engine):
 
 
 @pytest.mark.parametrize(
-    ("width", "dtype", "name"),
-    [
-        (2000, torch.float64, "ArcEngine"),
-        (2000, torch.float32, "DenseEngine"),
-        (20, torch.float64, "DenseEngine"),
-    ],
+    ("widths", "device", "name"),
+    [([20], "cpu", "ArcEngine"), ([20], "meta", "DenseEngine"), ([20, 20], "cpu", "DenseEngine")],
 )
-def test_auto_takes_arcs_where_they_pay(width, dtype, name):
-    network = mlp(2, [width], dtype=dtype)
+def test_auto_takes_the_first_engine_that_fits(widths, device, name):
+    network = mlp(2, widths)
     parameters = draw_parameters(network, [0])
-    angles = torch.arange(9, dtype=dtype)
+    angles = torch.arange(9.0, device=device)
     x = torch.stack([angles.cos(), angles.sin()], dim=1)
     assert _choose_engine("auto", network, parameters, x).__name__ == name
 

@@ -2,13 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from ntkflow.errors import ConfigurationError
 from ntkflow.networks import draw_parameters, mlp
-from ntkflow.training import train_ensemble
-from ntkflow.training.arcs import Positions
+from ntkflow.training import arcs, train_ensemble
 
 TURN = 2 * math.pi
 
@@ -35,10 +35,10 @@ def task(samples=40, grid=None, radius=1.0):
 def assert_as_dense(parameters, x, y, *, sigma_b=0.1, steps=50, eta=0.1, **options):
     network = mlp(2, [parameters["0.weight"].shape[1]], sigma_b=sigma_b, dtype=torch.float64)
     options |= dict(learning_rate=eta, steps=steps, record_steps=range(0, steps + 1, 10))
-    arcs = train_ensemble(network, parameters, x, y, engine="arcs", **options)
+    result = train_ensemble(network, parameters, x, y, engine="arcs", **options)
     dense = train_ensemble(network, parameters, x, y, engine="dense", **options)
-    torch.testing.assert_close(arcs.losses, dense.losses, rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(arcs.parameters, dense.parameters, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(result.losses, dense.losses, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(result.parameters, dense.parameters, rtol=1e-9, atol=1e-10)
 
 
 def draw(width, sigma_b=0.1, seeds=3):
@@ -85,14 +85,30 @@ def test_arcs_that_wrap_around(centre):
     assert_as_dense(parameters, *task(grid=720))
 
 
-def test_rank_counts_the_samples_before():
-    g = torch.Generator().manual_seed(1)
-    angles = (TURN * torch.rand(60, generator=g, dtype=torch.float64)).sort().values
-    positions = Positions(torch.cat([angles[:1], angles]))
-    both = torch.cat([angles[:1], angles])
-    both = torch.cat([both, both + TURN]) * positions.per_radian
-    wanted = 2 * TURN * torch.rand(3, 500, generator=g, dtype=torch.float64) * positions.per_radian
-    assert torch.equal(positions.rank(wanted), torch.searchsorted(both, wanted))
+@pytest.mark.parametrize("samples", [1, 2, 3, 20])
+def test_ranges_hold_just_the_active_samples(samples):
+    random = np.random.default_rng(samples)
+    angles = np.sort(random.uniform(0, TURN, samples))
+    circle = np.stack([np.cos(angles), np.sin(angles), np.full(samples, 0.7)], axis=1)
+    turns = np.concatenate([circle[-1:], circle, circle, circle[:1]])
+    for _ in range(500):
+        w = random.standard_normal(3)
+        old = int(random.integers(samples)), int(random.integers(samples + 1))
+        begin, length = arcs._walk(*w, turns, *old)
+        found = np.zeros(samples, bool)
+        found[(begin + np.arange(length)) % samples] = True
+        np.testing.assert_array_equal(found, circle @ w > 0)
+        assert arcs._is_range(*w, turns, begin, length) == (0 < length < samples)
+
+
+def test_float32_follows_float64():
+    network, (x, y) = mlp(2, [50], sigma_b=0.1), task()
+    parameters = draw(50)
+    single = {name: p.float() for name, p in parameters.items()}
+    options = dict(learning_rate=0.1, steps=200, engine="arcs", record_steps=[200])
+    wanted = train_ensemble(network, parameters, x, y, **options)
+    result = train_ensemble(network, single, x.float(), y.float(), **options)
+    torch.testing.assert_close(result.losses, wanted.losses.float(), rtol=1e-4, atol=0)
 
 
 def test_seed_alone_is_bitwise_the_same():
@@ -124,7 +140,6 @@ def test_one_seed_diverges_and_harms_nobody():
 @pytest.mark.parametrize(
     ("network", "inputs", "reason"),
     [
-        (mlp(2, [3], dtype=torch.float32), task()[0], "its parameters are torch.float32"),
         (mlp(2, [3, 3], dtype=torch.float64), task()[0], "it is not one hidden ReLU layer"),
         (mlp(2, [3], activation="erf", dtype=torch.float64), task()[0], "not one hidden ReLU"),
         (mlp(2, [3], 2, dtype=torch.float64), task()[0], "it has 2 outputs, not one"),

@@ -6,6 +6,8 @@ import matplotlib.pyplot as plt
 
 from ntkflow.plotting import WIDTH, label_log_axis, spread_colours
 
+FLOOR = 1e-12  # losses below are left out: rounding
+
 
 def draw(tables, cfg):
     """One curve a width; a panel each for networks as they are and centred ones."""
@@ -37,6 +39,8 @@ def draw(tables, cfg):
         if cfg["training"]["spacing"] == "log":
             axes.set_xscale("log")
     panels[0][0].set_ylabel("training loss")
+    if panels[0][0].get_ylim()[0] < FLOOR:
+        panels[0][0].set_ylim(bottom=FLOOR)
     label_log_axis(panels[0][0].yaxis)
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure

@@ -20,6 +20,7 @@ _HOMES = {
     "Linearized": "lazy",
     "LinearizedTraining": "lazy",
     "NtkOperator": "empirical",
+    "OneParameter": "networks",
     "Residual": "networks",
     "ScaledOutput": "lazy",
     "Sin": "networks",

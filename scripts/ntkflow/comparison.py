@@ -26,6 +26,8 @@ def compare_function(trained: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataF
 
         - `to_ridge`, `to_mean`: RelErr against ridge regression, i.e. t = infinity, and against the
           mean at the same step; `limit_to_ridge`: that of the mean against ridge regression;
+        - `inside`: fraction of the grid where f is within the 10th and 90th percentile of the
+          Gaussian process, 0.8 if networks are distributed like it; NaN where its deviation is 0;
         - `average_to_ridge`, `average_to_mean`: jackknife pseudo-values of the RelErr of the
           average over seeds. Their mean is that RelErr, corrected for the noise of few seeds; their
           standard error is its own (Efron 1982, The Jackknife, chapter 2);
@@ -47,6 +49,7 @@ def compare_function(trained: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataF
             "to_ridge": relative_error(values, ridge),
             "to_mean": relative_error(values, mean),
             "limit_to_ridge": relative_error(mean, ridge),
+            "inside": _inside(values, mean, limits[cell]["deviation"].to_numpy()),
             "average_to_ridge": _pseudo_values([values], [ridge]),
             "average_to_mean": _pseudo_values([values], [mean]),
         }
@@ -102,6 +105,18 @@ COMPARISONS: dict[str, Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]] = {
 def relative_error(values: np.ndarray, reference: np.ndarray) -> np.ndarray | float:
     """|f - g| / |g| along the last axis."""
     return np.linalg.norm(values - reference, axis=-1) / np.linalg.norm(reference, axis=-1)
+
+
+def _inside(values: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray | float:
+    """Fraction of the grid where values (S, N) lie between the Gaussian's 10th and 90th percentile.
+
+    Points without deviation, such as training points at the end of training, do not count.
+    """
+    random = deviation > 1e-6 * max(1e-300, np.abs(mean).max())
+    if not random.any():
+        return np.nan
+    distances = np.abs(values - mean)[:, random]
+    return (distances < 1.2816 * deviation[random]).mean(axis=1)
 
 
 def _other_widths(cell: tuple, cells: Iterable[tuple], axes: list[str]) -> list[tuple]:

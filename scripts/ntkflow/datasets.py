@@ -56,6 +56,12 @@ def probe_set(task: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return angles, circle_points(angles), _targets(task, angles)
 
 
+def line_set(task: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Evaluation grid of a task on the line: positions (N,) and inputs (N, 1)."""
+    positions = np.linspace(*task["probe_range"], task["probe_points"])
+    return positions, positions[:, None]
+
+
 def training_set(task: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Inputs (M, d) and targets (M, O) of a task block of the configuration."""
     return _TASKS[task["kind"]](task)
@@ -82,6 +88,16 @@ def _circle(task: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return circle_points(angles), _targets(task, angles) + task["noise"] * noise
 
 
+def _line(task: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The points that the task lists."""
+    if len(task["inputs"]) != len(task["targets"]):
+        raise ConfigurationError(
+            f"task: {len(task['inputs'])} inputs, {len(task['targets'])} targets; "
+            "allowed: equally many"
+        )
+    return tuple(np.array(task[key], dtype=float)[:, None] for key in ("inputs", "targets"))
+
+
 def _targets(task: Mapping[str, Any], angles: np.ndarray) -> np.ndarray:
     if task["kind"] == "circle_mixture":
         return fourier_mixture(angles, *(task[key] for key in ("modes", "amplitudes", "phases")))
@@ -92,4 +108,5 @@ _TASKS: dict[str, Callable[[Mapping[str, Any]], tuple[np.ndarray, np.ndarray]]] 
     "gaussian_product": _gaussian_product,
     "circle_product": _circle,
     "circle_mixture": _circle,
+    "line_points": _line,
 }

@@ -50,6 +50,12 @@ class Ensemble:
         """The networks one by one."""
         seeds = range(len(next(iter(self.parameters.values()))))
         return [
-            Member(self.network, member(self.parameters, i), member(self.start, i), self.training)
+            Member(
+                self.network,
+                member(self.parameters, i),
+                member(self.start, i),
+                self.training,
+                self.step,
+            )
             for i in seeds
         ]

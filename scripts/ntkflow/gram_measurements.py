@@ -27,7 +27,7 @@ def gram(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
         ensemble.training, ensemble.step, hidden_layers=_hidden_layers(ensemble)
     )
     # A kernel that has vanished in rounding has nothing in excess of its null model.
-    null = factor if factor > 1e-30 else np.nan
+    null = factor if factor > 1e-12 else np.nan
     return _columns(
         "gram",
         lambda_max=(top, "largest eigenvalue of K"),
@@ -46,7 +46,8 @@ def gram_spectrum(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array
     values = eigenvalues(_kernels(ensemble, ensemble.parameters, data)).cpu().numpy()
     kept = values[:, : entry["eigenvalues"] or values.shape[1]]
     rank = np.arange(1, kept.shape[1] + 1)
-    share = kept / values.sum(1, keepdims=True)
+    trace = values.sum(1, keepdims=True)
+    share = kept / np.where(trace > 0, trace, np.nan)  # of a kernel that has vanished: NaN
     return {
         "gram_spectrum/rank": Array(rank, ["rank"]),
         "gram_spectrum/eigenvalue": Array(kept, ["seed", "rank"], "eigenvalue of K"),
@@ -86,7 +87,9 @@ def gram_top(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
 
 def _kernels(ensemble: Ensemble, parameters: dict[str, Tensor], data: StageFile) -> Tensor:
     doubled = {name: p.double() for name, p in parameters.items()}
-    return mean_kernels(ensemble.network, doubled, _inputs(ensemble, data))
+    x = _inputs(ensemble, data)
+    products = ensemble.once("products", lambda: x.flatten(1) @ x.flatten(1).mT)
+    return mean_kernels(ensemble.network, doubled, x, products=products)
 
 
 def _inputs(ensemble: Ensemble, data: StageFile) -> Tensor:

@@ -26,7 +26,10 @@ def load_targets(data: StageFile, *, dtype: torch.dtype, device: torch.device | 
 
 
 def probe_axis(data: StageFile) -> str:
-    """What tells the inputs of `load_probe` apart: `gamma` on the circle, `image` of MNIST."""
+    """What tells the inputs of `load_probe` apart.
+
+    `gamma` on the circle, `position` on a line, `image` of MNIST.
+    """
     return data.array("probe/x", 0).dims[0]
 
 

@@ -15,6 +15,7 @@ from torch.func import functional_call
 
 from .empirical import empirical_ntk
 from .inputs import circle_point, load_probe, load_training_set, probe_axis
+from .lazy_measurements import LAZY_MEASUREMENTS
 from .modes import mode_arrays, spectrum_arrays
 from .spectra import alignment, eigenvalues, kernel_drift
 from .storage import Array, StageFile
@@ -29,12 +30,14 @@ class Member:
         parameters: its weights now, by name.
         start: its weights before training.
         training: the `training` block of the configuration, empty for an untrained network.
+        step: gradient steps since the start.
     """
 
     network: nn.Module
     parameters: dict[str, Tensor]
     start: dict[str, Tensor]
     training: Mapping[str, Any]
+    step: int = 0
     _known: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -169,9 +172,15 @@ def _movement(entry, member: Member, data: StageFile) -> dict[str, Array]:
     pairs = [(member.parameters[name], start) for name, start in member.start.items()]
     moved = sum(float((now - start).double().square().sum()) for now, start in pairs) ** 0.5
     size = sum(float(start.double().square().sum()) for _, start in pairs) ** 0.5
+    scale = member.training.get("output_scale", 1.0)
+    numbers = {
+        "distance": (moved, "norm of theta_t - theta_0"),
+        "relative": (moved / size, "over the norm of theta_0"),
+        "scaled": (scale * moved, "alpha times the distance"),
+        "start": (size, "norm of theta_0"),
+    }
     return {
-        "movement/distance": Array(np.asarray(moved), [], "norm of theta_t - theta_0"),
-        "movement/relative": Array(np.asarray(moved / size), [], "over the norm of theta_0"),
+        f"movement/{name}": Array(np.asarray(v), [], units) for name, (v, units) in numbers.items()
     }
 
 
@@ -186,4 +195,5 @@ MEASUREMENTS: dict[str, Measurement] = {
     "kernel": _kernel,
     "spectrum": _spectrum,
     "movement": _movement,
+    **LAZY_MEASUREMENTS,
 }

@@ -1,13 +1,12 @@
 """From the configuration to cells, seed blocks and paths: what the workflow has to make, and where.
 
-A *cell* is one point of an experiment's sweep. A *stage* reads some sections of a cell's
-configuration; its folder is labelled with the swept keys inside those sections only, so nothing is
-computed twice. Pure Python: the Snakefile binds these functions, tests call them.
+A *cell* is one point of an experiment's sweep. A *stage* (see `stages`) has a folder per cell,
+labelled with the swept keys that the stage reads, so nothing is computed twice. Pure Python: the
+Snakefile binds these functions, tests call them.
 """
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,73 +20,10 @@ from .configuration import (
     validate,
 )
 from .errors import ConfigurationError
+from .memory import memory_mb
 from .mnist_files import image_files
+from .stages import DERIVED, PREDICTABLE, RESERVED, STAGES, Table
 from .sweeps import Cell, expand, project, swept_axes
-
-# Folders of results/ and rules of the workflow: no names for experiments, which are both.
-RESERVED = {
-    *("all", "benchmarks", "downloads", "logs", "report"),
-    *("aggregate_table", "compute_limit_kernel", "draw_figure", "extract_ntk", "judge_claims"),
-    *("compare_with_prediction", "make_dataset", "measure_initialization", "predict_limit"),
-    *("download_mnist", "draw_animation", "measure_learning_times", "render_report"),
-    *("fit_kernel_machines", "summarise_evolution", "train_ensemble"),
-}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a stage reads of a cell, and which of its seeds it works through in blocks."""
-
-    reads: tuple[str, ...]
-    ignores: tuple[str, ...] = ()
-    seeds: str | None = None  # "seeds", "initializations", or None: one file per cell
-    when: str | None = None  # measurements that this stage makes
-
-    def reads_key(self, key: str) -> bool:
-        """Whether the dotted key belongs to this stage's configuration."""
-        return key.split(".")[0] in self.reads and key not in self.ignores
-
-
-STAGES = {
-    "dataset": Stage(reads=("task",)),
-    "limit": Stage(
-        reads=("task", "network", "measurements"), ignores=("network.width",), when="limit"
-    ),
-    "initialization": Stage(
-        reads=("task", "network", "measurements"), seeds="initializations", when="initialization"
-    ),
-    "prediction": Stage(
-        reads=("task", "network", "training", "measurements"),
-        ignores=("network.width",),
-        when="prediction",
-    ),
-    "train": Stage(
-        reads=("task", "network", "training", "measurements"), seeds="seeds", when="training"
-    ),
-    "ntk": Stage(
-        reads=("task", "network", "training", "measurements"), seeds="seeds", when="trained"
-    ),
-    "machines": Stage(
-        reads=("task", "network", "training", "measurements"), seeds="seeds", when="machines"
-    ),
-}
-
-# Keys of training to what they must be for a measurement when: prediction.
-PREDICTABLE = {"loss": "mse", "optimizer": "sgd", "l1": 0.0, "l2": 0.0}
-
-# Tables computed from other tables, by the names of those.
-DERIVED = {
-    "learning_times": {"training_modes", "limit_circle_spectrum"},
-    "evolution": {"training_gram", "training_classification"},
-}
-
-
-@dataclass(frozen=True)
-class Table:
-    """Where a tidy table comes from: the files of a stage and the HDF5 group in them."""
-
-    stage: str
-    group: str
 
 
 def load_plan(
@@ -290,7 +226,11 @@ class Plan:
         when = STAGES[stage].when
         measured = any(when in entry["when"] for entry in block["measurements"])
         if stage == "train":
-            return "training" in block
+            # Checks of theory train networks of their own.
+            only_theory = [entry["when"] == ["theory"] for entry in block["measurements"]]
+            return "training" in block and not (only_theory and all(only_theory))
+        if stage == "theory":
+            return measured
         needs_training = "training" in STAGES[stage].reads
         return stage == "dataset" or (measured and ("training" in block or not needs_training))
 
@@ -302,7 +242,15 @@ class Plan:
         if self.has_stage(experiment, "train"):
             tables["losses"] = Table("train", "losses")
             tables["networks"] = Table("train", "networks")
-        for stage in ("initialization", "ntk", "train", "machines", "limit", "prediction"):
+        for stage in (
+            "initialization",
+            "ntk",
+            "train",
+            "machines",
+            "limit",
+            "prediction",
+            "theory",
+        ):
             if self.has_stage(experiment, stage):
                 for entry in self.block(experiment)["measurements"]:
                     if STAGES[stage].when in entry["when"]:
@@ -422,22 +370,11 @@ class Plan:
         except ConfigurationError as error:
             raise self._error([experiment], str(error)) from None
 
-    # Memory
-
     def memory_mb(self, stage: str, experiment: str, label: str, block: str) -> int:
-        """Upper estimate of a job's memory in MB, from parameters, samples and seeds."""
+        """Upper estimate of a job's memory in MB."""
+        first, last = map(int, block.split("-"))
         config = self.cell(experiment, stage, label).config
-        network, first_last = config["network"], block.split("-")
-        seeds = int(first_last[1]) - int(first_last[0]) + 1 if stage == "train" else 1
-        itemsize = 8 if config.get("training", {}).get("dtype") == "float64" else 4
-        width, depth = network["width"], network["depth"]
-        weights = depth * width**2 * itemsize
-        keys = ("train_points", "probe_points", "test_points")
-        samples = max(config["task"].get(key) or 0 for key in keys)
-        activations = 4 * samples * width * (depth + 1) * itemsize
-        # Block kernels of ten digits in double precision, and what their solver holds.
-        machines = 6 * (10 * samples) ** 2 * 8 if stage == "machines" else 0
-        return 600 + round((4 * weights * seeds + activations * seeds + machines) / 1e6)
+        return memory_mb(stage, config, seeds=last - first + 1)
 
 
 def check_writable(folder: str | Path) -> None:

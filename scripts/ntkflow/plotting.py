@@ -145,3 +145,22 @@ def label_angle_axis(axes: Axes) -> None:
 def line_key(labels: Sequence[tuple[str, dict]]) -> list[Line2D]:
     """Handles of a legend from (label, line style) pairs."""
     return [Line2D([], [], label=label, **style) for label, style in labels]
+
+
+def draw_spread(
+    axes: Axes, table: pd.DataFrame, along: str, column: str, *, colour: Any, label: str = ""
+) -> None:
+    """Median over seeds of a column against an axis, a band from 10 to 90 %, a dot a seed."""
+    table = table[np.isfinite(table[column])]
+    groups = table.groupby(along)[column]
+    median = groups.median()
+    axes.plot(table[along], table[column], ".", color=colour, ms=3, alpha=0.4)
+    low, high = groups.quantile(0.1), groups.quantile(0.9)
+    axes.fill_between(median.index, low, high, color=colour, alpha=0.2, lw=0)
+    axes.plot(median.index, median, "o-", color=colour, ms=4, label=label)
+
+
+def fitted_slope(table: pd.DataFrame, along: str, column: str) -> float:
+    """Least-squares slope of the log of the mean over seeds against the log of an axis."""
+    means = table.groupby(along)[column].mean()
+    return float(np.polyfit(np.log(means.index.to_numpy(float)), np.log(means.to_numpy()), 1)[0])

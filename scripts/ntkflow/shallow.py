@@ -14,7 +14,11 @@ from .training.dense import Layer, parse
 
 
 def mean_kernels(
-    network: nn.Module, parameters: dict[str, Tensor], x: Float[Tensor, "n *d"]
+    network: nn.Module,
+    parameters: dict[str, Tensor],
+    x: Float[Tensor, "n *d"],
+    *,
+    products: Float[Tensor, "n n"] | None = None,
 ) -> Float[Tensor, "s n n"]:
     """NTK of every network of an ensemble, averaged over outputs, not divided by n.
 
@@ -28,6 +32,7 @@ def mean_kernels(
         network: the architecture.
         parameters: name to tensor (S, *shape).
         x: inputs.
+        products: <x, x'>, if it is known already; only used for one hidden layer.
     """
     layers = _two_layers(network)
     if layers is None:
@@ -41,7 +46,8 @@ def mean_kernels(
     # <a, a'> c2^2 + b2^2, then the product of two Gram matrices on top.
     kernel = torch.bmm(a.mT, a).mul_(last.scale**2)
     paths = torch.bmm(paths.mT, paths).mul_(last.scale**2)
-    inputs = hidden.scale**2 * (x @ x.mT) + _square_if(f"{hidden.name}.bias", parameters, hidden)
+    products = x @ x.mT if products is None else products
+    inputs = hidden.scale**2 * products + _square_if(f"{hidden.name}.bias", parameters, hidden)
     return kernel.addcmul_(paths, inputs).add_(_square_if(f"{last.name}.bias", parameters, last))
 
 

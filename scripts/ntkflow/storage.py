@@ -178,6 +178,8 @@ class StageFile:
             values = dataset[index]
         except OSError as error:
             raise StorageError(f"{self.path}: dataset {name!r} is damaged: {error}") from None
+        if dataset.dtype.kind == "S":
+            values = values.astype(str)
         return Array(values, list(dataset.attrs["dims"]), dataset.attrs["units"])
 
 

@@ -41,15 +41,17 @@ def gap(u: Tensor, v: Tensor, crossed: bool, base: Tensor | None = None) -> Tens
         return _refine(torch.bmm(u, v.mT).neg_().add_(1), u, v).view(shape)
     base = base.reshape(u.shape[0], u.shape[1], v.shape[1])
     kept = base.clone() if _is_small_somewhere(base) else None
-    delta = base.baddbmm_(u, v.mT, alpha=-1).add_(1)
+    # The 1 as one more term of the product saves a pass over the pairs.
+    one1, one2 = u.new_ones(*u.shape[:2], 1), v.new_ones(*v.shape[:2], 1)
+    delta = base.baddbmm_(torch.cat([-u, one1], -1), torch.cat([v, one2], -1).mT)
     return (delta if kept is None else _refine(delta, u, v, kept)).view(shape)
 
 
 def opposite_gap(u: Tensor, v: Tensor, crossed: bool, delta: Tensor) -> Tensor | None:
     """Pair array 1 + <u, v>, accurate where it is small, or None where it is small nowhere."""
-    eta = 2 - delta
-    if not _is_small_somewhere(eta):
+    if delta.is_meta or not delta.numel() or delta.amax() <= 2 - _threshold(delta.dtype):
         return None
+    eta = 2 - delta
     u, v = _batched(u, crossed), _batched(v, crossed)
     return _refine(eta.view(u.shape[0], u.shape[1], v.shape[1]), u, v.neg()).view(delta.shape)
 

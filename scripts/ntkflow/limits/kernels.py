@@ -14,7 +14,7 @@ from .operations import Row, covariance
 from .recursion import Program, State, pairs, rows, take
 from .tracing import trace
 
-_TILE_CPU, _TILE_ACCELERATOR = 2**16, 2**24  # numbers per array: within a core's cache, or many
+_TILE_CPU, _TILE_ACCELERATOR = 2**20, 2**26  # bytes per array: within a core's cache, or many
 
 
 class LimitKernels(NamedTuple):
@@ -156,8 +156,9 @@ def _checked_rows(program: Program, x: Tensor) -> list[State]:
 def _default_tile(program: Program, states: list[State]) -> int:
     """Side of a tile whose arrays fit the cache (or fill an accelerator)."""
     pixels = max(s.q.shape[:-1].numel() for s in states if isinstance(s, Row))
-    budget = _TILE_CPU if states[-1].q.device.type == "cpu" else _TILE_ACCELERATOR
-    return max(1, math.isqrt(budget // (pixels**2 if program.crossed else pixels)))
+    q = states[-1].q
+    numbers = (_TILE_CPU if q.device.type == "cpu" else _TILE_ACCELERATOR) // q.element_size()
+    return max(1, math.isqrt(numbers // (pixels**2 if program.crossed else pixels)))
 
 
 def _tiles(n1: int, n2: int, side: int, *, symmetric: bool) -> Iterator[tuple[slice, slice]]:

@@ -4,6 +4,7 @@ from .activations import ACTIVATIONS, Abs, Erf, Sin, activation_layer
 from .builders import build_network, cnn, mlp
 from .ensembles import draw_parameters, member
 from .layers import Conv2d, Dense, GlobalAveragePool, Residual
+from .one_parameter import OneParameter
 from .parameterizations import StandardConv2d, StandardLinear
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Dense",
     "Erf",
     "GlobalAveragePool",
+    "OneParameter",
     "Residual",
     "Sin",
     "StandardConv2d",

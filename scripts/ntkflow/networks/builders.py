@@ -4,11 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..errors import ConfigurationError
 from .activations import activation_layer
 from .layers import GlobalAveragePool
+from .one_parameter import OneParameter
 from .parameterizations import layers_of
 
 
@@ -132,7 +134,7 @@ def cnn(
     return nn.Sequential(*layers, nn.Flatten(), dense(last * side**2, output_dim, **options))
 
 
-def build_network(network: Mapping[str, Any], input_dim: int, output_dim: int) -> nn.Sequential:
+def build_network(network: Mapping[str, Any], input_dim: int, output_dim: int) -> nn.Module:
     """Network described by a `network` block of the configuration.
 
     Args:
@@ -143,11 +145,16 @@ def build_network(network: Mapping[str, Any], input_dim: int, output_dim: int) -
     Returns:
         A network on the meta device: its architecture only. Weights come from `draw_parameters`.
     """
-    builders = {"mlp": _build_mlp, "cnn": _build_cnn}
+    builders = {"mlp": _build_mlp, "cnn": _build_cnn, "one_parameter": _build_one_parameter}
     return builders[network["kind"]](network, input_dim, output_dim)
 
 
 _COMMON = ("activation", "sigma_w", "sigma_b", "bias", "parameterization")
+
+
+def _build_one_parameter(*_) -> nn.Module:
+    # Drawn in float64, so that the start is exactly zero there.
+    return OneParameter(device="meta", dtype=torch.float64)
 
 
 def _build_mlp(network: Mapping[str, Any], input_dim: int, output_dim: int) -> nn.Sequential:

@@ -18,8 +18,6 @@ from .optimizers import DECAYS, OPTIMIZERS, Regularization, make_optimizer
 __all__ = ["TrainingResult", "train_ensemble"]
 
 ENGINES = {"arcs": ArcEngine, "dense": DenseEngine, "general": GeneralEngine}
-# Products of width and samples above which "auto" takes the arc engine where it fits.
-ARCS_PAY = 2**14
 
 
 def train_ensemble(
@@ -67,10 +65,9 @@ def train_ensemble(
         decay: "coupled" (the penalties are part of the loss), "decoupled" (their gradient times
             eta is subtracted beside the step of the loss) or "seed" (coupled, and l2 theta is
             subtracted once more, without eta). Recorded losses leave the penalties out.
-        engine: "dense" (written-out gradients of multilayer perceptrons), "arcs" (one hidden ReLU
-            layer, one output, inputs on a circle, float64: O(n + M) a step), "general"
-            (torch.func, any network) or "auto": arcs where it fits and width times samples is at
-            least 2^14, else dense where it fits, else general.
+        engine: "arcs" (one hidden ReLU layer, one output, inputs on a circle, on the CPU: O(n + M)
+            a step), "dense" (written-out gradients of multilayer perceptrons), "general"
+            (torch.func, any network) or "auto": the first of these that fits.
         output_scale: alpha > 0.
         centred: subtract the initial function.
         record_steps: steps whose losses are recorded, 0 (before any update) to `steps`.
@@ -154,11 +151,7 @@ def _choose_engine(
     if engine not in ("auto", *ENGINES):
         allowed = ", ".join(["auto", *ENGINES])
         raise ConfigurationError(f"engine: {engine!r} is unknown; use one of {allowed}")
-    names = [engine]
-    if engine == "auto":
-        width = max(p.shape[1] for p in parameters.values() if p.ndim > 1)
-        names = list(ENGINES) if width * len(x) >= ARCS_PAY else ["dense", "general"]
-    for name in names:
+    for name in ENGINES if engine == "auto" else [engine]:
         try:
             ENGINES[name].check(network, parameters, x)
             if name == "arcs" and not plain:

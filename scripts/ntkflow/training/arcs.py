@@ -1,91 +1,171 @@
 """One hidden ReLU layer on a circle: full-batch steps in O(n + M) instead of O(n M).
 
-On inputs x = rho (cos g, sin g) a neuron relu(w.x + b) is active on one arc of angles, from
-phi - h to phi + h, phi being the angle of w and cos h = -b / (rho |w|). With the samples sorted by
-angle an arc is a range of positions. The outputs are then running sums over positions of what
-each neuron adds at the beginning of its range and takes away at the end; the gradients are
-differences of running sums of (cotangent x input) between a neuron's two ends.
+A half-plane cuts one arc out of a circle, so a neuron relu(w.x + b) is active on one range of the
+samples in order of their angles. The outputs are then running sums over positions of what each
+neuron adds at the beginning of its range and takes away at the end; the gradients are differences
+of running sums of (cotangent x input) between a neuron's two ends.
 
-Two turns of the circle lie side by side, so no arc wraps around: angles are in [-2 pi, 2 pi). A
-sample within rounding of an arc's end, where w.x + b is 0, may count as inside or not; it adds
-nothing to the output, and trajectories then differ from the dense engine's by its gradient.
+Weights move little in one step: nearly always a look at the samples on both sides of its ends shows
+that a range has stayed. Two turns of the circle lie side by side, so a range that wraps around
+begins in the first and ends in the second. The loops are compiled, because tensor operations would
+make a pass through memory for each of the thirty operations that a neuron takes.
 """
 
-import math
+import inspect
 
+import numba
+import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .dense import parse
 
-TURN = 2 * math.pi
-CELLS_PER_SAMPLE = 64
-NUMBERS_PER_OPERATION = 2**15
+_ROUNDING = 64  # in units of eps, how far from the circle a sample may lie
 
 
-class Positions:
-    """Rank of an angle among the sorted ones: a table over equal cells, one look per neighbour.
+def _compiled(function):
+    """Compile a function, without the checks of shapes that tests wrap around it."""
+    function = inspect.unwrap(function)
+    try:
+        return numba.njit(function, nogil=True, cache=True)
+    except RuntimeError:  # nowhere to write the cache: compiled anew in every process
+        return numba.njit(function, nogil=True)
 
-    Angles are counted in cells from -2 pi on; binary search would cost five times as much.
-    """
 
-    def __init__(self, angles: Float[Tensor, " m"]):
-        size = CELLS_PER_SAMPLE * 2 * len(angles)
-        self.per_radian = size / (2 * TURN)
-        samples = torch.cat([angles, angles + TURN]) * self.per_radian
-        counts = torch.bincount(samples.long().clamp_(0, size - 1), minlength=size)
-        self.table = counts.cumsum(0) - counts
-        self.looks = int(counts.max())
-        self.samples = torch.cat([samples, samples.new_tensor([math.inf])])
+@_compiled
+def _is_active(w1, w2, b, turns, i):
+    return w1 * turns[i, 0] + w2 * turns[i, 1] + b * turns[i, 2] > 0
 
-    def rank(self, cells: Float[Tensor, "*s"]) -> Int[Tensor, "*s"]:
-        """Number of samples, of both turns, that lie before each angle (in cells)."""
-        flat = cells.flatten()
-        # Clamped as integers: the NaN of a diverged seed must not become an address.
-        rank = self.table.index_select(0, flat.long().clamp_(0, len(self.table) - 1))
-        for _ in range(self.looks):
-            rank += self.samples.index_select(0, rank) < flat
-        return rank.view(cells.shape)
+
+@_compiled
+def _is_range(w1, w2, b, turns, begin, length):
+    """Whether just the samples from `begin` on, `length` of them, are active; not all or none."""
+    begin, end = np.uint64(begin), np.uint64(begin + length)  # unsigned indices are not wrapped
+    return (
+        (length > 0)
+        & (not _is_active(w1, w2, b, turns, begin))
+        & _is_active(w1, w2, b, turns, begin + 1)
+        & _is_active(w1, w2, b, turns, end)
+        & (not _is_active(w1, w2, b, turns, end + 1))
+    )
+
+
+@_compiled
+def _search(w1, w2, b, turns):
+    """Begin and length of the active range, looking at every sample."""
+    m, length = len(turns) // 2 - 1, 0
+    for i in range(1, m + 1):
+        length += _is_active(w1, w2, b, turns, i)
+    begin = 0
+    if 0 < length < m:
+        while _is_active(w1, w2, b, turns, begin) or not _is_active(w1, w2, b, turns, begin + 1):
+            begin += 1
+    return begin, length
+
+
+@_compiled
+def _walk(w1, w2, b, turns, begin, length):
+    """Begin and length of the active range, from a range that shared samples with it."""
+    m = len(turns) // 2 - 1
+    while length > 0 and not _is_active(w1, w2, b, turns, begin + 1):
+        begin, length = begin + 1, length - 1
+    while length > 0 and not _is_active(w1, w2, b, turns, begin + length):
+        length -= 1
+    begin %= m
+    while length < m and _is_active(w1, w2, b, turns, begin):
+        begin, length = begin - 1 if begin > 0 else m - 1, length + 1
+    while length < m and _is_active(w1, w2, b, turns, begin + length + 1):
+        length += 1
+    return (begin, length) if 0 < length < m else _search(w1, w2, b, turns)
+
+
+@_compiled
+def _forward(weights, bias, ranges, turns, order, scales, outputs):
+    """Outputs of every network; moves the ranges."""
+    seeds, _, width = weights.shape
+    m = len(order)
+    steps = np.empty((2 * m + 1, 3))
+    for s in range(seeds):
+        steps[:] = 0
+        for j in range(width):
+            w1, w2, w3, a = weights[s, 0, j], weights[s, 1, j], weights[s, 2, j], weights[s, 3, j]
+            begin, length = ranges[s, 0, j], ranges[s, 1, j]
+            if not _is_range(w1, w2, w3, turns, begin, length):
+                begin, length = _walk(w1, w2, w3, turns, begin, length)
+                ranges[s, 0, j], ranges[s, 1, j] = begin, length
+            end = begin + length
+            steps[begin, 0] += w1 * a
+            steps[begin, 1] += w2 * a
+            steps[begin, 2] += w3 * a
+            steps[end, 0] -= w1 * a
+            steps[end, 1] -= w2 * a
+            steps[end, 2] -= w3 * a
+        for i in range(1, 2 * m):
+            for k in range(3):
+                steps[i, k] += steps[i - 1, k]
+        for i in range(m):
+            h = 0.0
+            for k in range(3):
+                h += (steps[i, k] + steps[i + m, k]) * turns[i + 1, k]
+            outputs[s, order[i], 0] = scales[0] * h + scales[1] * bias[s]
+
+
+@_compiled
+def _pull_back(
+    weights, bias, ranges, turns, order, scales, cotangent, factor, into_weights, into_bias
+):
+    """Add `factor` times the gradient of sum(cotangent * outputs); `into` may be the parameters."""
+    seeds, _, width = weights.shape
+    m = len(order)
+    sums = np.zeros((2 * m + 1, 3))
+    for s in range(seeds):
+        total = 0.0
+        for i in range(2 * m):
+            g = factor * cotangent[s, order[i % m], 0]
+            total += g
+            for k in range(3):
+                sums[i + 1, k] = sums[i, k] + scales[0] * g * turns[i + 1, k]
+        into_bias[s] += scales[1] * total / 2
+        for j in range(width):
+            begin, a = ranges[s, 0, j], weights[s, 3, j]
+            end = begin + ranges[s, 1, j]
+            arc1 = sums[end, 0] - sums[begin, 0]
+            arc2 = sums[end, 1] - sums[begin, 1]
+            arc3 = sums[end, 2] - sums[begin, 2]
+            into_weights[s, 3, j] += (
+                weights[s, 0, j] * arc1 + weights[s, 1, j] * arc2 + weights[s, 2, j] * arc3
+            )
+            into_weights[s, 0, j] += a * arc1
+            into_weights[s, 1, j] += a * arc2
+            into_weights[s, 2, j] += a * arc3
 
 
 class ArcEngine:
     """Ensemble of one-hidden-layer ReLU networks with one output on inputs x (M, 2) on a circle.
 
-    The weights lie in [w_1; w_2; b] (S, 3, n), without the third row where there are no biases;
-    `parameters` are views.
+    The weights lie in [w_1; w_2; b; a] (S, 4, n), a being those of the output, whose bias is an
+    array of its own; where there are no biases they are 0. `parameters` are views. Runs on the
+    CPU, in one thread.
     """
 
     def __init__(self, network: nn.Module, parameters: dict[str, Tensor], x: Tensor):
         hidden, last = parse(network)
-        self.scale, self.bias_scale = last.scale, last.bias_scale
-        self._copy(hidden.name, last.name, parameters)
-        angles = torch.atan2(x[:, 1], x[:, 0]).remainder(TURN)
-        self.order = angles.argsort()
-        self.positions = Positions(angles[self.order])
-        self.origin = self.positions.per_radian * x.new_tensor([[math.pi], [3 * math.pi]])
-        rows = torch.cat([x.mT, x.new_full((1, len(x)), hidden.bias_input)])
-        self.inputs = hidden.scale * rows[: self.first.shape[1], self.order]
-        # Of the circle, in units in which the pre-activation is w.x + b.
-        self.radius = None
-        if hidden.bias_scale:
-            self.radius = float(x.norm(dim=1).mean()) / hidden.bias_input
-
-    def _copy(self, hidden: str, last: str, parameters: dict[str, Tensor]) -> None:
-        rows, self.last = (
-            [parameters[f"{hidden}.weight"].mT],
-            [parameters[f"{last}.weight"].clone()],
-        )
-        self.parameters = {f"{last}.weight": self.last[0]}
-        if f"{hidden}.bias" in parameters:
-            rows.append(parameters[f"{hidden}.bias"].unsqueeze(1))
-        if f"{last}.bias" in parameters:
-            self.last.append(parameters[f"{last}.bias"].clone())
-            self.parameters[f"{last}.bias"] = self.last[1]
-        self.first = torch.cat(rows, dim=1)
-        self.parameters[f"{hidden}.weight"] = self.first[:, :2].mT
-        if f"{hidden}.bias" in parameters:
-            self.parameters[f"{hidden}.bias"] = self.first[:, 2]
+        weight = parameters[f"{hidden.name}.weight"]
+        self.weights = weight.new_zeros(len(weight), 4, weight.shape[1])
+        self.bias = weight.new_zeros(len(weight))
+        views = {
+            f"{hidden.name}.weight": self.weights[:, :2].mT,
+            f"{hidden.name}.bias": self.weights[:, 2],
+            f"{last.name}.weight": self.weights[:, 3:],
+            f"{last.name}.bias": self.bias[:, None],
+        }
+        self.parameters = {name: views[name].copy_(p) for name, p in parameters.items()}
+        self.order = torch.atan2(x[:, 1], x[:, 0]).argsort()
+        bias = x.new_full((len(x), 1), hidden.bias_input)
+        samples = hidden.scale * torch.cat([x, bias], dim=1)[self.order]
+        # Sample i is row i + 1: before and after every range there is one to look at.
+        self.turns = torch.cat([samples[-1:], samples, samples, samples[:1]])
+        self.scales = x.new_tensor([last.scale, last.bias_scale])
 
     @staticmethod
     def check(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> None:
@@ -93,28 +173,26 @@ class ArcEngine:
         layers = parse(network)
         if len(layers) != 2 or type(network[1]) is not nn.ReLU:
             raise TypeError("it is not one hidden ReLU layer")
-        last = parameters[f"{layers[1].name}.weight"]
-        if last.shape[1] != 1:
-            raise TypeError(f"it has {last.shape[1]} outputs, not one")
-        if last.dtype != torch.float64:
-            raise TypeError(f"its parameters are {last.dtype}, not torch.float64")
+        outputs = parameters[f"{layers[1].name}.weight"].shape[1]
+        if outputs != 1:
+            raise TypeError(f"it has {outputs} outputs, not one")
         if x.ndim != 2 or x.shape[1] != 2:
             raise TypeError("its inputs are not points of the plane")
-        if x.is_meta:
-            raise TypeError("its inputs have no values that could be sorted")
+        if x.device.type != "cpu":
+            raise TypeError(f"its parameters are on the device {x.device}, not on the CPU")
         radius = x.norm(dim=1)
-        if not radius.amax() - radius.amin() <= 1e-12 * radius.amax():
+        rounding = _ROUNDING * torch.finfo(x.dtype).eps
+        if not radius.amax() - radius.amin() <= rounding * radius.amax():
             raise TypeError("its inputs do not lie on one circle around 0")
 
     @staticmethod
     def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:
-        """How many seeds a step takes together so that its arrays stay in cache."""
-        width = max(p.shape[1] for p in parameters.values())
-        return max(1, NUMBERS_PER_OPERATION // (3 * width))
+        """All of them: a step goes through one seed after the other."""
+        return len(next(iter(parameters.values())))
 
     def group(self, seeds: slice) -> "ArcGroup":
         """Some of the seeds."""
-        return ArcGroup(self, self.first[seeds], *[p[seeds] for p in self.last])
+        return ArcGroup(self, self.weights[seeds], self.bias[seeds])
 
 
 class ArcGroup:
@@ -122,54 +200,19 @@ class ArcGroup:
 
     mode = torch.inference_mode
 
-    def __init__(self, engine: ArcEngine, first: Tensor, last: Tensor, last_bias=None):
-        self.engine, self.first, self.last, self.last_bias = engine, first, last, last_bias
-        self.parameters = [p for p in (first, last, last_bias) if p is not None]
-        self.steps = first.new_empty(*first.shape[:2], 2 * len(engine.order) + 1)
-        self.sums = torch.zeros_like(self.steps)
-        self.ends = first.new_empty(len(first), 2, first.shape[2])
-
-    def _arcs(self) -> Int[Tensor, "s 2 n"]:
-        """First position of every neuron's arc, and the one after its last."""
-        w1, w2 = self.first[:, 0], self.first[:, 1]
-        centre = torch.atan2(w2, w1)
-        gap = math.pi / 2
-        if self.engine.radius is not None:
-            # Half the angle that the arc leaves free; atan2(0, b) is 0 for the neuron that is
-            # always active, pi for the one that never is.
-            b, radius = self.first[:, 2], self.engine.radius
-            free = (w1 * w1).addcmul_(w2, w2).mul_(radius**2).addcmul_(b, b, value=-1)
-            gap = torch.atan2(free.clamp_min_(0).sqrt_(), b, out=free)
-        ends = self.ends
-        torch.add(centre, gap, out=ends[:, 0])
-        torch.sub(centre, gap, out=ends[:, 1])
-        torch.add(self.engine.origin, ends, alpha=self.engine.positions.per_radian, out=ends)
-        return self.engine.positions.rank(ends)
+    def __init__(self, engine: ArcEngine, weights: Tensor, bias: Tensor):
+        self.parameters = [weights, bias]
+        ranges = torch.zeros(len(weights), 2, weights.shape[2], dtype=torch.int32)
+        tensors = (weights, bias, ranges, engine.turns, engine.order, engine.scales)
+        self.arrays = [tensor.numpy() for tensor in tensors]
 
     def forward(self, out: Tensor) -> None:
         """Write the outputs (S, M, 1) into `out`; keep what `pull_back` needs."""
-        arcs = self._arcs()
-        self.begin, self.end = (arcs[:, i : i + 1].expand_as(self.first) for i in (0, 1))
-        parts = self.first * self.last
-        self.steps.zero_().scatter_add_(2, self.begin, parts)
-        self.steps.scatter_add_(2, self.end, parts.neg_())
-        both_turns = self.steps.cumsum(2)[..., :-1].unflatten(2, (2, -1)).sum(2)
-        h = self.engine.scale * (both_turns * self.engine.inputs).sum(1)
-        if self.last_bias is not None:
-            h += self.engine.bias_scale * self.last_bias
-        out[:, self.engine.order, 0] = h
+        _forward(*self.arrays, out.numpy())
 
     def pull_back(self, cotangent: Tensor, into: list[Tensor], scale: float) -> None:
         """Add `scale` times the gradient of sum(cotangent * outputs) to `into`.
 
         `into` holds tensors like `parameters`, and may be these.
         """
-        g = scale * cotangent[:, self.engine.order, 0]
-        weighted = self.engine.scale * g.unsqueeze(1) * self.engine.inputs
-        torch.cumsum(torch.cat([weighted, weighted], dim=2), dim=2, out=self.sums[..., 1:])
-        arc = self.sums.gather(2, self.end).sub_(self.sums.gather(2, self.begin))
-        last = (self.first * arc).sum(1, keepdim=True)
-        into[0].addcmul_(self.last, arc)
-        into[1].add_(last)
-        if self.last_bias is not None:
-            into[2].add_(g.sum(1, keepdim=True), alpha=self.engine.bias_scale)
+        _pull_back(*self.arrays, cotangent.numpy(), scale, *[each.numpy() for each in into])

@@ -1,0 +1,50 @@
+rule check_theory:
+    input:
+        dataset=upstream("theory", "dataset"),
+        code=code_of("check_theory"),
+    output:
+        checks=f"{RESULTS}/{{experiment}}/{{cell}}/theory.h5",
+    log:
+        f"{RESULTS}/logs/check_theory/{{experiment}}/{{cell}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/check_theory/{{experiment}}/{{cell}}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: PLAN.threads
+    resources:
+        mem_mb=4000,
+        runtime=120,
+        gpu=1,
+    params:
+        cfg=job_config("theory"),
+    message:
+        "Checking the theory of {wildcards.experiment}, {wildcards.cell}"
+    script:
+        "../scripts/check_theory.py"
+
+
+rule summarize_training:
+    input:
+        tables=lambda wildcards: [
+            PLAN.table_file(wildcards.experiment, name)
+            for name in sorted(planning.DERIVED[f"{wildcards.summary}_summary"])
+        ],
+        code=code_of("summarize_training"),
+    output:
+        table=f"{RESULTS}/{{experiment}}/tables/{{summary}}_summary.csv",
+    log:
+        f"{RESULTS}/logs/summarize_training/{{experiment}}/{{summary}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/summarize_training/{{experiment}}/{{summary}}.tsv"
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        cfg=lambda wildcards: PLAN.rates_config(wildcards.experiment),
+    message:
+        "Summarising the training of {wildcards.experiment}: {wildcards.summary}"
+    script:
+        "../scripts/summarize_training.py"

@@ -1,0 +1,28 @@
+"""Centred networks of width {network.width}, f = α (h − h₀), after {training.steps} steps of size
+{training.learning_rate} on mean (f(x) − y)² / α². Left: relative change of the kernel. Right:
+α ‖θ_T − θ₀‖, constant where training is lazy. Dots: seeds; lines: medians; bands: 10 to 90 % of the
+seeds; crosses: values of the source.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from ntkflow.plotting import COLOURS, WIDTH, draw_spread
+
+PUBLISHED = [108.5, 26.6, 2.63, 0.101, 5.58e-3, 1.01e-3, 6.8e-5]
+
+
+def draw(tables, cfg):
+    """Kernel on the left, weights on the right."""
+    kernel, movement = (tables[f"trained_{name}"] for name in ("kernel", "movement"))
+    kernel, movement = (table[table["step"] > 0] for table in (kernel, movement))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
+    draw_spread(left, kernel, "output_scale", "drift", colour=COLOURS[0], label="measured")
+    left.plot(np.logspace(-2, 3, 7), PUBLISHED, "x", color=COLOURS[1], mew=2, label="published")
+    left.set(ylabel="‖Θ_T − Θ₀‖ / ‖Θ₀‖")
+    draw_spread(right, movement, "output_scale", "scaled", colour=COLOURS[2])
+    right.set(ylabel="α ‖θ_T − θ₀‖")
+    for axes in (left, right):
+        axes.set(xscale="log", yscale="log", xlabel="output scale α")
+    left.legend()
+    return figure

@@ -1,0 +1,31 @@
+"""Kernels of random networks on the training inputs: trace of Θ / M over its mean, one dot a
+network (left), and its relative standard deviation against the width (right; grey: slope −1/2).
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+
+
+def draw(tables, cfg):
+    """Values on the left, their spread on the right."""
+    table = tables["initialization_kernel"]
+    groups = table.groupby("width")["trace"]
+    spread = groups.std() / groups.mean()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.0))
+    left.plot(
+        table["width"], table["trace"] / groups.transform("mean"), ".", color=COLOURS[0], ms=3
+    )
+    left.set(ylabel="trace of the kernel over its mean", ylim=(0, None))
+    right.plot(spread.index, spread, "o-", color=COLOURS[0], label="networks")
+    middle = spread.index[len(spread) // 2]
+    law = spread[middle] * np.sqrt(middle / spread.index.to_numpy(float))
+    right.plot(spread.index, law, color=LIMIT_COLOUR, lw=2, zorder=0, label="slope −1/2")
+    right.set(yscale="log", ylabel="relative standard deviation")
+    right.legend()
+    for axes in (left, right):
+        axes.set(xscale="log", xlabel="width")
+        label_log_axis(axes.xaxis, list(spread.index))
+    label_log_axis(right.yaxis)
+    return figure

@@ -1,0 +1,25 @@
+"""Centred networks of width {network.width}, f = α (h − h₀), trained with step
+{training.learning_rate} on L = mean (f(x) − y)² / α². Left: loss over its initial value, median
+over seeds. Right: steps until it is down to a thousandth. Dots: seeds; line: median.
+"""
+
+import matplotlib.pyplot as plt
+
+from ntkflow.plotting import COLOURS, WIDTH, draw_spread, spread_colours
+
+
+def draw(tables, cfg):
+    """Loss curves on the left, times on the right."""
+    losses, summary = tables["losses"], tables["lazy_summary"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
+    for alpha, colour in spread_colours(losses["output_scale"]).items():
+        rows = losses[losses["output_scale"] == alpha]
+        curve = rows.groupby("step")["loss"].median()
+        left.plot(
+            curve.index[1:], curve.iloc[1:] / curve.iloc[0], color=colour, label=f"α = {alpha:.3g}"
+        )
+    left.set(xscale="log", yscale="log", xlabel="step t", ylabel="L / L₀", ylim=(1e-16, 3))
+    left.legend(fontsize=7)
+    draw_spread(right, summary, "output_scale", "time", colour=COLOURS[0])
+    right.set(xscale="log", yscale="log", xlabel="output scale α", ylabel="steps to L / L₀ = 0.001")
+    return figure

@@ -1,0 +1,174 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ntkflow import limit_kernels
+from ntkflow.datasets import training_set
+from ntkflow.networks import OneParameter, draw_parameters, member, mlp
+from ntkflow.storage import StageFile, open_file
+from ntkflow.theory import CHECKS, Setting, check_theory
+from ntkflow.theory.kernels import relu_ntk
+
+CIRCLE = {"kind": "circle_product", "train_points": 6, "probe_points": 24, "noise": 0.0}
+TRAINING = {
+    "learning_rate": 0.05, "steps": 60, "output_scale": 100.0, "snapshots": 20,
+    "spacing": "linear",
+}  # fmt: skip
+LIMITS = {"tolerance": 1e-6, "max_iterations": 200}
+
+
+def run(entry, network, tmp_path, task=CIRCLE, training=TRAINING):
+    """Arrays of one check by name."""
+    import make_dataset
+
+    cfg = {"stage": "dataset", "experiment": "e", "cell": {}, "task": task | {"data_seed": 0}}
+    make_dataset.main({"images": []}, {"dataset": str(tmp_path / "d.h5")}, cfg)
+    with open_file(tmp_path / "d.h5", "dataset") as data:
+        arrays = check_theory([entry], network, data, training, "cpu")
+    return {name.split("/")[1]: array.values for name, array in arrays.items()}
+
+
+def network(width=16, depth=1, **options):
+    return mlp(2, [width] * depth, device="meta", **{"sigma_b": 0.5} | options)
+
+
+def test_recursion_is_that_of_the_limit_kernel_and_the_printed_one_is_not():
+    for depth, sigma_b, cosine in ((1, 0.0, 0.3), (3, 0.1, 1.0), (3, 0.1, -1.0), (2, 0.7, -0.4)):
+        x = torch.tensor([[1.0, 0.0], [cosine, math.sqrt(1 - cosine**2)]], dtype=torch.float64)
+        expected = limit_kernels(network(depth=depth, sigma_b=sigma_b), x).ntk[0, 1].item()
+        assert relu_ntk(cosine, depth, sigma_b) == pytest.approx(expected, rel=1e-8)
+    printed = [relu_ntk(cosine, 3, 0.1, printed=True) for cosine in (1.0, -1.0)]
+    assert printed == pytest.approx([0.478, 0.0138], abs=5e-4)
+
+
+def test_random_networks_follow_the_right_recursion(tmp_path):
+    task = CIRCLE | {"train_points": None, "probe_points": 2}
+    found = run({"kind": "recursion", "draws": 40}, network(400), tmp_path, task)
+    error = found["measured"].std(axis=0) / math.sqrt(40)
+    assert (abs(found["measured"].mean(axis=0) - found["right"]) < 4 * error).all()
+    assert (abs(found["measured"].mean(axis=0) - found["printed"]) > 10 * error).all()
+
+
+def test_kurtosis_is_that_of_all_networks_together(tmp_path):
+    entry = {"kind": "output_kurtosis", "draws": 60, "groups": 6}
+    one = network(4)
+    found = run(entry, one, tmp_path)["kurtosis"].mean(axis=0)
+    drawn, data = draw_parameters(one, range(60), dtype=torch.float64), CIRCLE | {"data_seed": 0}
+    x = torch.as_tensor(training_set(data)[0])
+    outputs = np.stack(
+        [torch.func.functional_call(one, member(drawn, i), (x,))[:, 0] for i in range(60)]
+    )
+    naive = (outputs**4).mean(axis=0) / (outputs**2).mean(axis=0) ** 2 - 3
+    np.testing.assert_allclose(found, naive, atol=0.5)
+    assert np.corrcoef(found, naive)[0, 1] > 0.9
+
+
+def test_output_covariance_expects_the_limit(tmp_path):
+    found = run({"kind": "output_covariance", "draws": 400}, network(64), tmp_path)
+    error = found["product"].std(axis=0) / 20
+    assert found["product"].shape == (400, 21)
+    assert (abs(found["product"].mean(axis=0) - found["expected"]) < 4.5 * error).all()
+
+
+def test_definiteness_knows_its_counter_examples(tmp_path):
+    found = run({"kind": "definiteness", "draws": 2, "width": 64}, network(), tmp_path)
+    definite = found["definite"].astype(bool)
+    assert (found["smallest"][:, definite] > 1e-4).all()
+    assert (found["smallest"][:, ~definite] < 1e-14).all()
+    assert (found["limit"][~definite] < 1e-14).all()
+    assert (found["parameters"] > 10 * found["points"]).all()
+    assert "hexagon" in found["case"].astype(str)
+
+
+def test_linearised_networks_decay_with_their_eigenvalues(tmp_path):
+    entry = {"kind": "linear_descent", "draws": 2}
+    found = run(entry, network(), tmp_path, training=TRAINING | {"learning_rate": 1e-3})
+    np.testing.assert_allclose(found["ratio"], 1, atol=0.01)
+    assert (np.diff(found["predicted"]) < 0).all()
+
+
+def test_descent_ends_at_the_nearest_solution(tmp_path):
+    entry, task = {"kind": "least_norm", "draws": 2, "steps": 1500}, CIRCLE | {"train_points": 3}
+    found = run(entry, network(64), tmp_path, task)
+    assert (found["to_least_norm"] < 1e-3).all()
+    assert (found["prediction"] < 1e-3).all()
+    assert (found["over_printed"] > 1).all()
+    np.testing.assert_allclose(found["over_exact"], 1, atol=1e-3)
+    assert (found["network_to_least_norm"] < 0.1).all()
+
+
+def test_steps_beyond_the_largest_stable_one_raise_the_loss(tmp_path):
+    entry = {"kind": "step_sweep", "draws": 2, "fractions": [0.5, 0.98, 1.05]}
+    found = run(entry, network(64), tmp_path)
+    assert (found["linear_rises"][:, :2] == 0).all()
+    assert (found["network_rises"][:, 0] == 0).all()
+    assert (found["linear_fall"][:, :2] < 1).all()
+    assert (found["linear_fall"][:, 2] > 1).all()
+
+
+def test_loss_is_convex_in_outputs_and_in_linearised_weights_only(tmp_path):
+    found = run({"kind": "convexity", "draws": 3}, network(8), tmp_path)
+    assert (found["network"] < -1e-3).all()
+    assert (found["linearized"] > -1e-12).all()
+    np.testing.assert_allclose(found["function"], 1)
+
+
+def test_kappa_of_one_hidden_relu_layer_has_a_closed_form(tmp_path):
+    """At x = 1 the Hessian pairs a_j with b_j where a_j > 0, with eigenvalues 1 and -1."""
+    task = {"kind": "line_points", "inputs": [1.0], "targets": [2.0], "probe_points": 2,
+            "probe_range": [0.0, 1.0]}  # fmt: skip
+    one = mlp(1, [30], parameterization="standard", device="meta")
+    found = run({"kind": "initial_kappa", "draws": 3, **LIMITS}, one, tmp_path, task)
+    np.testing.assert_allclose(found["second_derivative"], 1, rtol=1e-6)
+    np.testing.assert_allclose(found["distance"], 2)
+    np.testing.assert_allclose(found["kappa"], 2 / found["jacobian"] ** 2, rtol=1e-6)
+
+
+def test_one_parameter_approaches_its_tangent(tmp_path):
+    task = {"kind": "line_points", "inputs": [1.5], "targets": [3.0], "probe_points": 2,
+            "probe_range": [0.0, 1.0]}  # fmt: skip
+    model, training = (
+        OneParameter(device="meta", dtype=torch.float64),
+        TRAINING | {"learning_rate": 0.05, "steps": 400},
+    )
+    scales = [1000.0, 4000.0]
+    found = run({"kind": "one_parameter", "scales": scales}, model, tmp_path, task, training)
+    np.testing.assert_allclose(found["ratio"], 1, atol=0.01)
+    slope = np.diff(np.log(found["distance"])) / np.log(4)
+    assert slope == pytest.approx(-1, abs=0.01)
+    entry = {"kind": "one_parameter_curves", "scales": scales, "points": 5, "reach": 3.0}
+    curves = run(entry, model, tmp_path, task, training)
+    np.testing.assert_allclose(curves["function"], curves["tangent"], atol=0.1)
+    at_start = curves["shift"] == 0
+    np.testing.assert_allclose(curves["loss"][:, at_start], 9.0)
+
+
+def test_early_stopping_is_predicted(tmp_path):
+    entry = {"kind": "early_stopping", "draws": 4, "noise_std": 0.3}
+    task = CIRCLE | {"train_points": 24, "probe_points": 48}
+    training = TRAINING | {"learning_rate": 0.5, "steps": 400}
+    found = run(entry, network(64, sigma_b=0.1), tmp_path, task, training)
+    assert 1 < found["predicted"] < 400
+    assert found["limit"].shape == (4,)
+    near = abs(np.log(found["limit"] / found["predicted"])) <= math.log(1.5)
+    np.testing.assert_array_equal(found["limit_hit"], near)
+
+
+def test_cost_growth_times_every_size(tmp_path):
+    found = run({"kind": "cost_growth", "draws": 2, "sizes": [4, 8]}, network(), tmp_path)
+    assert found["seconds"].shape == (2, 2)
+    assert (found["seconds"] > 0).all()
+    assert found["points"].tolist() == [4, 8]
+
+
+def test_setting_draws_the_same_networks_alone_and_in_groups(tmp_path, monkeypatch):
+    one = network()
+    x = torch.zeros(1, 2, dtype=torch.float64)
+    setting = Setting(one, x, x[:, :1], StageFile.__new__(StageFile), {})
+    together = [p["0.weight"] for p in setting.members(3)]
+    monkeypatch.setattr("ntkflow.theory.setting.NUMBERS", 1)
+    for first, second in zip(together, setting.members(3), strict=True):
+        assert torch.equal(first, second["0.weight"])
+    assert set(CHECKS) >= {"recursion", "convexity"}
