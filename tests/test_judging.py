@@ -341,7 +341,7 @@ def test_claims_are_valid_and_unique():
 # Axes that tables have of their own; `task` stands for a task that no experiment runs yet.
 TABLE_AXES = {
     *("seed", "step", "gamma", "mode", "predicted", "sample", "pair", "points", "fraction"),
-    *("case", "definite", "output_scale", "task", "fit", "rank", "factor", "time"),
+    *("case", "definite", "output_scale", "task", "rank", "factor", "time", "fit"),
 }
 
 
@@ -407,6 +407,20 @@ def test_statistic_agrees_with_a_column_at_every_point_of_two_axes():
     assert 0 < found.value < 3
     off = data.assign(expected=data["expected"].where(data["depth"] < 4, 1.0))
     assert judge(off, **criterion).status == "fails"
+
+
+def test_repetitions_can_run_over_another_axis():
+    table = pd.DataFrame(
+        {"data_seed": [0, 1, 2], "seed": [0, 0, 0], "accuracy": [0.79, 0.80, 0.81]}
+    )
+    criterion = {
+        "kind": "within", "description": "accuracy", "table": "t", "column": "accuracy",
+        "over": "data_seed", "range": [0.7, 0.9],
+    }  # fmt: skip
+    judged = judge_criterion(criterion, "observation", {"seeds": 3}, {"t": table})
+    assert (judged.status, judged.n_seeds) == ("holds", 3)
+    few = judge_criterion(criterion, "observation", {"seeds": 4}, {"t": table})
+    assert few.note == "needs 4 seeds, this scale has 3"
 
 
 @pytest.mark.parametrize(("expected", "status"), [(2.0, "holds"), (2.1, "fails")])
@@ -509,17 +523,3 @@ def test_an_excess_is_shown_and_not_judged():
     assert found["verdict"] == "reproduced"
     assert [one["status"] for one in found["criteria"]] == ["holds", "measured", "absent"]
     assert "x: 1 [" in found["measured"]
-
-
-def test_repetitions_can_run_over_another_axis():
-    table = pd.DataFrame(
-        {"data_seed": [0, 1, 2], "seed": [0, 0, 0], "accuracy": [0.79, 0.80, 0.81]}
-    )
-    criterion = {
-        "kind": "within", "description": "accuracy", "table": "t", "column": "accuracy",
-        "over": "data_seed", "range": [0.7, 0.9],
-    }  # fmt: skip
-    judged = judge_criterion(criterion, "observation", {"seeds": 3}, {"t": table})
-    assert (judged.status, judged.n_seeds) == ("holds", 3)
-    few = judge_criterion(criterion, "observation", {"seeds": 4}, {"t": table})
-    assert few.note == "needs 4 seeds, this scale has 3"

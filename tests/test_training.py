@@ -278,3 +278,24 @@ def test_dense_engine_says_why_it_does_not_fit(network, reason):
             network, draw_parameters(network, [0]), *problem(), learning_rate=0.1, steps=1,
             engine="dense",
         )  # fmt: skip
+
+
+def test_convolutional_networks_train_one_at_a_time_as_in_torch():
+    network = cnn(
+        1, [2], 3, image_size=4, kernel_size=3, padding="valid", parameterization="pytorch"
+    )
+    start = draw_parameters(network, range(2), dtype=torch.float64)
+    x, y = torch.randn(5, 1, 4, 4, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
+    options = dict(learning_rate=0.05, steps=4, engine="general")
+    found = train_ensemble(network, start, x, y, **options).parameters
+    by_hand = {name: p[1].clone().requires_grad_() for name, p in start.items()}
+    for _ in range(4):
+        outputs = torch.func.functional_call(network, by_hand, (x,))
+        loss = (outputs - y).square().sum(-1).mean()
+        gradients = torch.autograd.grad(loss, list(by_hand.values()))
+        by_hand = {
+            name: (p - 0.05 * g).detach().requires_grad_()
+            for (name, p), g in zip(by_hand.items(), gradients, strict=True)
+        }
+    for name, p in by_hand.items():
+        torch.testing.assert_close(found[name][1], p.detach(), rtol=1e-12, atol=1e-12)

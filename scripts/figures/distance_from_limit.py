@@ -35,9 +35,9 @@ def draw(tables, cfg):
     axes.plot(widths, line, "--", color=LIMIT_COLOUR, label="width$^{-1/2}$")
     axes.set_xscale("log")
     axes.set_yscale("log")
-    label_log_axis(axes.xaxis, widths)
+    label_log_axis(axes.xaxis, widths.tolist())
     label_log_axis(axes.yaxis)
     axes.set_xlabel("width")
     axes.set_ylabel("relative distance from the limit")
-    axes.legend()
+    figure.legend(loc="outside upper center", ncols=2)
     return figure

@@ -30,7 +30,8 @@ def evaluate(
     """Outputs f = K c at the rows of the kernel.
 
     Example:
-        >>> ntkflow.kernel_machines.evaluate(torch.eye(2), torch.tensor([[3.0, 4.0]]))
+        >>> from ntkflow.kernel_machines import evaluate
+        >>> evaluate(torch.eye(2), torch.tensor([[3.0, 4.0]]))
         tensor([[3., 4.]])
 
     Args:

@@ -84,7 +84,7 @@ def spread_colours(values: Iterable) -> dict:
     return dict(zip(distinct, shades, strict=True))
 
 
-def label_log_axis(axis: Axis, ticks: Sequence[float] | None = None) -> None:
+def label_log_axis(axis: Axis, ticks: Sequence[float | int] | None = None) -> None:
     """Plain numbers on a logarithmic axis: round ones, more within a decade, or the given ticks."""
     low, high = axis.get_view_interval()
     enough = (1,) if high > 1000 * low else (1, 2, 5)
