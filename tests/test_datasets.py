@@ -97,5 +97,5 @@ def test_points_on_the_line_are_those_listed():
     assert y.tolist() == [[2.0], [-1.0]]
     positions, inputs = line_set(LINE)
     assert positions.tolist() == [-1.0, -0.5, 0.0, 0.5, 1.0] == inputs[:, 0].tolist()
-    with pytest.raises(ConfigurationError, match="^task: 2 inputs, 1 targets; allowed: equally"):
+    with pytest.raises(ConfigurationError, match=r"^task: 2 inputs, 1 targets; allowed: equally"):
         training_set(LINE | {"targets": [1.0]})
