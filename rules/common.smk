@@ -9,6 +9,7 @@ sys.path.insert(0, f"{workflow.basedir}/scripts")
 from ntkflow import describe, planning
 from ntkflow.errors import ConfigurationError
 from ntkflow.imports import import_closure
+from ntkflow.mnist_files import FULL_SUMS
 
 SCHEMA = "config/schema.yaml"
 CLAIMS = "config/claims.yaml"
@@ -26,6 +27,8 @@ def load_plan():
         for experiment in plan.experiments:
             for folder in (FIGURES, ANIMATIONS):
                 describe.drawable_figures(plan, experiment, folder)
+            for cell in plan.cells(experiment, "dataset"):
+                plan.image_files(experiment, cell.label)
         return plan
     except ConfigurationError as error:
         raise WorkflowError(f"ConfigurationError: {error}") from None
@@ -39,7 +42,8 @@ wildcard_constraints:
     experiment="[a-z][a-z0-9_]*",
     cell="all|[^/~]+~[^/~]+(/[^/~]+~[^/~]+)*",
     block="[0-9]+-[0-9]+",
-    table="(?!.*_comparison|learning_times|.*_summary)[a-z_]+",
+    idx="[a-z0-9]+-(images-idx3|labels-idx1)-ubyte",
+    table="(?!.*_comparison|learning_times|evolution|.*_summary)[a-z_]+",
     kind="[a-z]+",
     summary="[a-z]+",
     figure="[a-z][a-z0-9_]*",

@@ -1,5 +1,31 @@
+# The only rule that uses the network, where a task says `source: download`.
+rule download_mnist:
+    input:
+        checksums=FULL_SUMS,
+        code=code_of("download_mnist"),
+    output:
+        file=f"{RESULTS}/downloads/mnist/{{idx}}.gz",
+    log:
+        f"{RESULTS}/logs/download_mnist/{{idx}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/download_mnist/{{idx}}.tsv"
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=500,
+        runtime=60,
+    params:
+        cfg=lambda wildcards: {"mirrors": PLAN.config["mnist_mirrors"]},
+    message:
+        "Downloading MNIST, {wildcards.idx}"
+    script:
+        "../scripts/download_mnist.py"
+
+
 rule make_dataset:
     input:
+        images=lambda wildcards: PLAN.image_files(wildcards.experiment, wildcards.cell),
         code=code_of("make_dataset"),
     output:
         dataset=f"{RESULTS}/{{experiment}}/{{cell}}/dataset.h5",

@@ -22,3 +22,29 @@ rule extract_ntk:
         "Extracting kernels of {wildcards.experiment}, {wildcards.cell}, seeds {wildcards.block}"
     script:
         "../scripts/extract_ntk.py"
+
+
+rule fit_kernel_machines:
+    input:
+        dataset=upstream("machines", "dataset"),
+        networks=f"{RESULTS}/{{experiment}}/{{cell}}/train/{{block}}.h5",
+        code=code_of("fit_kernel_machines"),
+    output:
+        measurements=f"{RESULTS}/{{experiment}}/{{cell}}/machines/{{block}}.h5",
+    log:
+        f"{RESULTS}/logs/fit_kernel_machines/{{experiment}}/{{cell}}/{{block}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/fit_kernel_machines/{{experiment}}/{{cell}}/{{block}}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: PLAN.threads
+    resources:
+        mem_mb=memory("machines"),
+        runtime=240,
+        gpu=1,
+    params:
+        cfg=job_config("machines"),
+    message:
+        "Fitting kernel machines of {wildcards.experiment}, {wildcards.cell}, seeds {wildcards.block}"
+    script:
+        "../scripts/fit_kernel_machines.py"

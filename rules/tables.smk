@@ -70,3 +70,28 @@ rule measure_learning_times:
         "Timing the modes of {wildcards.experiment}"
     script:
         "../scripts/measure_learning_times.py"
+
+
+rule summarise_evolution:
+    input:
+        gram=f"{RESULTS}/{{experiment}}/tables/training_gram.csv",
+        classification=f"{RESULTS}/{{experiment}}/tables/training_classification.csv",
+        code=code_of("summarise_evolution"),
+    output:
+        table=f"{RESULTS}/{{experiment}}/tables/evolution.csv",
+    log:
+        f"{RESULTS}/logs/summarise_evolution/{{experiment}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/summarise_evolution/{{experiment}}.tsv"
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        cfg={},
+    message:
+        "Summarising the training of {wildcards.experiment}"
+    script:
+        "../scripts/summarise_evolution.py"

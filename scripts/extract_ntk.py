@@ -4,9 +4,11 @@ import numpy as np
 import torch
 
 from job import run_job
+from ntkflow.ensemble_measurements import measure_ensemble
+from ntkflow.ensembles import Ensemble
 from ntkflow.inputs import input_sizes
-from ntkflow.measurements import Member, measure, stack_measurements
-from ntkflow.networks import build_network, draw_parameters, member
+from ntkflow.measurements import stack_measurements
+from ntkflow.networks import build_network, draw_parameters
 from ntkflow.storage import Array, open_file, write_file
 
 
@@ -15,29 +17,38 @@ def main(input: dict, output: dict, cfg: dict, device: str) -> None:
 
     The networks at step 0 are drawn anew from their seeds; training keeps final weights only.
     """
-    training = cfg["training"]
-    dtype = getattr(torch, training["dtype"])
     with (
         open_file(input["dataset"], "dataset") as data,
         open_file(input["networks"], "train") as run,
     ):
-        network = build_network(cfg["network"], *input_sizes(data))
-        per_seed = []
-        for index, seed in enumerate(cfg["seeds"]):
-            start = member(draw_parameters(network, [seed], dtype=dtype, device=device), 0)
-            trained = {
-                name: torch.as_tensor(run.array(f"weights/{name}", index).values, device=device)
-                for name in start
-            }
-            per_step = [
-                measure(cfg["measurements"], Member(network, now, start, training, step), data)
-                for step, now in ((0, start), (training["steps"], trained))
-            ]
-            per_seed.append(stack_measurements(per_step, "step"))
-    steps = Array(np.array([0, training["steps"]]), ["step"], "gradient steps")
-    arrays = stack_measurements(per_seed, "seed")
+        network, count = build_network(cfg["network"], *input_sizes(data)), len(cfg["seeds"])
+        blocks = [measure_seed(cfg, network, index, data, run, device) for index in range(count)]
+    steps = Array(np.array([0, cfg["training"]["steps"]]), ["step"], "gradient steps")
+    arrays = stack_measurements(blocks, "seed")
     arrays |= {f"{entry['kind']}/step": steps for entry in cfg["measurements"]}
     write_file(output["measurements"], cfg, arrays, device=device, dtype=training["dtype"])
+
+
+def measure_seed(cfg, network, index: int, data, run, device: str) -> dict[str, Array]:
+    """Measurements of one network, with an axis step."""
+    dtype = getattr(torch, cfg["training"]["dtype"])
+    start = draw_parameters(network, [cfg["seeds"][index]], dtype=dtype, device=device)
+    trained = {
+        name: torch.as_tensor(run.array(f"weights/{name}", index).values, device=device)[None]
+        for name in start
+    }
+    before = Ensemble(network, start, start, cfg["training"])
+    after = before.at(cfg["training"]["steps"], trained)
+    each = [measure_ensemble(cfg["measurements"], one, data) for one in (before, after)]
+    return stack_measurements([only_network(arrays) for arrays in each], "step")
+
+
+def only_network(arrays: dict[str, Array]) -> dict[str, Array]:
+    """Measurements of an ensemble of one, without its axis."""
+    return {
+        name: Array(array.values[0], array.dims[1:], array.units) if "seed" in array.dims else array
+        for name, array in arrays.items()
+    }
 
 
 run_job(main, globals())

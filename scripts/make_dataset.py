@@ -1,22 +1,44 @@
-"""Draw an experiment's training set and the inputs on which networks are evaluated."""
+"""Make the data set of a cell: training samples and an evaluation grid or test set."""
 
 import numpy as np
 
 from job import run_job
 from ntkflow.datasets import line_set, probe_set, training_set
+from ntkflow.mnist import choose_images
 from ntkflow.storage import Array, write_file
 
 
-def main(output: dict, cfg: dict) -> None:
+def main(input: dict, output: dict, cfg: dict) -> None:
     """Write groups `train` (inputs x, targets y) and `probe` (a coordinate, x, noiseless y)."""
-    x, y = training_set(cfg["task"])
-    train = {
-        "train/x": Array(x, ["sample", "coordinate"]),
-        "train/y": Array(y, ["sample", "output"]),
-    }
-    line = cfg["task"]["kind"] == "line_points"
-    arrays = train | (line_arrays(cfg["task"]) if line else circle_arrays(cfg["task"]))
+    task = cfg["task"]
+    if task["kind"] == "mnist":
+        arrays = image_arrays(task, input["images"])
+    else:
+        x, y = training_set(task)
+        arrays = {
+            "train/x": Array(x, ["sample", "coordinate"]),
+            "train/y": Array(y, ["sample", "output"]),
+        }
+        arrays |= line_arrays(task) if task["kind"] == "line_points" else circle_arrays(task)
     write_file(output["dataset"], cfg, arrays)
+
+
+def image_arrays(task: dict, files: list[str]) -> dict[str, Array]:
+    """Training and test images, the positions `image` of these; `labels` of training images."""
+    train, test = choose_images(task, files)
+    position = "position in the canonical order, from 0"
+    return {
+        "train/x": Array(train.x, ["sample", "coordinate"]),
+        "train/y": Array(train.y, ["sample", "output"], "one-hot"),
+        "probe/image": Array(test.positions, ["image"], position),
+        "probe/x": Array(test.x, ["image", "coordinate"]),
+        "probe/y": Array(test.y, ["image", "output"], "one-hot"),
+        "labels/position": Array(train.positions, ["sample"], position),
+        "labels/label": Array(train.labels, ["sample"], "digit"),
+        "labels/norm": Array(
+            np.linalg.norm(train.x, axis=1), ["sample"], "Euclidean, of the input"
+        ),
+    }
 
 
 def circle_arrays(task: dict) -> dict[str, Array]:

@@ -4,6 +4,7 @@ import torch
 
 from job import run_job
 from ntkflow.ensemble_measurements import join_ensembles, measure_ensemble
+from ntkflow.ensembles import Ensemble
 from ntkflow.inputs import input_sizes
 from ntkflow.networks import build_network, draw_parameters
 from ntkflow.storage import open_file, write_file
@@ -20,7 +21,8 @@ def main(input: dict, output: dict, cfg: dict, device: str) -> None:
         for first in range(0, len(cfg["seeds"]), size):
             seeds = cfg["seeds"][first : first + size]
             drawn = draw_parameters(network, seeds, dtype=torch.float32, device=device)
-            parts.append(measure_ensemble(cfg["measurements"], network, drawn, data))
+            ensemble = Ensemble(network, drawn, drawn)
+            parts.append(measure_ensemble(cfg["measurements"], ensemble, data))
     write_file(output["measurements"], cfg, join_ensembles(parts), device=device, dtype="float32")
 
 

@@ -3,12 +3,20 @@
 import torch
 
 from job import run_job
+from ntkflow.ensemble_measurements import measure_ensemble
+from ntkflow.ensembles import Ensemble
 from ntkflow.inputs import load_training_set
-from ntkflow.measurements import Member, measure, stack_measurements
-from ntkflow.networks import build_network, draw_parameters, member
+from ntkflow.measurements import stack_measurements
+from ntkflow.networks import build_network, draw_parameters
 from ntkflow.schedule import spread_steps
 from ntkflow.storage import Array, StageFile, open_file, write_file
 from ntkflow.training import TrainingResult, train_ensemble
+
+# Keys of the configuration that are options of `train_ensemble` under the same name.
+OPTIONS = (
+    *("learning_rate", "steps", "loss", "optimizer", "l1", "l2", "decay"),
+    *("engine", "output_scale", "centred"),
+)
 
 
 def main(input: dict, output: dict, cfg: dict, device: str) -> None:
@@ -31,13 +39,11 @@ def train(cfg: dict, data: StageFile, device: str) -> tuple[TrainingResult, dict
     start = draw_parameters(network, cfg["seeds"], dtype=dtype, device=device)
     measured: dict[int, dict[str, Array]] = {}
 
+    ensemble = Ensemble(network, start, start, training)
+
     def take_snapshot(step: int, parameters: dict[str, torch.Tensor]) -> None:
-        each = [
-            Member(network, member(parameters, index), member(start, index), training, step)
-            for index in range(len(cfg["seeds"]))
-        ]
-        per_seed = [measure(cfg["measurements"], one, data) for one in each]
-        measured[step] = stack_measurements(per_seed, "seed")
+        now = ensemble.at(step, parameters)
+        measured[step] = measure_ensemble(cfg["measurements"], now, data)
 
     spread = (training["steps"], training["spacing"])
     result = train_ensemble(
@@ -45,12 +51,7 @@ def train(cfg: dict, data: StageFile, device: str) -> tuple[TrainingResult, dict
         start,
         x,
         y,
-        learning_rate=training["learning_rate"],
-        steps=training["steps"],
-        loss=training["loss"],
-        engine=training["engine"],
-        output_scale=training["output_scale"],
-        centred=training["centred"],
+        **{key: training[key] for key in OPTIONS},
         record_steps=spread_steps(training["records"], *spread),
         snapshot_steps=spread_steps(training["snapshots"], *spread) if cfg["measurements"] else (),
         on_snapshot=take_snapshot,

@@ -39,7 +39,7 @@ def test_relative_errors_of_seeds_and_of_their_average():
 
 def test_fraction_of_the_grid_inside_the_gaussian_band():
     spread = PREDICTED.assign(deviation=[1.0, 0.0, 1.0] * 3)
-    near, far = MEAN + np.array([1.2, 9.0, -1.2]), MEAN + np.array([1.3, 0.0, 1.2])
+    near, far = MEAN + np.array([[1.2, 9.0, -1.2], [1.3, 0.0, 1.2]])
     found = compare_function(functions({(4, 0): near, (4, 1): far}), spread)
     assert found["inside"].tolist() == [1.0, 0.5]
     assert compare_function(functions({(4, 0): MEAN}), PREDICTED)["inside"].isna().all()

@@ -104,7 +104,7 @@ def test_mistakes_name_key_value_and_what_is_allowed(changes, problem):
         ({"width": -3}, "width: -3 is not allowed; allowed: integer >= 1"),
         ({"width": 1.5}, "width: 1.5 is not allowed; allowed: integer >= 1"),
         ({"activation": "rellu"}, "activation: 'rellu' is unknown; allowed: relu, erf, gelu,"),
-        ({"kind": "cnn"}, "kind: 'cnn' is unknown; allowed: mlp"),
+        ({"kind": "rnn"}, "kind: 'rnn' is unknown; allowed: mlp, cnn, one_parameter"),
         ({"sigma_b": -0.1}, "sigma_b: -0.1 is not allowed; allowed: number >= 0"),
         ({"sigma_b": float("nan")}, "sigma_b: nan is not allowed; allowed: a finite number"),
         ({"sigma_w": float("inf")}, "sigma_w: inf is not allowed; allowed: a finite number"),
@@ -156,7 +156,8 @@ def test_complete_gives_one_form_whatever_was_written():
     assert list(network.items()) == [
         ("kind", "mlp"), ("activation", "relu"), ("parameterization", "ntk"),
         ("sigma_w", 1.0), ("sigma_b", 1.0),
-        ("bias", "normal"), ("depth", 1), ("width", 4), ("sigma_w_last", None),
+        ("bias", "normal"), ("depth", 1), ("width", 4),
+        ("activation_first", None), ("sigma_w_last", None),
     ]  # fmt: skip
     assert isinstance(network["sigma_b"], float)
     assert isinstance(network["width"], int)

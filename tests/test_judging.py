@@ -349,6 +349,8 @@ TABLE_AXES = {
 def test_claims_name_what_the_configuration_makes(claim):
     plan = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
     name = claim["experiment"]
+    axes = {*plan.cells(name)[0].axes, "seed", "step", "gamma", "mode", "predicted"}
+    axes |= {"rank", "factor", "time"}
     axes = {*plan.cells(name)[0].axes, *TABLE_AXES}
     assert set(claim["figures"]) <= set(plan.block(name)["figures"])
     assert set(claim["requires"]) <= axes | {"seeds"}
@@ -406,3 +408,105 @@ def test_statistic_agrees_with_a_column_at_every_point_of_two_axes():
     assert 0 < found.value < 3
     off = data.assign(expected=data["expected"].where(data["depth"] < 4, 1.0))
     assert judge(off, **criterion).status == "fails"
+
+
+@pytest.mark.parametrize(("expected", "status"), [(2.0, "holds"), (2.1, "fails")])
+def test_values_without_spread_agree_only_if_equal(expected, status):
+    data = table(lambda rng, width, seeds: np.full(seeds, 2.0)).assign(expected=expected)
+    criterion = {"kind": "agrees", "along": "width", "expected": "expected"}
+    assert judge(data, standard_errors=3.0, **criterion).status == status
+
+
+def test_point_without_a_base_is_absent():
+    data = pd.concat([POWER_LAW.assign(step=0).query("width < 1600"), POWER_LAW.assign(step=1)])
+    found = judge(
+        data, kind="within", along="width", where={"step": 1}, relative_to={"step": 0},
+        range=[0.0, 9.0],
+    )  # fmt: skip
+    assert found.status == "absent"
+    assert found.note == "no seed to compare with at width 1600"
+
+
+def test_statistic_only_where_it_is_used():
+    criterion = {"kind": "decreasing", "description": "d", "table": "t", "column": "c"}
+    claim = SCHEMA["properties"]["claims"]["items"]["properties"]
+    rules = claim["criteria"]["properties"]["observation"]
+    validate([criterion | {"along": "width"}], rules, source="claims.yaml")
+    with pytest.raises(ConfigurationError, match="statistic"):
+        validate([criterion | {"along": "width", "statistic": "std"}], rules, source="claims.yaml")
+
+
+@pytest.mark.parametrize(
+    ("data", "criterion", "status"),
+    [
+        (table(lambda r, w, s: w + noise(0.0, 1.0)(r, w, s)), {"kind": "increasing"}, "holds"),
+        (MEAN_LAW, {"kind": "increasing"}, "fails"),
+        (table(noise(1.0, 0.1)), {"kind": "increasing"}, "straddles"),
+        (
+            table(lambda r, w, s: 3 + 2 * w + noise(0.0, 1.0)(r, w, s)),
+            {"kind": "linear", "bound": 0.99},
+            "holds",
+        ),
+        (MEAN_LAW, {"kind": "linear", "bound": 0.99}, "fails"),
+    ],
+)
+def test_trends(data, criterion, status):
+    assert judge(data, along="width", **criterion).status == status
+
+
+@pytest.mark.parametrize(("expected", "status"), [(1.1, "holds"), (0.9, "holds"), (1.4, "fails")])
+def test_a_single_run_is_a_plausible_draw_or_not(expected, status):
+    data = table(noise(1.0, 0.1))
+    found = judge(data, kind="draw", where={"width": 100}, expected=expected, deviations=1.96)
+    assert found.status == status
+    assert found.value == pytest.approx(1)
+    spread = data.loc[data["width"] == 100, "theta"].std()
+    assert found.high - found.low == pytest.approx(2 * 1.96 * spread)
+
+
+@pytest.mark.parametrize(("depth", "status"), [(0.2, "holds"), (0.01, "fails"), (-0.2, "fails")])
+def test_a_dip_is_below_both_neighbours(depth, status):
+    def draw(rng, width, seeds):
+        return noise(1.0 - depth * (width == 400) - 0.5 * (width == 100), 0.1)(rng, width, seeds)
+
+    deep = table(lambda *given: noise(1.0 - depth * (given[1] == 400), 0.1)(*given))
+    found = judge(deep, kind="dip", along="width", at=400, standard_errors=2.0)
+    assert found.status == status
+    one_side = judge(table(draw), kind="dip", along="width", at=400, standard_errors=2.0)
+    assert one_side.status == "fails"
+
+
+def test_relative_to_a_point_of_the_axis_itself():
+    data = MEAN_LAW.assign(theta=lambda t: t["theta"] * (1 + t["seed"]))
+    found = judge(
+        data,
+        kind="decreasing",
+        along="width",
+        relative_to={"width": 100},
+        where={"width": [100, 1600]},
+    )
+    assert found.status == "holds"
+    widest = judge(data, kind="measured", where={"width": 1600}, relative_to={"width": 100})
+    assert widest.value == pytest.approx(1 / 16, rel=0.01)
+
+
+def test_an_excess_is_shown_and_not_judged():
+    claim = {
+        "id": "a.b", "source": "a", "section": "", "experiment": "e", "statement": "s",
+        "published": "p", "explanation": "",
+        "criteria": {
+            "observation": [
+                {"kind": "within", "description": "o", "table": "t", "column": "theta",
+                 "where": {"width": 100}, "range": [0.5, 1.5]},
+            ],
+            "excess": [
+                {"kind": "measured", "description": "x", "table": "t", "column": "theta",
+                 "where": {"width": 400}},
+                {"kind": "measured", "description": "y", "table": "missing", "column": "theta"},
+            ],
+        },
+    }  # fmt: skip
+    found = judge_claim(claim, {"t": table(noise(1.0, 0.1))})
+    assert found["verdict"] == "reproduced"
+    assert [one["status"] for one in found["criteria"]] == ["holds", "measured", "absent"]
+    assert "x: 1 [" in found["measured"]

@@ -23,7 +23,7 @@ def data(tmp_path):
     import make_dataset
 
     cfg = {"stage": "dataset", "experiment": "e", "cell": {}, "task": TASK}
-    make_dataset.main({"dataset": str(tmp_path / "d.h5")}, cfg)
+    make_dataset.main({"images": []}, {"dataset": str(tmp_path / "d.h5")}, cfg)
     with open_file(tmp_path / "d.h5", "dataset") as file:
         yield file
 
@@ -53,13 +53,13 @@ def test_distance_from_the_linearisation(trained, data):
 
 def test_residuals_along_the_eigenvectors(trained, data):
     one, x, y = trained
-    arrays = measure([{"kind": "residual_modes"}], one, data)
-    projections = arrays["residual_modes/projection"].values
+    arrays = measure([{"kind": "mode_decay"}], one, data)
+    projections = arrays["mode_decay/projection"].values
     residual = (y - one.outputs(x)).detach()
     assert np.linalg.norm(projections) == pytest.approx(residual.norm().item())
     gram = empirical_ntk(one.network, x, parameters=one.start).values[0, 0]
     expected = torch.linalg.eigvalsh(gram / 3).flip(0)
-    np.testing.assert_allclose(arrays["residual_modes/eigenvalue"].values, expected, rtol=1e-8)
+    np.testing.assert_allclose(arrays["mode_decay/eigenvalue"].values, expected, rtol=1e-8)
 
 
 def test_kappa_is_that_of_the_library(trained, data):

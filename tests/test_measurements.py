@@ -30,7 +30,7 @@ def data(tmp_path):
     import make_dataset
 
     cfg = {"stage": "dataset", "experiment": "e", "cell": {}, "task": TASK}
-    make_dataset.main({"dataset": str(tmp_path / "d.h5")}, cfg)
+    make_dataset.main({}, {"dataset": str(tmp_path / "d.h5")}, cfg)
     with open_file(tmp_path / "d.h5", "dataset") as file:
         yield file
 

@@ -21,7 +21,7 @@ from ntkflow.networks import (
 BLOCK = {
     "kind": "mlp", "depth": 2, "width": 6, "activation": "relu",
     "sigma_w": 1.5, "sigma_w_last": None, "sigma_b": 0.3, "bias": "normal",
-    "parameterization": "ntk",
+    "parameterization": "ntk", "activation_first": None,
 }  # fmt: skip
 
 

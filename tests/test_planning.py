@@ -241,8 +241,9 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
         ),
         (
             {"overrides": [{"where": {"network.width": 8}, "set": {"training.step": 0}}]},
-            "overrides[0].set.training.step: unknown key; allowed: centred, dtype, engine, "
-            "learning_rate, loss, output_scale, records, snapshots, spacing, steps",
+            "overrides[0].set.training.step: unknown key; allowed: centred, decay, dtype, "
+            "engine, l1, l2, learning_rate, loss, optimizer, output_scale, records, snapshots, "
+            "spacing, steps",
         ),
         (
             {"overrides": [
@@ -250,6 +251,13 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
             ]},
             "overrides: initializations differ between cells that share one initialization folder, "
             "'width~4'; allowed: overrides where that folder's axes have a value",
+        ),
+        (
+            {
+                "measurements": [{"kind": "function", "when": ["prediction"]}],
+                "training": {"learning_rate": 0.5, "steps": 3, "l2": 0.1},
+            },
+            "training.l2: 0.1 has no prediction at infinite width; allowed: 0.0",
         ),
         (
             {"measurements": 2 * EXPERIMENT["measurements"]},
@@ -293,7 +301,7 @@ def test_names_on_the_command_line(tmp_path):
 
 
 def test_rules_and_folders_are_no_names_of_experiments():
-    rules = {"report", "logs", "benchmarks"}
+    rules = {"report", "logs", "benchmarks", "downloads"}
     for file in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]:
         rules |= set(re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE))
     assert rules == RESERVED

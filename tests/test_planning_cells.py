@@ -48,7 +48,7 @@ def test_checks_of_theory_train_networks_of_their_own():
     plan = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
     assert not plan.has_stage("linear_training", "train")
     assert plan.has_stage("linear_training", "theory")
-    assert {"theory_stability", "theory_convexity"} <= plan.tables("linear_training").keys()
+    assert {"theory_step_sweep", "theory_convexity"} <= plan.tables("linear_training").keys()
     assert plan.stage_files("theory", "limit_recursion") == [
         "results/default/limit_recursion/all/theory.h5"
     ]

@@ -43,7 +43,7 @@ def make(plan: Plan, stage: str, label: str = "all", block: str | None = None) -
     cfg, file = plan.job_config(stage, name, label, block), plan.stage_file
     output = file(stage, name, label, block or "")
     if stage == "dataset":
-        make_dataset.main({"dataset": output}, cfg)
+        make_dataset.main({}, {"dataset": output}, cfg)
         return
     data = {"dataset": plan.upstream_file(stage, "dataset", name, label)}
     if stage == "limit":

@@ -183,3 +183,17 @@ def test_circle_modes_read_amplitude_and_phase():
     np.testing.assert_allclose(phase[[3, 7]], [0.4, -1.0], rtol=1e-11)
     others = np.delete(amplitude, [0, 3, 7])
     assert others.max() < 1e-14
+
+
+def test_zero_has_no_shape():
+    zero, one, y = np.zeros((3, 3)), np.eye(3), np.ones(3)
+    found = [
+        spectra.effective_rank(np.zeros(3)),
+        spectra.participation_ratio(np.zeros(3)),
+        spectra.alignment(zero, y),
+        spectra.alignment(one, 0 * y),
+        spectra.kernel_drift(one, zero),
+        spectra.kernel_distance(one, zero, centred=False),
+        spectra.kernel_distance(np.ones((3, 3)), one),  # a constant kernel is 0 when centred
+    ]
+    assert np.isnan(found).all()

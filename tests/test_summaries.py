@@ -50,7 +50,7 @@ def test_rates_are_compared_with_those_of_discrete_gradient_descent(swept):
     ]  # fmt: skip
     modes = pd.DataFrame(rows)
     known = pd.DataFrame({"learning_rate": list(rates)})
-    found = rates_summary({"training_residual_modes": modes if swept else modes.drop(
+    found = rates_summary({"training_mode_decay": modes if swept else modes.drop(
         columns="learning_rate")}, known)  # fmt: skip
     assert found["ratio"].tolist() == pytest.approx([1.0] * len(rates))
     assert ("learning_rate" in found) == swept

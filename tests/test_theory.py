@@ -24,7 +24,7 @@ def run(entry, network, tmp_path, task=CIRCLE, training=TRAINING):
     import make_dataset
 
     cfg = {"stage": "dataset", "experiment": "e", "cell": {}, "task": task | {"data_seed": 0}}
-    make_dataset.main({"dataset": str(tmp_path / "d.h5")}, cfg)
+    make_dataset.main({"images": []}, {"dataset": str(tmp_path / "d.h5")}, cfg)
     with open_file(tmp_path / "d.h5", "dataset") as data:
         arrays = check_theory([entry], network, data, training, "cpu")
     return {name.split("/")[1]: array.values for name, array in arrays.items()}
@@ -100,7 +100,7 @@ def test_descent_ends_at_the_nearest_solution(tmp_path):
 
 
 def test_steps_beyond_the_largest_stable_one_raise_the_loss(tmp_path):
-    entry = {"kind": "stability", "draws": 2, "fractions": [0.5, 0.98, 1.05]}
+    entry = {"kind": "step_sweep", "draws": 2, "fractions": [0.5, 0.98, 1.05]}
     found = run(entry, network(64), tmp_path)
     assert (found["linear_rises"][:, :2] == 0).all()
     assert (found["network_rises"][:, 0] == 0).all()
@@ -156,8 +156,8 @@ def test_early_stopping_is_predicted(tmp_path):
     np.testing.assert_array_equal(found["limit_hit"], near)
 
 
-def test_kernel_cost_times_every_size(tmp_path):
-    found = run({"kind": "kernel_cost", "draws": 2, "sizes": [4, 8]}, network(), tmp_path)
+def test_cost_growth_times_every_size(tmp_path):
+    found = run({"kind": "cost_growth", "draws": 2, "sizes": [4, 8]}, network(), tmp_path)
     assert found["seconds"].shape == (2, 2)
     assert (found["seconds"] > 0).all()
     assert found["points"].tolist() == [4, 8]

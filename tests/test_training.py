@@ -244,7 +244,7 @@ def test_meta_device():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(loss="mae"), "loss: 'mae' is unknown; use one of mse"),
+        (dict(loss="mae"), "loss: 'mae' is unknown; use one of mse, cross_entropy"),
         (dict(engine="fast"), "engine: 'fast' is unknown; use one of auto, arcs, dense, general"),
         (dict(learning_rate=-0.1), "learning_rate: -0.1 is not allowed; use a number > 0"),
         (dict(output_scale=0.0), "output_scale: 0.0 is not allowed; use a number > 0"),

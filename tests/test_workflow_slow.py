@@ -1,5 +1,6 @@
 """Faults, other ways to run, and equal numbers however the jobs are cut: on tiny networks."""
 
+import json
 import os
 import re
 import shutil
@@ -84,22 +85,23 @@ def assert_one_line(done, project, log, *parts):
 # Equal numbers however the jobs are cut
 
 
-def test_numbers_do_not_depend_on_seeds_per_job(tiny, project):
-    config = write_overlay(project, "single", tiny_with(seeds_per_job=1, initializations_per_job=1))
-    files = [
-        f"{RESULTS}/width~8/{stage}/{seed}-{seed}.h5"
-        for stage in ("train", "ntk", "initialization")
-        for seed in (0, 1)
-    ]
-    done = snakemake(project, *files, config=config)
-    assert done.status == 0, done.output
-    for stage in ("train", "ntk", "initialization"):
-        together = read(tiny / RESULTS / f"width~8/{stage}/0-1.h5")
-        alone = [read(project / RESULTS / f"width~8/{stage}/{seed}-{seed}.h5") for seed in (0, 1)]
+def test_numbers_do_not_depend_on_seeds_per_job(project):
+    stages, blocks = ("train", "ntk", "initialization"), {10: ["0-9"], 1: ["0-0", "9-9"]}
+    for size, names in blocks.items():
+        counts = {"seeds": 10, "initializations": 10}
+        sizes = {f"{kind}_per_job": size for kind in counts}
+        config = write_overlay(project, f"jobs_of_{size}", tiny_with(**counts, **sizes))
+        files = [f"{RESULTS}/width~8/{stage}/{name}.h5" for stage in stages for name in names]
+        done = snakemake(project, *files, config=config)
+        assert done.status == 0, done.output
+    for stage in stages:
+        folder = project / RESULTS / "width~8" / stage
+        together, first, last = (read(folder / f"{name}.h5") for name in ("0-9", "0-0", "9-9"))
         for name, values in together.items():
             if name.split("/")[-1] in ("step", "gamma"):
                 continue
-            np.testing.assert_array_equal(np.concatenate([one[name] for one in alone]), values)
+            alone = np.concatenate([first[name], last[name]])
+            np.testing.assert_array_equal(alone, values[[0, 9]])
 
 
 def test_numbers_do_not_depend_on_cores(tiny, project):
@@ -116,6 +118,17 @@ def test_numbers_do_not_depend_on_cores(tiny, project):
             np.testing.assert_array_equal(found[name], values)
     for path in tiny.glob(f"{RESULTS}/tables/*.csv"):
         assert (project / path.relative_to(tiny)).read_bytes() == path.read_bytes()
+
+
+def test_resource_of_no_gpu_means_the_cpu(tiny, project):
+    file, record = f"{RESULTS}/width~8/train/0-1.h5", "logs/train_ensemble/kernel_profile/width~8"
+    done = snakemake(project, file, "--resources", "gpu=0")
+    assert done.status == 0, done.output
+    asked, refused = (
+        json.loads((run / "results/tiny" / record / "0-1.json").read_text())["gpu"]
+        for run in (tiny, project)
+    )
+    assert (asked, refused) == (1, 0)
 
 
 def test_results_are_right_without_any_profile(tiny, project):

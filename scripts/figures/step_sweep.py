@@ -12,7 +12,7 @@ from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread
 
 def draw(tables, cfg):
     """Falls on the left, rises on the right."""
-    table, steps = tables["theory_stability"], cfg["training"]["steps"]
+    table, steps = tables["theory_step_sweep"], cfg["training"]["steps"]
     table = table.assign(
         linear_rises=table["linear_rises"] / steps, network_rises=table["network_rises"] / steps,
         linear_fall=table["linear_fall"].clip(upper=1e30),

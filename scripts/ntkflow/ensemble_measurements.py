@@ -12,42 +12,44 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from .block_measurements import BLOCK_MEASUREMENTS, limit_distance, limit_gap
+from .classification import classification
+from .ensembles import Ensemble
 from .finite_width import finite_dispersion, inverse_width, kernel_dispersion
+from .gram_measurements import GRAM_MEASUREMENTS
 from .inputs import circle_point
+from .kernel_cost import kernel_cost
 from .limits import limit_kernels
-from .measurements import Member, measure, stack_measurements
-from .networks import Dense, member
+from .measurements import Measurement, measure, stack_measurements
+from .mechanisms import MECHANISMS
+from .networks import Dense
+from .spectrum_cost import spectrum_cost
 from .storage import Array, StageFile
 
-EnsembleMeasurement = Callable[[Mapping[str, Any], nn.Module, dict[str, Tensor]], dict[str, Array]]
+EnsembleMeasurement = Callable[[Mapping[str, Any], Ensemble, StageFile], dict[str, Array]]
 
 
 def measure_ensemble(
-    entries: Sequence[Mapping[str, Any]],
-    network: nn.Module,
-    parameters: dict[str, Tensor],
-    data: StageFile,
+    entries: Sequence[Mapping[str, Any]], ensemble: Ensemble, data: StageFile
 ) -> dict[str, Array]:
-    """Measurements of untrained networks.
+    """Measurements of several networks.
 
     Args:
         entries: measurement blocks of the configuration; `kind` picks the function.
-        network: the architecture.
-        parameters: name to tensor (S, *shape), one network per seed.
+        ensemble: the networks, one per seed.
         data: the data set's file.
 
     Returns:
         `kind/name` to array with a leading axis `seed`, coordinates of other axes included.
     """
     arrays: dict[str, Array] = {}
-    for entry in entries:
-        if entry["kind"] in ENSEMBLE_MEASUREMENTS:
-            arrays |= ENSEMBLE_MEASUREMENTS[entry["kind"]](entry, network, parameters)
+    with torch.no_grad():
+        for entry in entries:
+            if entry["kind"] in ENSEMBLE_MEASUREMENTS:
+                arrays |= ENSEMBLE_MEASUREMENTS[entry["kind"]](entry, ensemble, data)
     single = [entry for entry in entries if entry["kind"] not in ENSEMBLE_MEASUREMENTS]
     if single:
-        seeds = range(len(next(iter(parameters.values()))))
-        starts = [member(parameters, index) for index in seeds]
-        each = [measure(single, Member(network, one, one, {}), data) for one in starts]
+        each = [measure(single, one, data) for one in ensemble.members()]
         arrays |= stack_measurements(each, "seed")
     return arrays
 
@@ -99,8 +101,9 @@ def first_step(
     return {name: p - learning_rate * gradients[name] for name, p in parameters.items()}
 
 
-def _diagonal_kernel(entry, network, parameters: dict[str, Tensor]) -> dict[str, Array]:
+def _diagonal_kernel(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
     """Theta(x, x) at one point of the circle, its change in one step, and what theory expects."""
+    network, parameters = ensemble.network, ensemble.parameters
     like = next(iter(parameters.values()))
     x = circle_point(entry["anchor_angle"], dtype=like.dtype, device=like.device)
     step = {key: entry[key] for key in ("target", "learning_rate")}
@@ -128,4 +131,21 @@ def _diagonal_kernel(entry, network, parameters: dict[str, Tensor]) -> dict[str,
     }
 
 
-ENSEMBLE_MEASUREMENTS: dict[str, EnsembleMeasurement] = {"diagonal_kernel": _diagonal_kernel}
+def _each(measurement: Measurement) -> EnsembleMeasurement:
+    """Network by network what cannot be batched, but needs the ensemble's seed axis."""
+    return lambda entry, ensemble, data: stack_measurements(
+        [measurement(entry, one, data) for one in ensemble.members()], "seed"
+    )
+
+
+ENSEMBLE_MEASUREMENTS: dict[str, EnsembleMeasurement] = {
+    "classification": classification,
+    "diagonal_kernel": _diagonal_kernel,
+    "kernel_cost": kernel_cost,
+    "limit_distance": limit_distance,
+    "limit_gap": limit_gap,
+    "spectrum_cost": spectrum_cost,
+    **GRAM_MEASUREMENTS,
+    **MECHANISMS,
+    **{kind: _each(measurement) for kind, measurement in BLOCK_MEASUREMENTS.items()},
+}

@@ -19,3 +19,7 @@ class UnsupportedLayerError(NtkflowError):
 
 class KernelError(NtkflowError):
     """A kernel matrix has the wrong shape, is not symmetric or not positive definite."""
+
+
+class DownloadError(NtkflowError):
+    """No mirror gave a file with the right content."""

@@ -16,12 +16,20 @@ def load_training_set(
 
 
 def load_probe(data: StageFile, *, dtype: torch.dtype, device: torch.device | str) -> Tensor:
-    """Inputs (N, d) of the evaluation grid."""
+    """Inputs (N, d) of the evaluation grid or of the test set."""
     return _tensor(data, "probe/x", dtype, device)
 
 
+def load_targets(data: StageFile, *, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    """Noiseless targets (N, O) of the inputs of `load_probe`."""
+    return _tensor(data, "probe/y", dtype, device)
+
+
 def probe_axis(data: StageFile) -> str:
-    """What tells the inputs of `load_probe` apart: `gamma` on the circle, `position` on a line."""
+    """What tells the inputs of `load_probe` apart.
+
+    `gamma` on the circle, `position` on a line, `image` of MNIST.
+    """
     return data.array("probe/x", 0).dims[0]
 
 

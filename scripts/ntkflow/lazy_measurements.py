@@ -40,17 +40,17 @@ def _linear_training(member, x: Tensor, y: Tensor) -> LinearizedTraining:
     return LinearizedTraining(member.network, x, y, parameters=member.start, **options)
 
 
-def _residual_modes(entry, member, data: StageFile) -> dict[str, Array]:
+def _mode_decay(entry, member, data: StageFile) -> dict[str, Array]:
     """Residual y - f on the training set along the eigenvectors of the kernel at the start."""
     x, y = load_training_set(data, **member.where)
     dynamics = _linear_training(member, x, y).dynamics
     residual = (y - member.outputs(x)).double().T.reshape(-1)
     projections = dynamics.eigenvectors.T @ residual
     return {
-        "residual_modes/eigenvalue": Array(
+        "mode_decay/eigenvalue": Array(
             _numpy(dynamics.eigenvalues), ["mode"], "of K_0 / M, descending"
         ),
-        "residual_modes/projection": Array(_numpy(projections), ["mode"]),
+        "mode_decay/projection": Array(_numpy(projections), ["mode"]),
     }
 
 
@@ -95,7 +95,7 @@ def _numpy(tensor: Tensor) -> np.ndarray:
 
 LAZY_MEASUREMENTS = {
     "linearized": _linearized,
-    "residual_modes": _residual_modes,
+    "mode_decay": _mode_decay,
     "kappa": _kappa,
     "ellipse": _ellipse,
     "weight_matrix": _weight_matrix,

@@ -67,6 +67,21 @@ def _spectrum(entry, network, data: StageFile, device: str) -> dict[str, Array]:
     return spectrum_arrays(limit_kernels(network, x).ntk.cpu().numpy(), entry["eigenvalues"])
 
 
+def _gram(entry, network, data: StageFile, device: str) -> dict[str, Array]:
+    """Limit Gram matrix, not divided by n: counterpart of `gram_measurements.gram`."""
+    x, _ = load_training_set(data, dtype=torch.float64, device=device)
+    matrix = limit_kernels(network, x).ntk.cpu().numpy()
+    top, trace = eigenvalues(matrix)[0], np.trace(matrix)
+    numbers = {
+        "lambda_max": (top, "largest eigenvalue of K"),
+        "lambda_max_per_n": (top / len(x), "largest eigenvalue of K / n"),
+        "trace": (trace, "trace of K"),
+        "trace_per_n": (trace / len(x), "trace of K / n, the mean eigenvalue of K"),
+        "share": (top / trace, "lambda_max / trace"),
+    }
+    return {f"gram/{name}": Array(np.asarray(v), [], units) for name, (v, units) in numbers.items()}
+
+
 def _circle_spectrum(entry, network, data: StageFile, device: str) -> dict[str, Array]:
     """Eigenvalue of the limit NTK for every Fourier mode on the circle."""
     modes = range(entry["max_mode"] + 1)
@@ -83,5 +98,6 @@ LIMIT_MEASUREMENTS: dict[str, LimitMeasurement] = {
     "profile": _profile,
     "kernel": _kernel,
     "spectrum": _spectrum,
+    "gram": _gram,
     "circle_spectrum": _circle_spectrum,
 }

@@ -119,7 +119,7 @@ def _profile(entry, member: Member, data: StageFile) -> dict[str, Array]:
 
 
 def _function(entry, member: Member, data: StageFile) -> dict[str, Array]:
-    """Outputs f on the evaluation grid."""
+    """Outputs f on the evaluation grid or the test images."""
     axis = probe_axis(data)
     return {
         f"function/{axis}": data.array(f"probe/{axis}"),

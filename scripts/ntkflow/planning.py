@@ -1,13 +1,12 @@
 """From the configuration to cells, seed blocks and paths: what the workflow has to make, and where.
 
-A *cell* is one point of an experiment's sweep. A *stage* reads some sections of a cell's
-configuration; its folder is labelled with the swept keys inside those sections only, so nothing is
-computed twice. Pure Python: the Snakefile binds these functions, tests call them.
+A *cell* is one point of an experiment's sweep. A *stage* (see `stages`) has a folder per cell,
+labelled with the swept keys that the stage reads, so nothing is computed twice. Pure Python: the
+Snakefile binds these functions, tests call them.
 """
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,69 +20,10 @@ from .configuration import (
     validate,
 )
 from .errors import ConfigurationError
+from .memory import memory_mb
+from .mnist_files import image_files
+from .stages import DERIVED, PREDICTABLE, RESERVED, STAGES, Table
 from .sweeps import Cell, expand, project, swept_axes
-
-# Folders of results/ and rules of the workflow: no names for experiments, which are both.
-RESERVED = {
-    *("all", "benchmarks", "logs", "report"),
-    *("aggregate_table", "compute_limit_kernel", "draw_figure", "extract_ntk", "judge_claims"),
-    *("compare_with_prediction", "make_dataset", "measure_initialization", "predict_limit"),
-    *("draw_animation", "measure_learning_times", "render_report", "train_ensemble"),
-    *("check_theory", "summarize_training"),
-}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a stage reads of a cell, and which of its seeds it works through in blocks."""
-
-    reads: tuple[str, ...]
-    ignores: tuple[str, ...] = ()
-    seeds: str | None = None  # "seeds", "initializations", or None: one file per cell
-    when: str | None = None  # measurements that this stage makes
-
-    def reads_key(self, key: str) -> bool:
-        """Whether the dotted key belongs to this stage's configuration."""
-        return key.split(".")[0] in self.reads and key not in self.ignores
-
-
-STAGES = {
-    "dataset": Stage(reads=("task",)),
-    "limit": Stage(
-        reads=("task", "network", "measurements"), ignores=("network.width",), when="limit"
-    ),
-    "initialization": Stage(
-        reads=("task", "network", "measurements"), seeds="initializations", when="initialization"
-    ),
-    "prediction": Stage(
-        reads=("task", "network", "training", "measurements"),
-        ignores=("network.width",),
-        when="prediction",
-    ),
-    "train": Stage(
-        reads=("task", "network", "training", "measurements"), seeds="seeds", when="training"
-    ),
-    "ntk": Stage(
-        reads=("task", "network", "training", "measurements"), seeds="seeds", when="trained"
-    ),
-    "theory": Stage(reads=("task", "network", "training", "measurements"), when="theory"),
-}
-
-# Tables computed from other tables, by the names of those.
-DERIVED = {
-    "learning_times": {"training_modes", "limit_circle_spectrum"},
-    "lazy_summary": {"losses", "training_linearized"},
-    "rates_summary": {"training_residual_modes"},
-    "kappa_summary": {"training_linearized", "trained_kappa"},
-}
-
-
-@dataclass(frozen=True)
-class Table:
-    """Where a tidy table comes from: the files of a stage and the HDF5 group in them."""
-
-    stage: str
-    group: str
 
 
 def load_plan(
@@ -173,6 +113,18 @@ class Plan:
                 raise self._error([name, "seeds"], problem)
             self._check_measurements(name)
             self._check_shared_seeds(name)
+            self._check_predictions(name)
+
+    def _check_predictions(self, experiment: str) -> None:
+        """Training has a closed form at infinite width for plain descent on squared loss only."""
+        if not self.has_stage(experiment, "prediction"):
+            return
+        for cell in self.cells(experiment, "prediction"):
+            for key, allowed in PREDICTABLE.items():
+                found = cell.config["training"][key]
+                if found != allowed:
+                    problem = f"{found!r} has no prediction at infinite width; allowed: {allowed!r}"
+                    raise self._error([experiment, "training", key], problem)
 
     def _check_measurements(self, experiment: str) -> None:
         """Every kind once: files, tables and claims call a measurement by its kind."""
@@ -284,11 +236,21 @@ class Plan:
 
     def tables(self, experiment: str) -> dict[str, Table]:
         """Tidy tables of an experiment by name."""
-        tables = {"dataset": Table("dataset", "train")}
+        images = self.block(experiment)["task"]["kind"] == "mnist"
+        # Hundreds of pixels an image are no table.
+        tables = {"dataset": Table("dataset", "labels" if images else "train")}
         if self.has_stage(experiment, "train"):
             tables["losses"] = Table("train", "losses")
             tables["networks"] = Table("train", "networks")
-        for stage in ("initialization", "ntk", "train", "limit", "prediction", "theory"):
+        for stage in (
+            "initialization",
+            "ntk",
+            "train",
+            "machines",
+            "limit",
+            "prediction",
+            "theory",
+        ):
             if self.has_stage(experiment, stage):
                 for entry in self.block(experiment)["measurements"]:
                     if STAGES[stage].when in entry["when"]:
@@ -375,7 +337,7 @@ class Plan:
         files = [self.stage_file(stage, experiment, label, block)]
         if stage != "dataset":
             files.append(self.upstream_file(stage, "dataset", experiment, label))
-        if stage == "ntk":
+        if stage in ("ntk", "machines"):
             files.append(self.stage_file("train", experiment, label, block))
         return all(Path(file).exists() for file in files)
 
@@ -396,19 +358,23 @@ class Plan:
         """Path of an animation: its frames (json) or itself (webp)."""
         return f"{self.config['results']}/{experiment}/animations/{animation}.{suffix}"
 
-    # Memory
+    def image_files(self, experiment: str, label: str) -> list[str]:
+        """Files of images that a data set is made from, none for tasks on the circle.
+
+        Raises:
+            ConfigurationError: if the task names a folder that lacks one.
+        """
+        task = self.cell(experiment, "dataset", label).config["task"]
+        try:
+            return image_files(task, self.results)
+        except ConfigurationError as error:
+            raise self._error([experiment], str(error)) from None
 
     def memory_mb(self, stage: str, experiment: str, label: str, block: str) -> int:
-        """Upper estimate of a job's memory in MB, from parameters, samples and seeds."""
+        """Upper estimate of a job's memory in MB."""
+        first, last = map(int, block.split("-"))
         config = self.cell(experiment, stage, label).config
-        network, first_last = config["network"], block.split("-")
-        seeds = int(first_last[1]) - int(first_last[0]) + 1 if stage == "train" else 1
-        itemsize = 8 if config.get("training", {}).get("dtype") == "float64" else 4
-        width, depth = network.get("width", 1), network.get("depth", 0)
-        weights = depth * width**2 * itemsize
-        samples = max(config["task"].get(key) or 0 for key in ("train_points", "probe_points"))
-        activations = 4 * samples * width * (depth + 1) * itemsize
-        return 600 + round((4 * weights * seeds + activations * seeds) / 1e6)
+        return memory_mb(stage, config, seeds=last - first + 1)
 
 
 def check_writable(folder: str | Path) -> None:

@@ -3,6 +3,7 @@
 Kernels are (N, N) arrays; torch tensors on the CPU are taken too. Nothing here imports torch.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -56,21 +57,22 @@ def top_fraction(values: Float[Any, " n"]) -> float:
 def effective_rank(values: Float[Any, " n"]) -> float:
     """Exponential of the spectral entropy, exp(-sum p_i log p_i) with p_i = lambda_i / trace.
 
-    Between 1 and N (Roy and Vetterli 2007, definition 1). Negative eigenvalues count as zero.
+    Between 1 and N (Roy and Vetterli 2007, definition 1). Negative eigenvalues count as zero; NaN
+    where none is positive.
 
     Example:
         >>> round(ntkflow.effective_rank(np.array([1.0, 1.0, 0.0])), 6)
         2.0
     """
     shares = _shares(values)
-    shares = shares[shares > 0]
+    shares = shares[shares != 0]
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def participation_ratio(values: Float[Any, " n"]) -> float:
     """Participation ratio (sum lambda_i)^2 / sum lambda_i^2, between 1 and N.
 
-    Negative eigenvalues count as zero.
+    Negative eigenvalues count as zero; NaN where none is positive.
 
     Example:
         >>> round(ntkflow.participation_ratio(np.array([3.0, 1.0])), 6)
@@ -122,7 +124,7 @@ def alignment(
 
     In [0, 1] for a positive semi-definite kernel; 1 when K is proportional to Y Y' (Cristianini et
     al. 2001, definition 1). Centred: K and Y are replaced by H K H and H Y, H = I - 11'/N (Cortes,
-    Mohri, Rostamizadeh 2012, definition 4), and do not see constant shifts.
+    Mohri, Rostamizadeh 2012, definition 4), and do not see constant shifts. NaN where K or Y is 0.
 
     Example:
         >>> ntkflow.alignment(np.eye(2), np.array([1.0, -1.0]))
@@ -137,18 +139,18 @@ def alignment(
     if centred:
         gram, targets = _centre(gram), targets - targets.mean(0)
     overlap = np.sum(targets * (gram @ targets))
-    return float(overlap / (np.linalg.norm(gram) * np.linalg.norm(targets.T @ targets)))
+    return _ratio(overlap, np.linalg.norm(gram) * np.linalg.norm(targets.T @ targets))
 
 
 def kernel_drift(after: Float[Any, "*n"], before: Float[Any, "*n"]) -> float:
-    """Relative change ||K_1 - K_0||_F / ||K_0||_F; block kernels are welcome.
+    """Relative change ||K_1 - K_0||_F / ||K_0||_F; block kernels are welcome; NaN where K_0 is 0.
 
     Example:
         >>> ntkflow.kernel_drift(3 * np.eye(2), 2 * np.eye(2))
         0.5
     """
     before = _array(before)
-    return float(np.linalg.norm(_array(after) - before) / np.linalg.norm(before))
+    return _ratio(np.linalg.norm(_array(after) - before), np.linalg.norm(before))
 
 
 def kernel_distance(
@@ -158,7 +160,7 @@ def kernel_distance(
 
     Centred: of H K H, H = I - 11'/N, so that a constant added to a kernel does not count; one minus
     the centred kernel alignment of Cortes, Mohri, Rostamizadeh 2012. Uncentred: the kernel distance
-    of Fort et al. 2020 (arXiv:2010.15110), eq. 4.
+    of Fort et al. 2020 (arXiv:2010.15110), eq. 4. NaN where a kernel (centred) is 0.
 
     Example:
         >>> ntkflow.kernel_distance(np.diag([3.0, 1.0]), np.diag([6.0, 2.0]))
@@ -173,7 +175,10 @@ def kernel_distance(
     if centred:
         first, second = _centre(first), _centre(second)
     # |u - v|^2 / 2 of unit vectors: 1 - u.v would lose the digits of a small distance.
-    gap = first / np.linalg.norm(first) - second / np.linalg.norm(second)
+    norms = np.linalg.norm(first), np.linalg.norm(second)
+    if 0 in norms:
+        return math.nan
+    gap = first / norms[0] - second / norms[1]
     return float(np.square(gap).sum() / 2)
 
 
@@ -229,7 +234,12 @@ def _array(values: Any) -> ndarray:
 
 def _shares(values: Any) -> ndarray:
     positive = np.maximum(_array(values), 0)
-    return positive / positive.sum()
+    total = positive.sum()
+    return positive / total if total else np.full_like(positive, math.nan)
+
+
+def _ratio(value: float, norm: float) -> float:
+    return float(value / norm) if norm else math.nan
 
 
 def _centre(gram: ndarray) -> ndarray:

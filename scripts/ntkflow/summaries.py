@@ -64,13 +64,13 @@ def rates_summary(tables: Tables, rates: pd.DataFrame) -> pd.DataFrame:
     has the rate -log(1 - 2 eta lambda_i), about 2 eta lambda_i.
 
     Args:
-        tables: `training_residual_modes`.
+        tables: `training_mode_decay`.
         rates: swept axes and `learning_rate`, one row per cell.
 
     Returns:
         Swept axes, seed, mode, eigenvalue, `rate`, `predicted` and their `ratio`.
     """
-    modes = tables["training_residual_modes"]
+    modes = tables["training_mode_decay"]
     axes = _keys(modes, ("seed", "step", "mode", "eigenvalue", "projection"))
     keys = [*axes, "seed", "mode"]
     rows = []

@@ -24,7 +24,8 @@ def read_group(path: str | Path, stage: str, group: str) -> pd.DataFrame:
         cell = file.cell
     axes = _axes(arrays)
     for name in [name for name in arrays if name in axes]:
-        coordinates[name] = arrays.pop(name).values
+        values = arrays.pop(name).values
+        coordinates[name] = values.astype(str) if values.dtype.kind == "S" else values
     points = [coordinates.get(name, np.arange(size)) for name, size in axes.items()]
     rows = pd.DataFrame(itertools.product(*points), columns=list(axes))
     columns: dict[str, np.ndarray] = {}

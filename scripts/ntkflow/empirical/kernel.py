@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from ..errors import ConfigurationError
@@ -49,8 +50,8 @@ class Kernel:
 
 def empirical_ntk(
     network: nn.Module | Callable,
-    x1: Tensor,
-    x2: Tensor | None = None,
+    x1: Shaped[Tensor, "n1 *shape"],
+    x2: Shaped[Tensor, "n2 *shape"] | None = None,
     *,
     parameters: Any = None,
     outputs: str | int = "block",

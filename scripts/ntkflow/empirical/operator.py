@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.utils import _pytree
@@ -33,7 +33,7 @@ class Eigenpairs(NamedTuple):
 
 def ntk_operator(
     network: nn.Module | Callable,
-    x: Tensor,
+    x: Shaped[Tensor, "n *shape"],
     *,
     parameters: Any = None,
     dtype: torch.dtype | None = None,

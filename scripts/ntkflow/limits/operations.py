@@ -216,6 +216,18 @@ class Flatten:
 
 
 @dataclass(frozen=True)
+class Unflatten:
+    """Flat inputs become images, before any layer."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    def read(self, x: Tensor) -> Tensor:
+        """Give the inputs the shape of images."""
+        return x.unflatten(1, self.shape)
+
+
+@dataclass(frozen=True)
 class Pool:
     """Global average pooling: kernels are averaged over all pixel pairs."""
 

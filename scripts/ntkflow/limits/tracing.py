@@ -23,7 +23,7 @@ from .duals import (
     sin_moments,
 )
 from .hermite import HermiteDual
-from .operations import Activation, Convolution, Dense, Flatten, Pool, Sum
+from .operations import Activation, Convolution, Dense, Flatten, Pool, Sum, Unflatten
 from .recursion import Program, Step
 
 SUPPORTED = (
@@ -183,6 +183,10 @@ class _Reader:
             return self.read_pool(node)
         if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1):
             return self.append(Flatten(self.label(node)), node.args[0])
+        if isinstance(module, nn.Unflatten) and self.value(node.args[0]) == _INPUT:
+            return self.append(
+                Unflatten(self.label(node), tuple(module.unflattened_size)), node.args[0]
+            )
         if type(module) in _ACTIVATIONS:
             dual = _ACTIVATIONS[type(module)](module, self.label(node))
             return self.append_activation(node, dual)

@@ -1,5 +1,6 @@
 """Networks made of layers: from sizes, or from a `network` block of the configuration."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ def mlp(
     output_dim: int = 1,
     *,
     activation: str = "relu",
+    activation_first: str | None = None,
     sigma_w: float = 1.0,
     sigma_w_last: float | None = None,
     sigma_b: float = 0.0,
@@ -34,6 +36,7 @@ def mlp(
         widths: one width per hidden layer.
         output_dim: O, number of outputs.
         activation: a name in `ACTIVATIONS`.
+        activation_first: that of the first hidden layer; default: `activation`.
         sigma_w: standard deviation of the weights in every layer.
         sigma_w_last: that of the output layer; default: `sigma_w`.
         sigma_b: standard deviation of the biases in every layer, the output layer included.
@@ -53,8 +56,10 @@ def mlp(
     options = dict(sigma_w=sigma_w, sigma_b=sigma_b, bias=bias, device=device, dtype=dtype)
     dense, _ = layers_of(parameterization)
     layers: list[nn.Module] = []
+    name = activation_first or activation
     for fan_in, width in zip([input_dim, *widths], widths, strict=False):
-        layers += [dense(fan_in, width, **options), activation_layer(activation)]
+        layers += [dense(fan_in, width, **options), activation_layer(name)]
+        name = activation
     last = widths[-1] if widths else input_dim
     if sigma_w_last is not None:
         options["sigma_w"] = sigma_w_last
@@ -68,6 +73,7 @@ def cnn(
     *,
     image_size: int,
     kernel_size: int = 3,
+    padding: str = "same",
     head: str = "flatten",
     activation: str = "relu",
     sigma_w: float = 1.0,
@@ -84,7 +90,8 @@ def cnn(
         channels: one number of channels per convolution.
         output_dim: O, number of outputs.
         image_size: side of the square images.
-        kernel_size: side of the square filters, zero padding "same".
+        kernel_size: side of the square filters.
+        padding: "same" (zeros around the images) or "valid" (no padding: images shrink).
         head: "flatten" or "gap" (global average pooling), before the dense read-out.
         activation: a name in `ACTIVATIONS`.
         sigma_w: standard deviation of the weights in every layer.
@@ -99,7 +106,8 @@ def cnn(
         Network that maps (N, C, H, W) to (N, O).
 
     Raises:
-        ConfigurationError: if the head, activation or parameterization is unknown.
+        ConfigurationError: if the head, activation or parameterization is unknown, or the images
+            are too small.
 
     Example:
         >>> network = ntkflow.cnn(1, [16, 16], 10, image_size=8, head="gap")
@@ -112,29 +120,36 @@ def cnn(
     dense, convolution = layers_of(parameterization)
     layers: list[nn.Module] = []
     for c_in, c_out in zip([in_channels, *channels], channels, strict=False):
-        filters = convolution(c_in, c_out, kernel_size, padding="same", **options)
+        filters = convolution(c_in, c_out, kernel_size, padding=padding, **options)
         layers += [filters, activation_layer(activation)]
     last = channels[-1] if channels else in_channels
     if head == "gap":
         return nn.Sequential(*layers, GlobalAveragePool(), dense(last, output_dim, **options))
-    features = last * image_size**2
-    return nn.Sequential(*layers, nn.Flatten(), dense(features, output_dim, **options))
+    side = image_size - (kernel_size - 1) * len(channels) * (padding == "valid")
+    if side < 1:
+        raise ConfigurationError(
+            f"image_size: {image_size} is not allowed with {len(channels)} convolutions of size "
+            f"{kernel_size} without padding; use at least {image_size + 1 - side}"
+        )
+    return nn.Sequential(*layers, nn.Flatten(), dense(last * side**2, output_dim, **options))
 
 
 def build_network(network: Mapping[str, Any], input_dim: int, output_dim: int) -> nn.Module:
     """Network described by a `network` block of the configuration.
 
     Args:
-        network: keys kind, width, depth, activation, sigma_w, sigma_w_last, sigma_b, bias and
-            parameterization.
-        input_dim: n0, the input dimension.
+        network: its keys, completed with the schema's defaults.
+        input_dim: n0, the input dimension; the pixels of a square image for kind cnn.
         output_dim: O, number of outputs.
 
     Returns:
         A network on the meta device: its architecture only. Weights come from `draw_parameters`.
     """
-    builders = {"mlp": _build_mlp, "one_parameter": _build_one_parameter}
+    builders = {"mlp": _build_mlp, "cnn": _build_cnn, "one_parameter": _build_one_parameter}
     return builders[network["kind"]](network, input_dim, output_dim)
+
+
+_COMMON = ("activation", "sigma_w", "sigma_b", "bias", "parameterization")
 
 
 def _build_one_parameter(*_) -> nn.Module:
@@ -143,7 +158,20 @@ def _build_one_parameter(*_) -> nn.Module:
 
 
 def _build_mlp(network: Mapping[str, Any], input_dim: int, output_dim: int) -> nn.Sequential:
-    keys = ("activation", "sigma_w", "sigma_w_last", "sigma_b", "bias", "parameterization")
-    options = {key: network[key] for key in keys}
+    keys = ("activation_first", "sigma_w_last")
+    options = {key: network[key] for key in (*keys, *_COMMON)}
     widths = [network["width"]] * network["depth"]
     return mlp(input_dim, widths, output_dim, device="meta", **options)
+
+
+def _build_cnn(network: Mapping[str, Any], input_dim: int, output_dim: int) -> nn.Sequential:
+    """Channels in place of widths; the flat inputs become images first."""
+    side = math.isqrt(input_dim)
+    if side**2 != input_dim:
+        raise ConfigurationError(
+            f"network.kind: 'cnn' is not allowed for {input_dim} inputs; allowed: square images"
+        )
+    options = {key: network[key] for key in ("kernel_size", "padding", "head", *_COMMON)}
+    channels = [network["width"]] * network["depth"]
+    layers = cnn(1, channels, output_dim, image_size=side, device="meta", **options)
+    return nn.Sequential(nn.Unflatten(1, (1, side, side)), *layers)

@@ -122,7 +122,7 @@ def _train(setting: Setting, parameters: dict[str, Tensor], rate: float, steps: 
     )  # fmt: skip
 
 
-def stability(entry: Mapping, setting: Setting) -> dict[str, Array]:
+def step_sweep(entry: Mapping, setting: Setting) -> dict[str, Array]:
     """Losses of linearised and real networks for steps below and above the largest stable one.
 
     `fraction` is the step over 1 / lambda_max(K / M) = 2 / L at the start: 0.5 is 1 / L. `fall` is
@@ -233,7 +233,7 @@ def one_parameter_curves(entry: Mapping, setting: Setting) -> dict[str, Array]:
 CHECKS: dict[str, Check] = {
     "linear_descent": linear_descent,
     "least_norm": least_norm,
-    "stability": stability,
+    "step_sweep": step_sweep,
     "one_parameter": one_parameter,
     "one_parameter_curves": one_parameter_curves,
 }

@@ -115,7 +115,7 @@ def _smallest_share(gram: Tensor) -> float:
     return float(np.abs(values).min() / values.sum())
 
 
-def kernel_cost(entry: Mapping, setting: Setting) -> dict[str, Array]:
+def cost_growth(entry: Mapping, setting: Setting) -> dict[str, Array]:
     """Processor seconds that the kernel of N random inputs takes, several times for each N."""
     drawn = member(setting.parameters([0]), 0)
     generator = torch.Generator().manual_seed(0)
@@ -137,5 +137,5 @@ def _seconds(setting: Setting, parameters: dict[str, Tensor], x: Tensor) -> floa
 CHECKS: dict[str, Check] = {
     "recursion": recursion,
     "definiteness": definiteness,
-    "kernel_cost": kernel_cost,
+    "cost_growth": cost_growth,
 }

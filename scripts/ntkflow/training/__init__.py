@@ -13,7 +13,7 @@ from .dense import DenseEngine
 from .ensemble import GroupTraining, TrainingResult
 from .general import GeneralEngine
 from .losses import LOSSES
-from .optimizers import GradientDescent
+from .optimizers import DECAYS, OPTIMIZERS, Regularization, make_optimizer
 
 __all__ = ["TrainingResult", "train_ensemble"]
 
@@ -29,6 +29,10 @@ def train_ensemble(
     learning_rate: float,
     steps: int,
     loss: str = "mse",
+    optimizer: str = "sgd",
+    l1: float = 0.0,
+    l2: float = 0.0,
+    decay: str = "coupled",
     engine: str = "auto",
     output_scale: float = 1.0,
     centred: bool = False,
@@ -36,12 +40,13 @@ def train_ensemble(
     snapshot_steps: Sequence[int] = (),
     on_snapshot: Callable[[int, dict[str, Tensor]], object] | None = None,
 ) -> TrainingResult:
-    """Train every member of an ensemble by full-batch gradient descent.
+    """Train every member of an ensemble by full-batch gradient descent or Adam.
 
-    theta <- theta - eta dL/dtheta with L = (1/M) sum_i |f(x_i) - y_i|^2 / alpha^2, |.|^2 summed
-    over the outputs, f = alpha h or, centred, f = alpha (h - h_0) with the network h and its
-    initial function h_0. Source: Jacot et al. 2018 (arXiv:1806.07572); scale alpha: Chizat, Bach
-    2018 (arXiv:1812.07956).
+    theta <- theta - eta dL/dtheta with L = (1/M) sum_i l(f(x_i), y_i) / alpha^2, l the squared
+    distance |f - y|^2 or the cross-entropy -sum_o y_o log softmax(f)_o, both summed over the
+    outputs, f = alpha h or, centred, f = alpha (h - h_0) with the network h and its initial
+    function h_0. Source: Jacot et al. 2018 (arXiv:1806.07572); scale alpha: Chizat, Bach 2018
+    (arXiv:1812.07956).
 
     A seed's numbers do not depend on its neighbours: bitwise at one thread.
 
@@ -53,7 +58,13 @@ def train_ensemble(
         y: targets (M, O), or (M,) for one output.
         learning_rate: eta > 0.
         steps: number of updates, >= 0.
-        loss: a name in `LOSSES`.
+        loss: "mse" or "cross_entropy", whose targets are one-hot rows.
+        optimizer: "sgd" (gradient descent on all samples) or "adam".
+        l1: factor >= 0 of the penalty |theta|_1 on all parameters.
+        l2: factor >= 0 of the penalty |theta|^2, without 1/2.
+        decay: "coupled" (the penalties are part of the loss), "decoupled" (their gradient times
+            eta is subtracted beside the step of the loss) or "seed" (coupled, and l2 theta is
+            subtracted once more, without eta). Recorded losses leave the penalties out.
         engine: "arcs" (one hidden ReLU layer, one output, inputs on a circle, on the CPU: O(n + M)
             a step), "dense" (written-out gradients of multilayer perceptrons), "general"
             (torch.func, any network) or "auto": the first of these that fits.
@@ -82,10 +93,14 @@ def train_ensemble(
         >>> found.losses.shape, found.diverged_at.tolist()
         (torch.Size([3, 2]), [-1, -1, -1])
     """
-    _check(learning_rate, steps, loss, output_scale, record_steps, snapshot_steps)
+    _check(learning_rate, steps, output_scale, record_steps, snapshot_steps)
+    _check_names(loss=loss, optimizer=optimizer, decay=decay)
+    penalty = Regularization(*_check_penalties(l1=l1, l2=l2), decay)
     some = next(iter(parameters.values()))
     seeds, x, y = len(some), x.to(some), y.to(some).reshape(len(y), -1)
-    chosen = _choose_engine(engine, network, parameters, x)
+    LOSSES[loss].check(y)
+    plain = optimizer == "sgd" and not penalty
+    chosen = _choose_engine(engine, network, parameters, x, plain=plain)
     groups = _groups(seeds, chosen.seeds_per_group(parameters, x))
     if groups[-1].stop > seeds:
         parameters = {name: torch.cat([p, p]) for name, p in parameters.items()}
@@ -96,7 +111,7 @@ def train_ensemble(
             lambda offset: LOSSES[loss].scaled(
                 y, output_scale, offset if centred else torch.zeros_like(offset)
             ),
-            GradientDescent(learning_rate),
+            make_optimizer(optimizer, learning_rate, penalty),
             y,
             sorted(set(record_steps)),
         )
@@ -130,13 +145,17 @@ def _groups(seeds: int, size: int) -> list[slice]:
     return [slice(*edge) for edge in pairwise([*edges, max(2, seeds)])]
 
 
-def _choose_engine(engine: str, network: nn.Module, parameters: dict[str, Tensor], x: Tensor):
+def _choose_engine(
+    engine: str, network: nn.Module, parameters: dict[str, Tensor], x: Tensor, *, plain: bool = True
+):
     if engine not in ("auto", *ENGINES):
         allowed = ", ".join(["auto", *ENGINES])
         raise ConfigurationError(f"engine: {engine!r} is unknown; use one of {allowed}")
     for name in ENGINES if engine == "auto" else [engine]:
         try:
             ENGINES[name].check(network, parameters, x)
+            if name == "arcs" and not plain:
+                raise TypeError("it is trained by plain gradient descent only")
             return ENGINES[name]
         except TypeError as reason:
             if engine != "auto":
@@ -144,9 +163,7 @@ def _choose_engine(engine: str, network: nn.Module, parameters: dict[str, Tensor
                 raise ConfigurationError(message) from None
 
 
-def _check(learning_rate, steps, loss, output_scale, record_steps, snapshot_steps) -> None:
-    if loss not in LOSSES:
-        raise ConfigurationError(f"loss: {loss!r} is unknown; use one of {', '.join(LOSSES)}")
+def _check(learning_rate, steps, output_scale, record_steps, snapshot_steps) -> None:
     for name, value in (("learning_rate", learning_rate), ("output_scale", output_scale)):
         if not value > 0:
             raise ConfigurationError(f"{name}: {value!r} is not allowed; use a number > 0")
@@ -156,3 +173,18 @@ def _check(learning_rate, steps, loss, output_scale, record_steps, snapshot_step
         outside = [value for value in values if not 0 <= value <= steps]
         if outside:
             raise ConfigurationError(f"{name}: {outside[0]!r} is not within 0 .. steps = {steps}")
+
+
+def _check_names(**names: str) -> None:
+    known = {"loss": LOSSES, "optimizer": OPTIMIZERS, "decay": DECAYS}
+    for key, name in names.items():
+        if name not in known[key]:
+            allowed = ", ".join(known[key])
+            raise ConfigurationError(f"{key}: {name!r} is unknown; use one of {allowed}")
+
+
+def _check_penalties(**factors: float) -> list[float]:
+    for key, value in factors.items():
+        if not value >= 0:
+            raise ConfigurationError(f"{key}: {value!r} is not allowed; use a number >= 0")
+    return list(factors.values())

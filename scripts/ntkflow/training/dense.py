@@ -160,9 +160,10 @@ class DenseEngine:
     def _allocate(self, seeds: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Inputs of every layer; pre-activations and cotangents of every hidden layer."""
         samples = len(self.x)
-        inputs = [self.x.new_full((seeds, self.packed[0].shape[2], samples), 1)]
-        inputs[0][:, : self.x.shape[1]] = self.x.mT
-        inputs[0][:, self.x.shape[1] :] = self.layers[0].bias_input
+        rows = self.x.new_full((self.packed[0].shape[2], samples), self.layers[0].bias_input)
+        rows[: self.x.shape[1]] = self.x.mT
+        # One copy for all seeds: with wide inputs, memory is what a step waits for.
+        inputs = [rows.expand(seeds, -1, -1)]
         z, g = [], []
         for layer, packed in zip(self.layers[:-1], self.packed[1:], strict=True):
             z.append(self.x.new_empty(seeds, packed.shape[2], samples))
@@ -182,7 +183,8 @@ class DenseGroup:
         self.functions = [layer.activation for layer in layers[:-1]]
         self.inputs, self.preactivations, self.cotangents = inputs, preactivations, cotangents
         # Views once, not at every step: at width 10 making them takes as long as the arithmetic.
-        self.transposed_inputs = [inputs[0].mT.contiguous(), *(a.mT for a in inputs[1:])]
+        shared = inputs[0][0].mT.contiguous().expand(*inputs[0].mT.shape)
+        self.transposed_inputs = [shared, *(a.mT for a in inputs[1:])]
         self.transposed = [p.mT for p in packed]
         self.constants = [
             (a[:, -1], g[:, -1], layer.bias_input) if layer.bias_scale else None
@@ -202,8 +204,10 @@ class DenseGroup:
     def _multiply(self, i: int, z: Tensor) -> None:
         torch.baddbmm(z, self.parameters[i], self.inputs[i], beta=0, alpha=self.scales[i], out=z)
 
-    def pull_back(self, cotangent: Tensor, into: list[Tensor], scale: float) -> None:
-        """Add `scale` times the gradient of sum(cotangent * outputs) to `into`.
+    def pull_back(
+        self, cotangent: Tensor, into: list[Tensor], scale: float, *, keep: float = 1.0
+    ) -> None:
+        """Multiply `into` by `keep` and add `scale` times the gradient of sum(cotangent * outputs).
 
         `into` holds tensors like `parameters`, and may be these.
         """
@@ -212,7 +216,7 @@ class DenseGroup:
             # Before the update: the chain rule needs the weights of the forward pass.
             below = self.cotangents[i - 1]
             torch.baddbmm(below, self.transposed[i], g, beta=0, alpha=self.scales[i], out=below)
-            into[i].baddbmm_(g, self.transposed_inputs[i], alpha=scale * self.scales[i])
+            self._add_product(into[i], i, g, keep, scale)
             # After the update, because it may overwrite the activations.
             self.functions[i - 1].backward(below, self.preactivations[i - 1], self.inputs[i])
             if i > 1 and self.constants[i - 1]:
@@ -220,4 +224,7 @@ class DenseGroup:
                 # the spare row of its weights, whose outputs are overwritten.)
                 self.constants[i - 1][1].zero_()
             g = below
-        into[0].baddbmm_(g, self.transposed_inputs[0], alpha=scale * self.scales[0])
+        self._add_product(into[0], 0, g, keep, scale)
+
+    def _add_product(self, into: Tensor, i: int, g: Tensor, keep: float, scale: float) -> None:
+        into.baddbmm_(g, self.transposed_inputs[i], beta=keep, alpha=scale * self.scales[i])

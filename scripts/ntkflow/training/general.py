@@ -14,7 +14,7 @@ class GeneralEngine:
     def __init__(self, network: nn.Module, parameters: dict[str, Tensor], x: Tensor):
         self.parameters = {name: p.clone() for name, p in parameters.items()}
         self.x = x
-        self.ensemble = vmap(lambda p, x: functional_call(network, p, (x,)).reshape(len(x), -1))
+        self.network = lambda p, x: functional_call(network, p, (x,)).reshape(len(x), -1)
 
     @staticmethod
     def check(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> None:
@@ -22,18 +22,30 @@ class GeneralEngine:
 
     @staticmethod
     def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:
-        """All together where they are small; one at a time where arithmetic outweighs overhead."""
+        """All together where they are small; one at a time where arithmetic outweighs overhead.
+
+        Convolutions always go one at a time: vmap makes them slow ones of many groups.
+        """
+        if any(p.ndim == 5 for p in parameters.values()):
+            return 1
         numbers = sum(p[0].numel() for p in parameters.values())
         seeds = len(next(iter(parameters.values())))
         return max(2, seeds) if numbers <= LARGE_NETWORK else 1
 
     def group(self, seeds: slice) -> "GeneralGroup":
         """Some of the seeds."""
+        parameters = {name: p[seeds] for name, p in self.parameters.items()}
+        count = len(next(iter(parameters.values())))
+        if count == 1:
+            return GeneralGroup(self._single, parameters)
         # Inputs a copy for each seed: with one for all, vmap multiplies the weights of all seeds
         # at once, and the rounding of a seed would depend on how many there are.
-        x = self.x.expand(len(next(iter(self.parameters.values()))[seeds]), *self.x.shape)
-        parameters = {name: p[seeds] for name, p in self.parameters.items()}
-        return GeneralGroup(lambda p: self.ensemble(p, x), parameters)
+        x = self.x.expand(count, *self.x.shape)
+        return GeneralGroup(lambda p: vmap(self.network)(p, x), parameters)
+
+    def _single(self, parameters: dict[str, Tensor]) -> Tensor:
+        """Outputs (1, M, O) of one network, without vmap."""
+        return self.network({name: p[0] for name, p in parameters.items()}, self.x)[None]
 
 
 class GeneralGroup:
@@ -50,11 +62,13 @@ class GeneralGroup:
         outputs, self.vjp = vjp(self.ensemble, self.named)
         out.copy_(outputs)
 
-    def pull_back(self, cotangent: Tensor, into: list[Tensor], scale: float) -> None:
-        """Add `scale` times the gradient of sum(cotangent * outputs) to `into`.
+    def pull_back(
+        self, cotangent: Tensor, into: list[Tensor], scale: float, *, keep: float = 1.0
+    ) -> None:
+        """Multiply `into` by `keep` and add `scale` times the gradient of sum(cotangent * outputs).
 
         `into` holds tensors like `parameters`, and may be these.
         """
         (gradient,) = self.vjp(cotangent)
         for tensor, name in zip(into, self.named, strict=True):
-            tensor.add_(gradient[name], alpha=scale)
+            tensor.mul_(keep).add_(gradient[name], alpha=scale)

@@ -9,7 +9,7 @@ from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread, label_lo
 
 def draw(tables, cfg):
     """One line through the sizes."""
-    table = tables["theory_kernel_cost"]
+    table = tables["theory_cost_growth"]
     figure, axes = plt.subplots(figsize=(0.6 * WIDTH, 3.0))
     draw_spread(axes, table, "points", "seconds", colour=COLOURS[0], label="measured")
     median = table.groupby("points")["seconds"].median()

@@ -1,0 +1,14 @@
+"""Download one of the four MNIST files."""
+
+from job import run_job
+from ntkflow.downloading import download
+from ntkflow.mnist_files import read_checksums, stem
+
+
+def main(input: dict, output: dict, cfg: dict) -> None:
+    """Write the file once its unpacked content has the expected SHA-256."""
+    expected = read_checksums(input["checksums"])[stem(output["file"])]
+    download(output["file"], cfg["mirrors"], sha256=expected)
+
+
+run_job(main, globals())

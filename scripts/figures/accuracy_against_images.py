@@ -1,0 +1,32 @@
+"""Test accuracy against the number of training images: the trained network and ridge regression
+with its infinitely wide kernel. Points: mean over splits; bars: standard deviation. Cross: the
+published accuracy of the NNGP kernel with 1,000 images (Lee et al. 2018).
+"""
+
+import matplotlib.pyplot as plt
+
+from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+
+PUBLISHED = (1000, 0.928)
+NAMES = {"network": "network", "limit mean ridge": "limit kernel, ridge"}
+
+
+def draw(tables, cfg):
+    """One line per way to learn."""
+    table = tables["machines_kernel_classifiers"]
+    figure, axes = plt.subplots(figsize=(0.62 * WIDTH, 3.2))
+    for colour, (fit, rows) in zip(COLOURS, table.groupby("fit", sort=False), strict=False):
+        points = rows.groupby("train_points")["test_accuracy"]
+        mean, spread = points.mean(), points.std().fillna(0.0)
+        label = NAMES.get(fit, fit)
+        axes.errorbar(
+            mean.index, mean, yerr=spread, marker="o", capsize=3, color=colour, label=label
+        )
+    axes.plot(*PUBLISHED, "x", color=LIMIT_COLOUR, ms=8, mew=2, label="NNGP, published")
+    axes.set_xscale("log")
+    label_log_axis(axes.xaxis, sorted({*table["train_points"], PUBLISHED[0]}))
+    axes.set_xlabel("number of training images")
+    axes.set_ylabel("test accuracy")
+    axes.grid(axis="y", alpha=0.25)
+    axes.legend()
+    return figure

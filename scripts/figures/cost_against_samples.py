@@ -1,0 +1,30 @@
+"""Time (left) and memory beyond the data (right) for all eigenvalues of the Gram matrix, and for
+the first ten by products with the Jacobian alone, against the number n of digits; one point a
+network of width {network.width}, lines through the medians. Dashed: n³, n² and n. Times include
+what else ran on the machine.
+"""
+
+import matplotlib.pyplot as plt
+
+from ntkflow.plotting import COLOURS, INK, WIDTH, label_log_axis
+
+CASES = {"": "all, from the matrix", "free_": "first ten, without the matrix"}
+PANELS = (("seconds", "seconds", 1.0, (3, 1)), ("bytes", "MB", 1e6, (2, 1)))
+
+
+def draw(tables, cfg):
+    """Two panels on logarithmic axes."""
+    table = tables["initialization_spectrum_cost"]
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.3))
+    for axes, (name, label, unit, powers) in zip(panels, PANELS, strict=True):
+        for colour, (prefix, case), power in zip(COLOURS, CASES.items(), powers, strict=False):
+            values = table[prefix + name] / unit
+            axes.plot(table["train_points"], values, "o", color=colour, ms=4)
+            median = values.groupby(table["train_points"]).median()
+            axes.plot(median.index, median, color=colour, lw=1.2, label=case)
+            line = median.iloc[-1] * (median.index / median.index[-1]) ** float(power)
+            axes.plot(median.index, line, "--", color=INK, lw=0.7)
+        axes.set(xscale="log", yscale="log", xlabel="number of samples n", ylabel=label)
+        label_log_axis(axes.xaxis, sorted(table["train_points"].unique()))
+    panels[0].legend()
+    return figure

@@ -1,0 +1,31 @@
+"""Time and peak memory of the block kernel against the number of images: a Python loop over images
+and outputs, the whole Jacobian by vmap over jacrev, and layer by layer. Points: mean over networks.
+Dashed: the published 3 GB for 1,000 images, scaled to fewer.
+"""
+
+import matplotlib.pyplot as plt
+
+from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+
+WAYS = {"loop": "loop", "vmap": "vmap(jacrev)", "layerwise": "layer by layer"}
+
+
+def draw(tables, cfg):
+    """Seconds and bytes."""
+    table = tables["initialization_kernel_cost"]
+    mean = table.groupby("train_points").mean()
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
+    for (way, label), colour in zip(WAYS.items(), COLOURS, strict=False):
+        panels[0].plot(mean.index, mean[f"{way}_seconds"], "o-", color=colour, label=label)
+        panels[1].plot(mean.index, mean[f"{way}_bytes"] / 1e6, "o-", color=colour)
+    published = 3.0 * mean.index
+    panels[1].plot(mean.index, published, "--", color=LIMIT_COLOUR, label="published")
+    for axes, label in zip(panels, ("seconds", "peak memory, MB"), strict=True):
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        label_log_axis(axes.xaxis, list(mean.index))
+        label_log_axis(axes.yaxis)
+        axes.set_xlabel("number of images")
+        axes.set_ylabel(label)
+    figure.legend(loc="outside upper center", ncols=4)
+    return figure

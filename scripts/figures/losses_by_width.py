@@ -1,0 +1,40 @@
+"""Training with step 5 on {task.train_points} digits by width, median over {seeds} networks. Left:
+loss on training (solid) and test images (dotted). Middle: test loss against training loss, where
+networks of all widths can be compared. Right: largest eigenvalue of the Gram matrix. Cross-entropy,
+mean over samples.
+"""
+
+import matplotlib.pyplot as plt
+
+from ntkflow.plotting import INK, WIDTH, line_key, spread_colours
+
+
+def draw(tables, cfg):
+    """Losses and eigenvalue of the fastest training."""
+    gram, losses = tables["training_gram"], tables["training_classification"]
+    rate = losses["learning_rate"].max()
+    colours = spread_colours(losses["width"])
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(WIDTH, 3.2))
+    for width, colour in colours.items():
+        train, test, top = (
+            table[(table["width"] == width) & (table["learning_rate"] == rate)]
+            .groupby("step")[column]
+            .median()
+            for table, column in (
+                (losses, "train_loss"),
+                (losses, "test_loss"),
+                (gram, "lambda_max"),
+            )
+        )
+        left.plot(train.index, train, color=colour, lw=1.2)
+        left.plot(test.index, test, ":", color=colour, lw=1.2)
+        middle.plot(train, test, color=colour, lw=1.2)
+        right.plot(top.index, top, color=colour, lw=1.2)
+    left.set(xlabel="epoch", ylabel="loss")
+    middle.set(xlabel="training loss", ylabel="test loss")
+    middle.invert_xaxis()
+    right.set(xlabel="epoch", ylabel="λ_max of Θ", yscale="log")
+    key = [(f"{width}", {"color": colour}) for width, colour in colours.items()]
+    key += [("training", {"color": INK}), ("test", {"color": INK, "ls": ":"})]
+    figure.legend(handles=line_key(key), title="width", loc="outside upper center", ncols=5)
+    return figure

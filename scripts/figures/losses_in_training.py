@@ -1,0 +1,42 @@
+"""Loss on training images (solid) and on {task.test_points} test images (dotted), and training
+accuracy, along the same training as the largest eigenvalue, one column per width: median over
+{seeds} networks (at larger widths fewer may have been trained). Dots: epoch of the smallest largest
+eigenvalue, median. Step {training.learning_rate}; cross-entropy, mean over samples.
+"""
+
+import matplotlib.pyplot as plt
+
+from ntkflow.plotting import INK, WIDTH, line_key, spread_colours
+
+NAMES = {"train_points": "n", "l2": "λ (L2)", "l1": "λ (L1)"}
+
+
+def draw(tables, cfg):
+    """Losses above, accuracy below, widths side by side."""
+    table, turning = tables["training_classification"], tables["evolution"]
+    axis = next(name for name in NAMES if name in table)
+    colours, widths = spread_colours(table[axis]), sorted(table["width"].unique())
+    figure, panels = plt.subplots(
+        2, len(widths), figsize=(WIDTH, 4.6), sharex=True, sharey="row", squeeze=False
+    )
+    for (loss, accuracy), width in zip(panels.T, widths, strict=True):
+        for value, rows in table[table["width"] == width].groupby(axis):
+            runs, colour = rows.groupby("step"), colours[value]
+            train, test, right = (
+                runs[name].median() for name in ("train_loss", "test_loss", "train_accuracy")
+            )
+            loss.plot(train.index, train, color=colour, lw=1.2)
+            loss.plot(test.index, test, ":", color=colour, lw=1.2)
+            accuracy.plot(right.index, right, color=colour, lw=1.2)
+            mine = turning[(turning["width"] == width) & (turning[axis] == value)]
+            lowest = mine["lowest_step"].median()
+            nearest = test.index[abs(test.index - lowest).argmin()]
+            loss.plot(nearest, test[nearest], "o", color=colour, ms=4)
+        loss.set_title(f"width {width}")
+        accuracy.set_xlabel("epoch")
+    panels[0][0].set_ylabel("loss")
+    panels[1][0].set_ylabel("training accuracy")
+    key = [(f"{NAMES[axis]} = {value:g}", {"color": colour}) for value, colour in colours.items()]
+    key += [("training", {"color": INK}), ("test", {"color": INK, "ls": ":"})]
+    figure.legend(handles=line_key(key), loc="outside upper center", ncols=4)
+    return figure

@@ -1,0 +1,31 @@
+"""Share of the squared residual f − y that is left along the leading eigenvectors of the Gram
+matrix at the start, against its eigenvalue over n: median over {seeds} networks with their middle
+half (bars), at several epochs, and (lines) what constant kernels would leave, (1 − 2ηλ/n)²ᵗ, median
+as well. Squared loss, mean over samples, step η = {training.learning_rate}, width {network.width}.
+"""
+
+import matplotlib.pyplot as plt
+
+from ntkflow.plotting import INK, WIDTH, line_key, spread_colours
+
+
+def draw(tables, cfg):
+    """One colour an epoch."""
+    table = tables["training_residual_modes"]
+    steps = sorted(table["step"].unique())
+    shown = steps[:: max(1, len(steps) // 5)][1:]
+    colours, n = spread_colours(shown), cfg["task"]["train_points"]
+    figure, axes = plt.subplots(figsize=(0.8 * WIDTH, 3.6))
+    for step, colour in colours.items():
+        ranks = table[table["step"] == step].groupby("rank")
+        place = ranks["eigenvalue"].median() / n
+        low, middle, high = (ranks["left"].quantile(share) for share in (0.25, 0.5, 0.75))
+        bars = [middle - low, high - middle]
+        axes.errorbar(place, middle, bars, fmt="o", ms=4, color=colour, lw=0.8)
+        axes.plot(place, ranks["expected"].median().clip(lower=1e-9), color=colour, lw=1)
+    axes.set(xscale="log", yscale="log", xlabel="eigenvalue of Θ/n at the start")
+    axes.set(ylabel="share of the residual left", ylim=(1e-4, 3))
+    key = [(f"epoch {step}", {"color": colour}) for step, colour in colours.items()]
+    key.append(("constant kernel", {"color": INK}))
+    axes.legend(handles=line_key(key))
+    return figure

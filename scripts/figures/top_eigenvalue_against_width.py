@@ -1,0 +1,44 @@
+"""The Gram matrix on {task.train_points} digits at initialisation, by width: {initializations}
+networks each (boxes: quartiles; whiskers: 95 % of the networks). Left: largest eigenvalue; crosses:
+the published values, one seed each. Middle: its share of the trace. Right: its standard deviation
+over networks, and width to the power −1/2 through the last point (dashed). Grey: infinite width.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from ntkflow.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_log_axis
+
+PUBLISHED = {2: 20.2, 4: 11.8, 8: 5.7, 16: 11.2, 32: 11.9, 64: 9.1, 128: 7.3}
+
+
+def draw(tables, cfg):
+    """Boxes, boxes, and the fall of the spread."""
+    table, limit = tables["initialization_gram"], tables["limit_gram"].iloc[0]
+    widths = sorted(table["width"].unique())
+    figure, (top, share, spread) = plt.subplots(1, 3, figsize=(WIDTH, 3.2))
+    for axes, column in ((top, "lambda_max"), (share, "share")):
+        samples = [table.loc[table["width"] == width, column] for width in widths]
+        axes.boxplot(
+            samples, whis=(2.5, 97.5), showfliers=False, widths=0.6,
+            boxprops={"color": COLOURS[0]}, medianprops={"color": COLOURS[1]},
+            whiskerprops={"color": COLOURS[0]}, capprops={"color": COLOURS[0]},
+        )  # fmt: skip
+        axes.axhline(limit[column], color=LIMIT_COLOUR, lw=1.8, zorder=0)
+        axes.set_xticks(range(1, len(widths) + 1), [str(width) for width in widths], fontsize=8)
+        axes.set_xlabel("width")
+        axes.set_ylim(0, None)
+    seen = [(place, PUBLISHED[w]) for place, w in enumerate(widths, 1) if w in PUBLISHED]
+    top.plot(*np.array(seen).T, "x", color=INK, ms=8, label="published")
+    top.set_ylabel("λ_max of Θ")
+    share.set_ylabel("λ_max / trace")
+    top.legend()
+    stds = table.groupby("width")["lambda_max"].std()
+    spread.plot(stds.index, stds, "o", color=COLOURS[0])
+    line = stds.iloc[-1] * (stds.index / stds.index[-1]) ** -0.5
+    spread.plot(stds.index, line, "--", color=COLOURS[0], lw=1)
+    spread.set(xscale="log", yscale="log", xlabel="width", ylabel="standard deviation of λ_max")
+    label_log_axis(spread.xaxis, widths)
+    spread.tick_params(axis="x", labelsize=8)
+    label_log_axis(spread.yaxis)
+    return figure

@@ -1,0 +1,116 @@
+"""What happened in training to the largest eigenvalue and to the losses: one row per network."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+LEVEL = 0.5  # training loss at which networks are compared
+_OWN = ("seed", "step")
+
+
+def summarise_evolution(gram: pd.DataFrame, classification: pd.DataFrame) -> pd.DataFrame:
+    """Turning points and correlations along training.
+
+    Args:
+        gram: table of `gram` measurements along training: swept axes, seed, step, lambda_max, ...
+        classification: table of `classification` measurements at the same steps.
+
+    Returns:
+        Swept axes and seed; of the largest eigenvalue `start`, `lowest`, `lowest_step`, `end`,
+        `end_ratio` (end / start), `rise` (end / lowest), `interior` (1 if the minimum lies inside
+        training); at the minimum `test_slope` (change of the test loss per step) and
+        `train_accuracy`; `rate_correlation` of the largest eigenvalue with the speed of the
+        weights; `marker_correlation` of the changes of the largest eigenvalue and of the test loss
+        from snapshot to snapshot, and the `marker_lag` in steps at which it is strongest (positive:
+        the eigenvalue is first); `loss_decrease`, `drift` and `drift_per_loss` at the end;
+        `test_loss_at_level` and `test_accuracy_at_level`, where the training loss first falls to
+        0.5; and, with a swept width, `order_kept`, the rank correlation over widths of the largest
+        eigenvalue at start and end, the same for all widths of a seed.
+    """
+    axes = list(gram.columns[: list(gram.columns).index("step")])
+    axes = [name for name in axes if name not in _OWN]
+    keys = [*axes, "seed"]
+    runs = gram.merge(classification, on=[*keys, "step"]).sort_values("step")
+    rows = [
+        dict(zip(keys, key, strict=True)) | _summary(run)
+        for key, run in runs.groupby(keys, dropna=False, sort=False)
+    ]
+    table = pd.DataFrame(rows).sort_values(keys, ignore_index=True)
+    return _add_order(table, [name for name in keys if name != "width"])
+
+
+def _summary(run: pd.DataFrame) -> dict[str, float]:
+    step, top = run["step"].to_numpy(), run["lambda_max"].to_numpy()
+    test, train = run["test_loss"].to_numpy(), run["train_loss"].to_numpy()
+    if not np.isfinite(top).all():  # the network diverged
+        return {}
+    low = int(top.argmin())
+    correlation, lag = _marker(top, test)
+    decrease = train[0] - train[-1]
+    numbers = {
+        "start": top[0],
+        "lowest": top[low],
+        "lowest_step": step[low],
+        "end": top[-1],
+        "end_ratio": top[-1] / top[0],
+        "rise": top[-1] / top[low],
+        "interior": 0 < low < len(top) - 1,
+        "test_slope": np.gradient(test, step)[low],
+        "train_accuracy": run["train_accuracy"].to_numpy()[low],
+        "rate_correlation": _correlation(top, run["rate"].to_numpy()),
+        "marker_correlation": correlation,
+        "marker_lag": lag * (step[1] - step[0]),
+        "loss_decrease": decrease,
+        "drift": run["drift"].to_numpy()[-1],
+        "drift_per_loss": run["drift"].to_numpy()[-1] / decrease if decrease else np.nan,
+        "test_loss_at_level": _at_level(train, test),
+        "test_accuracy_at_level": _at_level(train, run["test_accuracy"].to_numpy()),
+    }
+    return {name: float(value) for name, value in numbers.items()}
+
+
+def _marker(top: np.ndarray, test: np.ndarray, reach: int = 5) -> tuple[float, int]:
+    """Correlation of changes, and the shift of the eigenvalue's with the strongest one."""
+    first, second = np.diff(top), np.diff(test)
+    lags = range(-reach, reach + 1)
+    if len(first) < 2 * reach + 3:
+        return _correlation(first, second), 0
+    shifted = [_correlation(*_lagged(first, second, lag)) for lag in lags]
+    best = max(range(len(shifted)), key=lambda index: abs(np.nan_to_num(shifted[index])))
+    return shifted[reach], lags[best]
+
+
+def _lagged(first: np.ndarray, second: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (first at t, second at t + lag)."""
+    if lag < 0:
+        second, first = _lagged(second, first, -lag)
+        return first, second
+    return first[: len(first) - lag], second[lag:]
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson's; NaN where one of them does not vary."""
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return np.nan
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def _at_level(train: np.ndarray, other: np.ndarray) -> float:
+    """Value, interpolated, where the training loss first falls to `LEVEL`; NaN if it never does."""
+    below = np.flatnonzero(train <= LEVEL)
+    if not len(below) or below[0] == 0:
+        return np.nan
+    after, before = below[0], below[0] - 1
+    share = (train[before] - LEVEL) / (train[before] - train[after])
+    return float(other[before] + share * (other[after] - other[before]))
+
+
+def _add_order(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    if "width" not in table or table["width"].nunique() < 3 or "start" not in table:
+        return table
+    kept = table.groupby(keys)[["start", "end"]].apply(_rank_correlation)
+    return table.merge(kept.rename("order_kept").reset_index(), on=keys)
+
+
+def _rank_correlation(runs: pd.DataFrame) -> float:
+    return float(spearmanr(runs["start"], runs["end"]).statistic)

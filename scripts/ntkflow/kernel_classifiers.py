@@ -1,0 +1,210 @@
+"""What a network's kernels learn where the network learned: kernel machines on one data set.
+
+A *fit* has a name of three words, such as "wide block ridge":
+
+- whose kernel: "initial" and "trained", the network's own before and after training; "sample", one
+  other network at initialisation; "average", the mean over many such; "limit", infinite width;
+- "block", all pairs of outputs, or "mean", the mean over outputs, shared by them;
+- "random" or "zero", the start of Adam on cross-entropy, or "ridge".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .empirical import empirical_ntk
+from .inputs import input_sizes, load_probe, load_targets, load_training_set
+from .kernel_machines import (
+    accuracy,
+    choose_ridge,
+    evaluate,
+    fit_cross_entropy,
+    ridge_classifier,
+)
+from .limits import limit_kernels
+from .measurements import Member
+from .networks import build_network, draw_parameters, member
+from .randomness import generator
+from .spectra import block_matrix
+from .storage import Array, StageFile
+
+# Variance of torch.nn's default weights times fan-in; infinitely wide layers have no biases.
+PYTORCH_SIGMA_W = 3**-0.5
+
+
+class Kernels(NamedTuple):
+    """Kernel matrices on the training images, and of the test images against them."""
+
+    gram: Tensor
+    cross: Tensor
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Training and test images, one-hot targets and labels."""
+
+    x: Tensor
+    y: Tensor
+    test_x: Tensor
+    labels: Tensor
+    test_labels: Tensor
+
+    @staticmethod
+    def load(data: StageFile, **where: Any) -> "Digits":
+        """From a data set's file."""
+        x, y = load_training_set(data, **where)
+        targets = load_targets(data, **where)
+        return Digits(x, y, load_probe(data, **where), y.argmax(1), targets.argmax(1))
+
+
+def kernel_classifiers(
+    entry: Mapping[str, Any],
+    network: Mapping[str, Any],
+    trained: Member,
+    data: StageFile,
+    *,
+    seed: int,
+) -> dict[str, Array]:
+    """Accuracy of the trained network and of every fit on the same images.
+
+    Args:
+        entry: block of the configuration: fits, sample_width, samples, learning_rate, steps,
+            tolerance, ridges, held_out.
+        network: `network` block of the configuration.
+        trained: the network.
+        data: the data set's file.
+        seed: of the networks that are drawn and of random starts.
+    """
+    digits = Digits.load(data, **trained.where)
+    draw = _Kernels(entry, network, trained, digits, input_sizes(data), seed)
+    outputs = (trained.outputs(digits.x).T, trained.outputs(digits.test_x).T)
+    rows = {"network": _score(outputs, outputs, digits)}
+    for kernel in dict.fromkeys(name.rsplit(" ", 1)[0] for name in entry["fits"]):
+        kernels = draw.kernels(*kernel.split())
+        machines = [name.split()[2] for name in entry["fits"] if name.startswith(f"{kernel} ")]
+        for machine, (found, extra) in _fit(kernels, machines, digits, entry, seed).items():
+            rows[f"{kernel} {machine}"] = _score(found, outputs, digits) | extra
+    names = ["network", *entry["fits"]]
+    arrays = {
+        f"kernel_classifiers/{column}": Array(
+            np.array([rows[name].get(column, np.nan) for name in names]), ["fit"], unit
+        )
+        for column, unit in UNITS.items()
+    }
+    return {"kernel_classifiers/fit": Array(np.array(names, dtype="S"), ["fit"])} | arrays
+
+
+UNITS = {
+    "train_accuracy": "share of the images",
+    "test_accuracy": "share of the images",
+    "disagreement": "share of the test images where the fit and the network name other digits",
+    "updates": "steps of Adam",
+    "ridge": "over the mean of the kernel's diagonal",
+}
+
+
+def _score(outputs: tuple[Tensor, Tensor], network: tuple[Tensor, Tensor], digits: Digits) -> dict:
+    """Accuracies of outputs (O, N) on training and test images."""
+    differs = outputs[1].argmax(0) != network[1].argmax(0)
+    return {
+        "train_accuracy": accuracy(outputs[0], digits.labels),
+        "test_accuracy": accuracy(outputs[1], digits.test_labels),
+        "disagreement": differs.double().mean().item(),
+    }
+
+
+def _fit(kernels: Kernels, machines: list[str], digits: Digits, entry, seed: int) -> dict:
+    """Outputs on training and test images by machine, and what else is known of each."""
+    found = {}
+    starts = [name for name in machines if name != "ridge"]
+    if starts:
+        begin = torch.stack([_start(name, digits, seed) for name in starts])
+        options = {key: entry[key] for key in ("learning_rate", "steps", "tolerance")}
+        fit = fit_cross_entropy(kernels.gram, digits.y, begin, **options)
+        for name, coefficients in zip(starts, fit.coefficients, strict=True):
+            outputs = tuple(evaluate(kernel, coefficients) for kernel in kernels)
+            found[name] = (outputs, {"updates": fit.updates})
+    if "ridge" in machines:
+        ridge = choose_ridge(kernels.gram, digits.y, entry["ridges"], held_out=entry["held_out"])
+        both = torch.cat([kernels.gram, kernels.cross])
+        if len(kernels.gram) > len(digits.y):  # block kernels: outputs first
+            both = _join_blocks(kernels, digits.y.shape[1])
+        outputs = ridge_classifier(kernels.gram, both, digits.y, ridge=ridge)
+        sizes = [len(digits.labels), len(digits.test_labels)]
+        found["ridge"] = (outputs.split(sizes, dim=1), {"ridge": ridge})
+    return found
+
+
+def _join_blocks(kernels: Kernels, outputs: int) -> Tensor:
+    """Rows of the training and test images together in each output's block."""
+    return torch.cat([each.unflatten(0, (outputs, -1)) for each in kernels], 1).flatten(0, 1)
+
+
+def _start(name: str, digits: Digits, seed: int) -> Tensor:
+    """Coefficients (O, M): zero, or drawn from N(0, 1)."""
+    shape = digits.y.T.shape
+    if name == "zero":
+        return torch.zeros(shape, device=digits.y.device)
+    drawn = generator(seed, "split").standard_normal(shape)
+    return torch.as_tensor(drawn, dtype=digits.y.dtype, device=digits.y.device)
+
+
+@dataclass(frozen=True)
+class _Kernels:
+    """Makes the kernels that fits ask for, one at a time: a block kernel is large."""
+
+    entry: Mapping[str, Any]
+    block: Mapping[str, Any]
+    trained: Member
+    digits: Digits
+    sizes: tuple[int, int]
+    seed: int
+
+    def kernels(self, whose: str, outputs: str) -> Kernels:
+        """Kernel matrices of a fit."""
+        if whose == "limit":
+            return self._limit()
+        if whose in ("initial", "trained"):
+            own = {"initial": self.trained.start, "trained": self.trained.parameters}
+            return self._empirical(self.trained.network, own[whose], outputs)
+        network = build_network(self.block | {"width": self.entry["sample_width"]}, *self.sizes)
+        count = self.entry["samples"] if whose == "average" else 1
+        # Their own seeds, so that none is the trained network's start.
+        seeds = range(10**6 + self.seed * 10**3, 10**6 + self.seed * 10**3 + count)
+        total = None
+        for one in seeds:
+            drawn = member(draw_parameters(network, [one], **self.trained.where), 0)
+            found = self._empirical(network, drawn, outputs)
+            total = found if total is None else Kernels(*map(Tensor.add_, total, found))
+        return Kernels(*(part.div_(count) for part in total))
+
+    def _empirical(self, network, parameters: dict[str, Tensor], outputs: str) -> Kernels:
+        x, test_x = self.digits.x, self.digits.test_x
+        pair = [
+            empirical_ntk(network, *inputs, parameters=parameters, outputs=outputs).values
+            for inputs in ((x,), (test_x, x))
+        ]
+        return Kernels(*(block_matrix(one) if outputs == "block" else one for one in pair))
+
+    def _limit(self) -> Kernels:
+        network = limit_network(self.block, *self.sizes)
+        x, test_x = self.digits.x.double(), self.digits.test_x.double()
+        gram = limit_kernels(network, x).ntk
+        return Kernels(
+            *(k.to(self.digits.x) for k in (gram, limit_kernels(network, test_x, x).ntk))
+        )
+
+
+def limit_network(block: Mapping[str, Any], *sizes: int) -> torch.nn.Module:
+    """The network in NTK parameterization whose functions at initialisation have the same limit.
+
+    torch.nn draws weights with variance 1 / (3 fan_in); its biases vanish at infinite width. The
+    kernel of the standard parameterization grows with the width; this one has a limit.
+    """
+    if block["parameterization"] == "pytorch":
+        block = {**block, "sigma_w": PYTORCH_SIGMA_W, "sigma_b": 0.0}
+    return build_network({**block, "parameterization": "ntk", "width": 1}, *sizes)

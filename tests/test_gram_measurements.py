@@ -1,0 +1,169 @@
+"""Measurements of ensembles on a small classification task."""
+
+import numpy as np
+import pytest
+import torch
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
+
+from ntkflow.empirical import empirical_ntk
+from ntkflow.ensemble_measurements import measure_ensemble
+from ntkflow.ensembles import Ensemble
+from ntkflow.mechanisms import softmax_weighted
+from ntkflow.networks import draw_parameters, member, mlp
+from ntkflow.storage import Array, open_file, write_file
+from ntkflow.training import train_ensemble
+
+TRAINING = {"learning_rate": 0.5, "steps": 6, "l2": 0.01, "l1": 0.0, "decay": "coupled"}
+
+
+@pytest.fixture
+def data(tmp_path):
+    g = np.random.default_rng(0)
+    labels = np.eye(3)[g.integers(0, 3, 14)]
+    arrays = {
+        "train/x": Array(g.standard_normal((8, 5)), ["sample", "coordinate"]),
+        "train/y": Array(labels[:8], ["sample", "output"]),
+        "probe/x": Array(g.standard_normal((6, 5)), ["image", "coordinate"]),
+        "probe/y": Array(labels[8:], ["image", "output"]),
+    }
+    cfg = {"stage": "dataset", "experiment": "e", "cell": {}}
+    write_file(tmp_path / "d.h5", cfg, arrays)
+    with open_file(tmp_path / "d.h5", "dataset") as file:
+        yield file
+
+
+@pytest.fixture
+def ensemble(data):
+    network = mlp(5, (7,), 3)
+    start = draw_parameters(network, [0, 1, 2], dtype=torch.float64)
+    x, y = (torch.as_tensor(data.array(f"train/{name}").values) for name in "xy")
+    options = TRAINING | {"loss": "cross_entropy"}
+    trained = train_ensemble(network, start, x, y, **options).parameters
+    return Ensemble(network, start, start, TRAINING).at(6, trained)
+
+
+def measure(ensemble, data, kind, **options):
+    arrays = measure_ensemble([{"kind": kind, **options}], ensemble, data)
+    return {name.split("/")[1]: array.values for name, array in arrays.items()}
+
+
+def kernel(ensemble, data, parameters):
+    x = torch.as_tensor(data.array("train/x").values)
+    found = empirical_ntk(ensemble.network, x, parameters=parameters, outputs="mean")
+    return found.values.numpy()
+
+
+def test_gram(ensemble, data):
+    found = measure(ensemble, data, "gram")
+    for seed in range(3):
+        now, before = (
+            kernel(ensemble, data, member(p, seed)) for p in (ensemble.parameters, ensemble.start)
+        )
+        top = np.linalg.eigvalsh(now)[-1]
+        expected = {
+            "lambda_max": top, "lambda_max_per_n": top / 8, "trace": now.trace(),
+            "trace_per_n": now.trace() / 8, "share": top / now.trace(),
+            "drift": np.linalg.norm(now - before) / np.linalg.norm(before),
+            "null_factor": 0.99**12, "over_null": top / 0.99**12,
+        }  # fmt: skip
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name][seed], value, rtol=1e-9, err_msg=name)
+
+
+def test_spectra(ensemble, data):
+    every, top = measure(ensemble, data, "gram_spectrum", eigenvalues=None), 3
+    few = measure(ensemble, data, "gram_top", eigenvalues=top)
+    rank = measure(ensemble, data, "gram_rank")
+    for seed in range(3):
+        matrix = kernel(ensemble, data, member(ensemble.parameters, seed))
+        values = np.linalg.eigvalsh(matrix)[::-1]
+        np.testing.assert_allclose(every["eigenvalue"][seed], values, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(every["share"][seed].sum(), 1)
+        np.testing.assert_allclose(few["eigenvalue"][seed], values[:top], rtol=1e-7)
+        np.testing.assert_allclose(few["per_n"][seed], values[:top] / 8, rtol=1e-7)
+        assert rank["numerical"][seed] == np.linalg.matrix_rank(matrix)
+
+
+def test_classification(ensemble, data):
+    found = measure(ensemble, data, "classification")
+    x, y, probe, goal = (
+        torch.as_tensor(data.array(name).values)
+        for name in ("train/x", "train/y", "probe/x", "probe/y")
+    )
+    for seed in range(3):
+        p = {k: v.clone().requires_grad_() for k, v in member(ensemble.parameters, seed).items()}
+        on_train, on_test = (functional_call(ensemble.network, p, (z,)) for z in (x, probe))
+        loss = cross_entropy(on_train, y.argmax(1))
+        rate = sum(g.square().sum() for g in torch.autograd.grad(loss, list(p.values())))
+        expected = {
+            "train_loss": loss, "test_loss": cross_entropy(on_test, goal.argmax(1)),
+            "train_accuracy": (on_train.argmax(1) == y.argmax(1)).double().mean(),
+            "test_accuracy": (on_test.argmax(1) == goal.argmax(1)).double().mean(),
+            "rate": rate,
+        }  # fmt: skip
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name][seed], value.item(), rtol=1e-10, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", ["gram", "gram_spectrum", "classification"])
+def test_a_diverged_network_harms_nobody(ensemble, data, kind):
+    options = {"eigenvalues": None} if kind == "gram_spectrum" else {}
+    sound = measure(ensemble, data, kind, **options)
+    broken = {name: p.clone() for name, p in ensemble.parameters.items()}
+    for p in broken.values():
+        p[1] = torch.nan
+    found = measure(ensemble.at(6, broken), data, kind, **options)
+    for name in set(found) - {"rank", "null_factor"}:
+        assert np.isnan(found[name][1]).all(), name
+        np.testing.assert_array_equal(found[name][[0, 2]], sound[name][[0, 2]])
+
+
+def test_softmax_weighted_kernel_has_the_eigenvalues_of_the_gauss_newton_matrix(data):
+    network = mlp(5, (4,), 3, dtype=torch.float64)
+    p, x = member(draw_parameters(network, [0]), 0), torch.as_tensor(data.array("train/x").values)
+    jacobians = torch.func.jacrev(lambda p: functional_call(network, p, (x,)))(p)
+    jacobian = torch.cat([each.flatten(2) for each in jacobians.values()], dim=2)
+    softmax = functional_call(network, p, (x,)).softmax(-1)
+    weight = torch.diag_embed(softmax) - softmax[:, :, None] * softmax[:, None, :]
+    gauss_newton = torch.einsum("nop,noq,nqr->pr", jacobian, weight, jacobian)
+    block = empirical_ntk(network, x, parameters=p, outputs="block").values
+    found = torch.linalg.eigvalsh(softmax_weighted(block, softmax))
+    expected = torch.linalg.eigvalsh(gauss_newton)
+    torch.testing.assert_close(found[-5:], expected[-5:], rtol=1e-10, atol=1e-12)
+
+
+def test_steps_above_the_stable_one_raise_the_loss(ensemble, data):
+    found = measure(ensemble, data, "stability", factors=[0.5, 3.0], steps=40)
+    assert (found["mse"][:, 0] == 1).all()
+    assert (found["mse"][:, 1] > 1).all()
+    assert found["cross_entropy"].shape == found["unweighted"].shape == (3, 2)
+
+
+def test_permuted_eigenvectors_begin_at_the_same_loss(ensemble, data):
+    found = measure(ensemble, data, "permuted_eigenvectors", steps=[0, 1, 50])
+    np.testing.assert_allclose(found["ratio"][:, 0], 1, rtol=1e-10)
+    assert (np.abs(found["ratio"][:, 1:] - 1) > 1e-3).all()
+    matrix = torch.as_tensor(kernel(ensemble, data, member(ensemble.parameters, 1)))
+    x, y = (torch.as_tensor(data.array(f"train/{name}").values) for name in "xy")
+    residual = functional_call(ensemble.network, member(ensemble.parameters, 1), (x,)) - y
+    step = torch.eye(8) - matrix / torch.linalg.eigvalsh(matrix)[-1]
+    left = torch.linalg.matrix_power(step, 50) @ residual
+    np.testing.assert_allclose(found["loss"][1, 2], left.square().sum().item() / 8, rtol=1e-9)
+
+
+def test_residual_modes(ensemble, data):
+    at_start = measure(ensemble.at(0, ensemble.start), data, "residual_modes", eigenvectors=4)
+    np.testing.assert_allclose(at_start["left"], 1)
+    np.testing.assert_allclose(at_start["expected"], 1)
+    later = measure(ensemble, data, "residual_modes", eigenvectors=4)
+    rate = 2 * 0.5 / 8 * later["eigenvalue"]
+    np.testing.assert_allclose(later["expected"], (1 - rate) ** 12)
+    assert later["order"].shape == (3,)
+
+
+def test_cost(ensemble, data):
+    found = measure(ensemble, data, "spectrum_cost", eigenvalues=2)
+    assert (found["seconds"] > 0).all()
+    assert (found["error"] < 1e-6).all()

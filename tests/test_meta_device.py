@@ -1,0 +1,77 @@
+"""Every public name on the meta device: tensors are made where the inputs are, and none is read."""
+
+import pytest
+import torch
+
+import ntkflow
+from ntkflow import TrainingDynamics
+
+M = {"device": "meta"}
+NETWORK = ntkflow.mlp(3, [4], 2, sigma_b=0.1, **M)
+X, Y, IMAGES = torch.empty(5, 3, **M), torch.empty(5, 2, **M), torch.empty(5, 1, 6, 6, **M)
+GRAM = torch.empty(5, 5, **M)
+DYNAMICS = TrainingDynamics(GRAM, learning_rate=0.1)
+STARTS = ntkflow.draw_parameters(ntkflow.mlp(3, [4], 2), [0, 1], **M)
+
+RUNS = {
+    "Abs": lambda: ntkflow.Abs()(X),
+    "Conv2d": lambda: ntkflow.Conv2d(1, 2, 3, **M)(IMAGES),
+    "Dense": lambda: ntkflow.Dense(3, 2, **M)(X),
+    "Erf": lambda: ntkflow.Erf()(X),
+    "GlobalAveragePool": lambda: ntkflow.GlobalAveragePool()(IMAGES),
+    "Residual": lambda: ntkflow.Residual(ntkflow.Dense(3, 3, **M))(X),
+    "Sin": lambda: ntkflow.Sin()(X),
+    "TrainingDynamics": lambda: DYNAMICS.train_mean(Y, t=3),
+    "block_matrix": lambda: ntkflow.block_matrix(torch.empty(2, 2, 5, 5, **M)),
+    "cnn": lambda: ntkflow.cnn(1, [2], 3, image_size=6, **M)(IMAGES),
+    "draw_parameters": lambda: STARTS["0.weight"],
+    "empirical_ntk": lambda: ntkflow.empirical_ntk(NETWORK, X).values,
+    "expected_test_error": lambda: ntkflow.expected_test_error(
+        DYNAMICS, GRAM, Y, Y, 3, noise_std=0.1
+    ),
+    "gaussian_process": lambda: ntkflow.gaussian_process(GRAM, GRAM, GRAM, Y, ridge=0.1)[0],
+    "limit_kernels": lambda: ntkflow.limit_kernels(NETWORK, X).ntk,
+    "mlp": lambda: NETWORK(X),
+    "ntk_operator": lambda: ntkflow.ntk_operator(NETWORK, X) @ torch.empty(10, **M),
+    "ridge_regression": lambda: ntkflow.ridge_regression(GRAM, GRAM, Y, ridge=0.1),
+    "train_ensemble": lambda: ntkflow.train_ensemble(
+        ntkflow.mlp(3, [4], 2), STARTS, X, Y, learning_rate=0.1, steps=2
+    ).parameters["0.weight"],
+}
+
+# Their result is a number, a file or a NumPy array, which needs values.
+NEED_VALUES = {
+    "alignment": lambda: ntkflow.alignment(GRAM, Y),
+    "circle_modes": lambda: ntkflow.circle_modes(X[0]),
+    "cumulative_distribution": lambda: ntkflow.cumulative_distribution(X[0]),
+    "early_stopping_time": lambda: ntkflow.early_stopping_time(DYNAMICS, GRAM, Y, Y, noise_std=0.1),
+    "effective_rank": lambda: ntkflow.effective_rank(X[0]),
+    "kernel_distance": lambda: ntkflow.kernel_distance(GRAM, GRAM),
+    "kernel_drift": lambda: ntkflow.kernel_drift(GRAM, GRAM),
+    "participation_ratio": lambda: ntkflow.participation_ratio(X[0]),
+    "top_eigenpairs": lambda: ntkflow.top_eigenpairs(ntkflow.ntk_operator(NETWORK, X), 2),
+}
+
+# Read the structure of a network alone; what they return or do is not a tensor of its device.
+STRUCTURE = {"circle_eigenvalues", "register_activation", "write_kernel_tiles"}
+RESULTS = {"Eigenpairs", "Kernel", "LimitKernels", "NtkOperator", "TraceEstimate", "TrainingResult"}
+
+
+def test_every_public_name_is_here():
+    assert sorted([*RUNS, *NEED_VALUES, *STRUCTURE, *RESULTS]) == ntkflow.__all__
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_runs(name):
+    assert RUNS[name]().is_meta
+
+
+@pytest.mark.parametrize("name", NEED_VALUES)
+def test_says_that_it_needs_values(name):
+    with pytest.raises((NotImplementedError, RuntimeError, TypeError), match="meta"):
+        NEED_VALUES[name]()
+
+
+def test_structure_of_a_network_without_parameters():
+    network = ntkflow.mlp(2, [1], device="meta")
+    assert ntkflow.circle_eigenvalues(network, [1]).item() == pytest.approx(1 / 8)

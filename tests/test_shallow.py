@@ -1,0 +1,86 @@
+import pytest
+import torch
+from torch import nn
+
+from ntkflow.empirical import empirical_ntk, ntk_operator, top_eigenpairs
+from ntkflow.networks import draw_parameters, member, mlp
+from ntkflow.shallow import eigenvalues, largest_eigenvalues, mean_kernels, scalar_twin
+
+X = torch.randn(9, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("widths", [(1,), (6,), (5, 3)])
+@pytest.mark.parametrize(
+    "options",
+    [{}, dict(sigma_b=0.3), dict(activation="tanh", sigma_w=1.4), dict(activation="linear")],
+)
+def test_mean_kernels_are_those_of_every_network(widths, options):
+    network = mlp(4, widths, 3, dtype=torch.float64, **options)
+    parameters = draw_parameters(network, [0, 1])
+    kernels = mean_kernels(network, parameters, X)
+    for seed in range(2):
+        one = member(parameters, seed)
+        naive = empirical_ntk(network, X, parameters=one, outputs="mean", method="jacobian")
+        torch.testing.assert_close(kernels[seed], naive.values, rtol=1e-10, atol=1e-12)
+
+
+def test_mean_kernels_of_torch_layers():
+    network = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)).double()
+    parameters = draw_parameters(network, [0])
+    naive = empirical_ntk(network, X, parameters=member(parameters, 0), outputs="mean")
+    torch.testing.assert_close(
+        mean_kernels(network, parameters, X)[0], naive.values, rtol=1e-10, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("options", [{}, dict(activation="erf", sigma_w=1.3)])
+def test_one_output_has_the_kernel_of_the_mean(options):
+    network = mlp(4, (6,), 3, dtype=torch.float64, **options)
+    parameters = draw_parameters(network, [0])
+    twin, one = scalar_twin(network, member(parameters, 0))
+    kernel = mean_kernels(network, parameters, X)[0]
+    found = empirical_ntk(twin, X, parameters=one, outputs=0).values
+    torch.testing.assert_close(found, kernel, rtol=1e-10, atol=1e-12)
+    top = top_eigenpairs(ntk_operator(twin, X, parameters=one, dtype=torch.float64), 3)
+    torch.testing.assert_close(top.values, eigenvalues(kernel[None])[0, :3], rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("network", [mlp(4, (3, 3), 2), mlp(4, (3,), 2, sigma_b=0.1)])
+def test_other_networks_have_no_such_twin(network):
+    with pytest.raises(TypeError, match="not one hidden layer without output bias"):
+        scalar_twin(network, member(draw_parameters(network, [0]), 0))
+
+
+def test_largest_eigenvalues():
+    g = torch.Generator().manual_seed(2)
+    factors = torch.randn(5, 60, 40, dtype=torch.float64, generator=g)
+    kernels = factors @ factors.mT
+    kernels[1] = factors[1, :, :2] @ factors[1, :, :2].mT
+    kernels[2] = 0
+    kernels[3] *= 1e-30
+    kernels[4] += 500 * torch.eye(60, dtype=torch.float64)[0].outer(torch.ones(60)).sum()
+    found = largest_eigenvalues(kernels, iterations=45)
+    torch.testing.assert_close(found, eigenvalues(kernels)[:, 0], rtol=1e-10, atol=1e-14)
+
+
+def test_small_matrices():
+    kernels = torch.tensor([[[3.0]], [[0.0]]], dtype=torch.float64)
+    assert largest_eigenvalues(kernels).tolist() == [3.0, 0.0]
+    assert largest_eigenvalues(torch.diag(torch.tensor([1.0, 3.0]))[None]).item() == pytest.approx(
+        3
+    )
+
+
+def test_a_diverged_network_is_nan_and_harms_nobody():
+    kernels = torch.eye(3, dtype=torch.float64).repeat(2, 1, 1)
+    kernels[0, 0, 0] = torch.nan
+    assert torch.equal(eigenvalues(kernels)[1], torch.ones(3, dtype=torch.float64))
+    assert eigenvalues(kernels)[0].isnan().all()
+    assert largest_eigenvalues(kernels)[0].isnan()
+    assert largest_eigenvalues(kernels)[1] == pytest.approx(1)
+
+
+def test_meta_device():
+    network = mlp(4, (6,), 3)
+    parameters = draw_parameters(network, [0, 1], device="meta")
+    assert mean_kernels(network, parameters, X.float().to("meta")).shape == (2, 9, 9)
