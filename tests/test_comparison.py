@@ -89,7 +89,15 @@ def test_modes_of_the_target_are_compared():
 
 def test_movement_against_lazy_training():
     trained = pd.DataFrame(
-        {"width": 4, "seed": 0, "step": [0, 7], "distance": [0.0, 6.0], "relative": [0.0, 0.1]}
+        {
+            "width": 4,
+            "seed": 0,
+            "step": [0, 7],
+            "distance": [0.0, 6.0],
+            "relative": [0.0, 0.1],
+            "scaled": [0.0, 12.0],
+            "start": 60.0,
+        }
     )
     found = compare_movement(
         trained, pd.DataFrame({"step": [0, 3, 7], "distance": [0.0, 2.0, 3.0]})

@@ -93,7 +93,9 @@ def test_ellipse_is_the_kernel_of_two_points(trained, data):
 
 def test_weights_are_the_corner_of_the_square_matrix(trained, data):
     one, _, _ = trained
-    corner = measure([{"kind": "weights", "size": 4}], one, data)["weights/weight"].values
+    corner = measure([{"kind": "weight_matrix", "size": 4}], one, data)[
+        "weight_matrix/weight"
+    ].values
     np.testing.assert_array_equal(corner, one.parameters["2.weight"][:4, :4].numpy())
 
 

@@ -11,7 +11,7 @@ from ntkflow.plotting import WIDTH
 
 def draw(tables, cfg):
     """Figure, a function that shows a step, and the number of steps."""
-    table = tables["training_weights"]
+    table = tables["training_weight_matrix"]
     table = table[table["seed"] == 0]
     widths, steps = sorted(table["width"].unique()), sorted(table["step"].unique())
     figure, panels = plt.subplots(1, len(widths), figsize=(WIDTH, 2.9), squeeze=False)

@@ -1,5 +1,5 @@
-"""Time of the kernel of N inputs of a network with {network.depth} hidden layers of width
-{network.width}. Dots: repetitions; line: median; grey: slope 2.
+"""Processor time of the kernel of N inputs of a network with {network.depth} hidden layers of
+width {network.width}. Dots: repetitions; line: median; grey: slope 2.
 """
 
 import matplotlib.pyplot as plt
@@ -15,7 +15,7 @@ def draw(tables, cfg):
     median = table.groupby("points")["seconds"].median()
     law = median.iloc[-1] * (median.index.to_numpy() / median.index[-1]) ** 2
     axes.plot(median.index, law, color=LIMIT_COLOUR, lw=2, zorder=0, label="slope 2")
-    axes.set(xscale="log", yscale="log", xlabel="number of inputs N", ylabel="seconds")
+    axes.set(xscale="log", yscale="log", xlabel="number of inputs N", ylabel="processor seconds")
     label_log_axis(axes.xaxis, list(median.index))
     axes.legend()
     return figure

@@ -7,7 +7,7 @@ line: the step predicted from eigenvalues, projections and the noise's strength;
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH
+from ntkflow.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_log_axis
 
 
 def draw(tables, cfg):
@@ -26,5 +26,6 @@ def draw(tables, cfg):
         axes.axvspan(predicted / 1.5, predicted * 1.5, color=LIMIT_COLOUR, alpha=0.25, lw=0)
         axes.axvline(predicted, color=INK, lw=1.5)
         axes.set(xscale="log", xlabel="best step", title=f"{label}: {share:.0%} within")
+        label_log_axis(axes.xaxis)
     panels[0].set_ylabel("draws of the noise")
     return figure

@@ -6,6 +6,8 @@ import matplotlib.pyplot as plt
 
 from ntkflow.plotting import COLOURS, INK, WIDTH
 
+SHOWN = 100  # networks
+
 
 def draw(tables, cfg):
     """A panel for each width."""
@@ -13,7 +15,7 @@ def draw(tables, cfg):
     widths = sorted(table["width"].unique())
     figure, panels = plt.subplots(1, len(widths), figsize=(WIDTH, 2.6), sharey=True, squeeze=False)
     for axes, width in zip(panels[0], widths, strict=True):
-        rows = table[table["width"] == width]
+        rows = table[(table["width"] == width) & (table["seed"] < SHOWN)]
         lines = rows.pivot(index="position", columns="seed", values="f_0")
         axes.plot(lines.index, lines, color=COLOURS[0], lw=0.5, alpha=0.4)
         inputs = cfg["task"]["inputs"]

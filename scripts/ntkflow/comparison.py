@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-MEASURED = ("f_0", "amplitude", "target", "target_phase", "residual", "distance", "relative")
+MEASURED = (
+    *("f_0", "amplitude", "target", "target_phase", "residual", "distance", "relative"),
+    *("scaled", "start"),
+)
 PREDICTED = (
     *("target", "target_phase", "mean", "deviation", "ridge", "residual"),
     *("predicted_amplitude", "lazy_distance"),

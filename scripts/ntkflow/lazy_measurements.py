@@ -81,12 +81,12 @@ def _ellipse(entry, member, data: StageFile) -> dict[str, Array]:
     return arrays | {f"ellipse/f_{i}": Array(np.asarray(outputs[i]), []) for i in (0, 1)}
 
 
-def _weights(entry, member, data: StageFile) -> dict[str, Array]:
+def _weight_matrix(entry, member, data: StageFile) -> dict[str, Array]:
     """Upper left corner of the widest hidden layer's weight matrix."""
     matrices = [p for name, p in member.parameters.items() if p.ndim == 2]
     largest = max(matrices, key=lambda p: min(p.shape))
     corner = _numpy(largest[: entry["size"], : entry["size"]])
-    return {"weights/weight": Array(corner, ["row", "column"])}
+    return {"weight_matrix/weight": Array(corner, ["row", "column"])}
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:
@@ -98,5 +98,5 @@ LAZY_MEASUREMENTS = {
     "mode_decay": _mode_decay,
     "kappa": _kappa,
     "ellipse": _ellipse,
-    "weights": _weights,
+    "weight_matrix": _weight_matrix,
 }
