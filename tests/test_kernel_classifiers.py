@@ -192,7 +192,7 @@ def test_three_ways_give_one_kernel(data):
 
 def test_cost_has_a_row_a_network(data):
     arrays = kernel_cost({}, build(seeds=2), data)
-    assert len(arrays) == 9
+    assert len(arrays) == 10
     for array in arrays.values():
         assert array.values.shape == (2,)
     assert (arrays["kernel_cost/loop_seconds"].values > 0).all()

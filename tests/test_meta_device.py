@@ -19,8 +19,16 @@ RUNS = {
     "Dense": lambda: ntkflow.Dense(3, 2, **M)(X),
     "Erf": lambda: ntkflow.Erf()(X),
     "GlobalAveragePool": lambda: ntkflow.GlobalAveragePool()(IMAGES),
+    "Linearized": lambda: ntkflow.Linearized(NETWORK)(X),
+    "LinearizedTraining": lambda: ntkflow.LinearizedTraining(
+        NETWORK, X, Y, learning_rate=0.1
+    ).weights(3)["0.weight"],
+    "OneParameter": lambda: ntkflow.OneParameter(**M)(X[:, :1]),
     "Residual": lambda: ntkflow.Residual(ntkflow.Dense(3, 3, **M))(X),
+    "ScaledOutput": lambda: ntkflow.ScaledOutput(NETWORK, 10.0)(X),
     "Sin": lambda: ntkflow.Sin()(X),
+    "StandardConv2d": lambda: ntkflow.StandardConv2d(1, 2, 3, **M)(IMAGES),
+    "StandardLinear": lambda: ntkflow.StandardLinear(3, 2, **M)(X),
     "TrainingDynamics": lambda: DYNAMICS.train_mean(Y, t=3),
     "block_matrix": lambda: ntkflow.block_matrix(torch.empty(2, 2, 5, 5, **M)),
     "cnn": lambda: ntkflow.cnn(1, [2], 3, image_size=6, **M)(IMAGES),
@@ -46,6 +54,9 @@ NEED_VALUES = {
     "cumulative_distribution": lambda: ntkflow.cumulative_distribution(X[0]),
     "early_stopping_time": lambda: ntkflow.early_stopping_time(DYNAMICS, GRAM, Y, Y, noise_std=0.1),
     "effective_rank": lambda: ntkflow.effective_rank(X[0]),
+    "jacobian_norm": lambda: ntkflow.jacobian_norm(NETWORK, X),
+    "kappa": lambda: ntkflow.kappa(NETWORK, X, Y),
+    "second_derivative_norm": lambda: ntkflow.second_derivative_norm(NETWORK, X),
     "kernel_distance": lambda: ntkflow.kernel_distance(GRAM, GRAM),
     "kernel_drift": lambda: ntkflow.kernel_drift(GRAM, GRAM),
     "participation_ratio": lambda: ntkflow.participation_ratio(X[0]),
@@ -54,7 +65,15 @@ NEED_VALUES = {
 
 # Read the structure of a network alone; what they return or do is not a tensor of its device.
 STRUCTURE = {"circle_eigenvalues", "register_activation", "write_kernel_tiles"}
-RESULTS = {"Eigenpairs", "Kernel", "LimitKernels", "NtkOperator", "TraceEstimate", "TrainingResult"}
+RESULTS = {
+    "Eigenpairs",
+    "Kappa",
+    "Kernel",
+    "LimitKernels",
+    "NtkOperator",
+    "TraceEstimate",
+    "TrainingResult",
+}
 
 
 def test_every_public_name_is_here():

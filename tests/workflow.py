@@ -12,7 +12,10 @@ from pathlib import Path
 import yaml
 
 PROJECT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "Makefile", "config", "envs", "profiles", "report", "rules", "scripts")
+PARTS = (
+    *("Snakefile", "Makefile", "config", "envs", "profiles", "report", "resources", "rules"),
+    "scripts",
+)
 
 # An overlay so small that a run costs little more than starting its jobs.
 TINY = {

@@ -1,9 +1,10 @@
 """Outputs of one network at its two training points during training (line, from 0 to the targets at
 the cross) and the kernel as an ellipse around the targets, before (grey) and after training, for
 centred networks f = α (h − h₀) of width {network.width}, {training.steps} steps of size
-{training.learning_rate} on mean (f(x) − y)² / α². The ellipse is {r: r' Θ r = const}: half axes
-proportional to 1/√λᵢ along the eigenvectors, scaled so that the initial long axis is the same in
-every panel. (The source drew 1/λᵢ, and took rows of the eigenvector matrix for its columns.)
+{training.learning_rate} on mean (f(x) − y)² / α². The ellipse holds the r with r' Θ r = const:
+half axes proportional to 1/√λᵢ along the eigenvectors, scaled so that the initial long axis is
+the same in every panel. (The source drew 1/λᵢ, and took rows of the eigenvector matrix for its
+columns.)
 """
 
 import matplotlib.pyplot as plt

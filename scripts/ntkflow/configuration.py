@@ -17,7 +17,7 @@ _NUMBER_AS_TEXT = re.compile(r"([-+]?\d+)(\.\d*)?[eE]([-+]?)(\d+)")
 _MERGE = "tag:yaml.org,2002:merge"  # `<<: *anchor`, whose keys may be given again
 
 
-class _StrictLoader(yaml.SafeLoader):
+class _StrictLoader(yaml.CSafeLoader):
     """YAML loader that refuses duplicate keys, which plain YAML merges silently."""
 
 

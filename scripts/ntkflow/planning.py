@@ -45,13 +45,24 @@ def load_plan(
         truth = {"true": True, "false": False}
         given = {key: truth.get(str(value), value) for key, value in overrides.items()}
         read.append(("--config", given))
+    try:
+        return _merged_plan(read, rules)
+    except ConfigurationError:
+        # File by file, so that the error names the one that brought it.
+        for count in range(1, len(read) + 1):
+            plan = _merged_plan(read[:count], rules)
+        return plan
+
+
+def _merged_plan(read: Sequence[tuple[str, Mapping]], rules: Mapping) -> "Plan":
+    """Plan of some configurations merged in order; errors name the last of them."""
     config: dict[str, Any] = {}
-    for name, data in read:
+    for _, data in read:
         config = merge(config, data)
-        # After each file, so that an error names the file that brought it.
-        validate(config, rules, source=name)
-        plan = Plan(_canonical(config, rules), rules, source=name)
-        plan.check()
+    source = read[-1][0]
+    validate(config, rules, source=source)
+    plan = Plan(_canonical(config, rules), rules, source=source)
+    plan.check()
     return plan
 
 

@@ -110,8 +110,12 @@ class _Sweep:
             if key.split(".")[0] not in config:
                 raise self._error(origin, f"the experiment has no {key.split('.')[0]!r} to change")
             _set(config, key, value)
+        # The rest of the block is valid and complete already.
+        touched = {key.split(".")[0] for key in changes}
+        rules = {"properties": {name: self.schema["properties"][name] for name in touched}}
+        changed = {name: config[name] for name in touched}
         try:
-            validate(config, self.schema, source="")
+            validate(changed, rules, source="")
         except ConfigurationError as error:
             problem = str(error).removeprefix(": ")
             for key, (_, origin) in changes.items():
@@ -120,7 +124,7 @@ class _Sweep:
                         origin, problem.removeprefix(key).removeprefix(": ")
                     ) from None
             raise self._error([], problem) from None
-        return complete(config, self.schema)
+        return config | complete(changed, rules)
 
     def _error(self, path: Sequence[str | int], problem: str) -> ConfigurationError:
         where = dotted(["experiments", self.name, *path])
