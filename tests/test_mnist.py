@@ -136,7 +136,7 @@ IDX = bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9])
         (b"", "a", "starts with nothing, no magic number"),
         (IDX[:-1], "a", "truncated or damaged: holds 10 bytes unpacked; expected 11; get the file"),
         (IDX[:6], "a", "truncated or damaged: holds 6 bytes"),
-        (gzip.compress(IDX)[:-9], "a.gz", "truncated or damaged: Compressed file ended"),
+        (gzip.compress(IDX, mtime=0)[:-9], "a.gz", "truncated or damaged: Compressed file ended"),
         (IDX, "a.gz", "truncated or damaged: Not a gzipped file"),
         (None, "a", "cannot be read: No such file or directory; get the file anew"),
     ],

@@ -24,9 +24,6 @@ def draw(tables, cfg):
         for index, (key, rows) in enumerate(series):
             _draw_errors(axes, rows, reference, _label(*key), COLOURS[index], "osD^"[index])
         axes.set(xscale="log", yscale="log", xlabel="width n")
-        label_log_axis(axes.yaxis)
-        axes.set_xticks(widths, [_short(width) for width in widths])
-        axes.minorticks_off()
     panels[0].set(title="against ridge regression, t = ∞", ylabel="relative error")
     panels[1].set(title="against infinite width at the same time")
     panels[0].axhline(table["limit_to_ridge"].iloc[0], color=LIMIT_COLOUR, lw=2, zorder=0)
@@ -34,6 +31,11 @@ def draw(tables, cfg):
         last = table[table["centred"] & (table["width"] == widths[-1])]["to_mean"].median()
         line = [last * (width / widths[-1]) ** -0.5 for width in widths]
         panels[1].plot(widths, line, "--", color=LIMIT_COLOUR, zorder=0)
+    for axes in panels:
+        label_log_axis(axes.yaxis)
+        shown = _apart(widths)
+        axes.set_xticks(shown, [_short(width) for width in shown])
+        axes.minorticks_off()
     if len(series) > 1:
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
@@ -41,6 +43,15 @@ def draw(tables, cfg):
 
 def _label(centred, rate):
     return f"{'centred, h − h₀' if centred else 'as they are'}, step {rate:g}"
+
+
+def _apart(widths):
+    """Widths whose labels do not touch."""
+    shown = widths[:1]
+    for width in widths:
+        if width >= 1.6 * shown[-1]:
+            shown.append(width)
+    return shown
 
 
 def _short(width):
