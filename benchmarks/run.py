@@ -18,7 +18,7 @@ SCRIPTS = {
     "empirical_kernels.py": "Block kernels (peers: neural-tangents 0.6.5, torch.func)",
     "limit_kernels.py": "Infinite width (peer: neural-tangents 0.6.5)",
     "top_eigenpairs.py": "Matrix-free eigenpairs",
-    "training_engines.py": "One training step, 10 seeds (peers: jitted JAX scan, torch.func)",
+    "training_engines.py": "One training step, 10 seeds, one thread (peers: JAX scan, torch.func)",
 }
 
 
@@ -42,10 +42,13 @@ def rows(script: str) -> list[list[str]]:
 
 
 def markdown(title: str, rows: list[list[str]]) -> str:
-    """A Markdown table under a bold title."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    lines.insert(1, "|" + "---|" * len(rows[0]))
-    return "\n".join([f"**{title}**", "", *lines, ""])
+    """Markdown tables under a bold title, one for each heading row, which begins with `work`."""
+    lines = [f"**{title}**"]
+    for row in rows:
+        is_heading = row[0] == "work"
+        lines += [""] * is_heading + ["| " + " | ".join(row) + " |"]
+        lines += ["|" + "---|" * len(row)] * is_heading
+    return "\n".join([*lines, ""])
 
 
 def machine() -> str:
@@ -64,6 +67,11 @@ def main() -> None:
     for script in sys.argv[1:] or SCRIPTS:
         print(f"{script} ...", flush=True)
         measure(script)
+    write_tables()
+
+
+def write_tables() -> None:
+    """Put what was measured last into the README."""
     parts = [f"Measured on: {machine()}. Medians, each pair interleaved in one process.", ""]
     measured = {script: title for script, title in SCRIPTS.items() if result_file(script).exists()}
     parts += [markdown(title, rows(script)) for script, title in measured.items()]

@@ -4,14 +4,13 @@ Ten seeds of a one-hidden-layer ReLU network on the circle, microseconds a step 
 peers take turns within every repetition, so that a slow moment of the machine hits all of them;
 the times are medians over repetitions. Needs requirements-bench.txt:
 
-    PYTHONPATH=scripts python benchmarks/training_engines.py [--threads 2] [--repeats 7]
+    PYTHONPATH=scripts python benchmarks/training_engines.py [--threads 1] [--repeats 7]
 """
 
 import argparse
 import csv
 import functools
 import math
-import os
 import sys
 import time
 
@@ -149,7 +148,7 @@ def deep_row(seeds: int, steps: int):
 def main() -> None:
     """Print CSV rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     import torch
