@@ -1,18 +1,13 @@
 import json
-from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ntkflow.configuration import complete, read_schema, read_yaml, validate
 from ntkflow.errors import ConfigurationError
 from ntkflow.judging import Judgement, decide, judge_claim, judge_criterion
-from ntkflow.planning import load_plan
 from ntkflow.uncertainty import interval
 
-CONFIG = Path(__file__).parents[1] / "config"
 WIDTHS = (100, 400, 1600)
 
 
@@ -325,41 +320,6 @@ def test_reasons_are_given():
     assert decide([one("holds"), one("straddles")])[1] == "an interval straddles its bound"
 
 
-# The project's own claims
-
-SCHEMA = read_schema(CONFIG / "claims_schema.yaml")
-CLAIMS = complete(read_yaml(CONFIG / "claims.yaml"), SCHEMA)["claims"]
-
-
-def test_claims_are_valid_and_unique():
-    validate(read_yaml(CONFIG / "claims.yaml"), SCHEMA, source="claims.yaml")
-    assert len({claim["id"] for claim in CLAIMS}) == len(CLAIMS)
-    for claim in CLAIMS:  # our own claims are named by their subject
-        assert claim["source"] in ("ours", claim["id"].split(".")[0])
-
-
-# Axes that tables have of their own; `task` stands for a task that no experiment runs yet.
-TABLE_AXES = {
-    *("seed", "step", "gamma", "mode", "predicted", "sample", "pair", "points", "fraction"),
-    *("case", "definite", "output_scale", "task", "rank", "factor", "time", "fit"),
-}
-
-
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim["id"])
-def test_claims_name_what_the_configuration_makes(claim):
-    plan = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
-    name = claim["experiment"]
-    axes = {*plan.cells(name)[0].axes, *TABLE_AXES}
-    assert set(claim["figures"]) <= set(plan.block(name)["figures"])
-    assert set(claim["requires"]) <= axes | {"seeds"}
-    for criterion in chain(*claim["criteria"].values()):
-        assert criterion["table"] in plan.table_names(name)
-        assert criterion.get("over", "seed") in axes | {"sample"}
-        keys = {*criterion.get("where", {}), *criterion.get("relative_to", {})}
-        along = criterion.get("along", [])
-        assert keys | {*([along] if isinstance(along, str) else along)} <= axes
-
-
 def test_table_without_seeds_is_exact():
     modes = pd.DataFrame({"mode": range(1, 33), "theta": [k**-2.0 for k in range(1, 33)]})
     where = {"mode": [8, 32]}
@@ -438,15 +398,6 @@ def test_point_without_a_base_is_absent():
     )  # fmt: skip
     assert found.status == "absent"
     assert found.note == "no seed to compare with at width 1600"
-
-
-def test_statistic_only_where_it_is_used():
-    criterion = {"kind": "decreasing", "description": "d", "table": "t", "column": "c"}
-    claim = SCHEMA["properties"]["claims"]["items"]["properties"]
-    rules = claim["criteria"]["properties"]["observation"]
-    validate([criterion | {"along": "width"}], rules, source="claims.yaml")
-    with pytest.raises(ConfigurationError, match="statistic"):
-        validate([criterion | {"along": "width", "statistic": "std"}], rules, source="claims.yaml")
 
 
 @pytest.mark.parametrize(
