@@ -23,19 +23,19 @@ rule check_theory:
         "../scripts/check_theory.py"
 
 
-rule summarize_training:
+rule summarise_training:
     input:
         tables=lambda wildcards: [
             PLAN.table_file(wildcards.experiment, name)
             for name in sorted(planning.DERIVED[f"{wildcards.summary}_summary"])
         ],
-        code=code_of("summarize_training"),
+        code=code_of("summarise_training"),
     output:
         table=f"{RESULTS}/{{experiment}}/tables/{{summary}}_summary.csv",
     log:
-        f"{RESULTS}/logs/summarize_training/{{experiment}}/{{summary}}.log",
+        f"{RESULTS}/logs/summarise_training/{{experiment}}/{{summary}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/summarize_training/{{experiment}}/{{summary}}.tsv"
+        f"{RESULTS}/benchmarks/summarise_training/{{experiment}}/{{summary}}.tsv"
     localrule: True
     conda:
         "../envs/analysis.yaml"
@@ -47,4 +47,4 @@ rule summarize_training:
     message:
         "Summarising the training of {wildcards.experiment}: {wildcards.summary}"
     script:
-        "../scripts/summarize_training.py"
+        "../scripts/summarise_training.py"

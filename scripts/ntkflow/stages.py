@@ -12,7 +12,7 @@ RESERVED = {
     *("aggregate_table", "compute_limit_kernel", "draw_figure", "extract_ntk", "judge_claims"),
     *("compare_with_prediction", "make_dataset", "measure_initialization", "predict_limit"),
     *("download_mnist", "draw_animation", "measure_learning_times", "render_report"),
-    *("check_theory", "fit_kernel_machines", "summarise_evolution", "summarize_training"),
+    *("check_theory", "fit_kernel_machines", "summarise_evolution", "summarise_training"),
     "train_ensemble",
 }
 
