@@ -8,7 +8,7 @@ import torch
 
 from ntkflow.errors import ConfigurationError
 from ntkflow.networks import draw_parameters, mlp
-from ntkflow.training import arcs, train_ensemble
+from ntkflow.training import arc_loops, train_ensemble
 
 TURN = 2 * math.pi
 
@@ -94,11 +94,11 @@ def test_ranges_hold_just_the_active_samples(samples):
     for _ in range(500):
         w = random.standard_normal(3)
         old = int(random.integers(samples)), int(random.integers(samples + 1))
-        begin, length = arcs._walk(*w, turns, *old)
+        begin, length = arc_loops.walk(*w, turns, *old)
         found = np.zeros(samples, bool)
         found[(begin + np.arange(length)) % samples] = True
         np.testing.assert_array_equal(found, circle @ w > 0)
-        assert arcs._is_range(*w, turns, begin, length) == (0 < length < samples)
+        assert arc_loops.is_range(*w, turns, begin, length) == (0 < length < samples)
 
 
 def test_float32_follows_float64():

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
 LEVEL = 0.5  # training loss at which networks are compared
 _OWN = ("seed", "step")
@@ -113,4 +112,4 @@ def _add_order(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def _rank_correlation(runs: pd.DataFrame) -> float:
-    return float(spearmanr(runs["start"], runs["end"]).statistic)
+    return float(runs.rank().corr().loc["start", "end"])

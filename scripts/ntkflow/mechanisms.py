@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from .empirical import empirical_ntk
@@ -127,7 +126,7 @@ def residual_modes(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Arra
     for one, (values, vectors, before) in zip(ensemble.members(), start, strict=True):
         left.append(_sizes(one, x, y, vectors) / before)
         expected.append((1 - rate * values) ** (2 * ensemble.step))
-        order.append(spearmanr(values, -left[-1]).statistic if ensemble.step else np.nan)
+        order.append(_rank_correlation(values, -left[-1]) if ensemble.step else np.nan)
     values = np.array([values for values, _, _ in start])
     rank = np.arange(1, values.shape[1] + 1)
     return {
@@ -162,3 +161,9 @@ MECHANISMS = {
     "permuted_eigenvectors": permuted_eigenvectors,
     "residual_modes": residual_modes,
 }
+
+
+def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's, of values without ties."""
+    ranks = [values.argsort().argsort() for values in (first, second)]
+    return float(np.corrcoef(ranks)[0, 1])

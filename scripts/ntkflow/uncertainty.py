@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts load when they are used
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -49,7 +49,7 @@ def log_std_reach(samples: Sequence[np.ndarray], weights: np.ndarray) -> float:
         left_out = [np.delete(sample, k).std(ddof=1) for k in range(len(sample))]
         logs = np.log(np.maximum(left_out, np.finfo(float).tiny))
         variances.append((len(sample) - 1) * logs.var())
-    quantile = stats.t.ppf((1 + LEVEL) / 2, fewest - 1)
+    quantile = scipy.stats.t.ppf((1 + LEVEL) / 2, fewest - 1)
     return float(quantile * np.sqrt(weights**2 @ np.array(variances)))
 
 
@@ -67,7 +67,7 @@ def bootstrap_interval(draws: np.ndarray, n_seeds: int) -> tuple[float, float]:
     percentile bootstrap's shortness (Hesterberg 2015, The American Statistician 69, section 5.1).
     """
     tail = (1 - LEVEL) / 2
-    quantile = stats.t.ppf(tail, n_seeds - 1) * np.sqrt(n_seeds / (n_seeds - 1))
-    tail = stats.norm.cdf(quantile)
+    quantile = scipy.stats.t.ppf(tail, n_seeds - 1) * np.sqrt(n_seeds / (n_seeds - 1))
+    tail = scipy.stats.norm.cdf(quantile)
     low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)

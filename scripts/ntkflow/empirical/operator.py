@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy  # its parts load when they are used
 import torch
 from jaxtyping import Float, Shaped
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.utils import _pytree
 
@@ -131,7 +131,7 @@ class NtkOperator:
         values = torch.stack(squares)
         return TraceEstimate(values.mean(), values.std() / samples**0.5)
 
-    def to_scipy(self) -> LinearOperator:
+    def to_scipy(self) -> "scipy.sparse.linalg.LinearOperator":
         """The same map on NumPy arrays, for scipy.sparse.linalg."""
 
         def apply(vectors: np.ndarray) -> np.ndarray:
@@ -139,7 +139,9 @@ class NtkOperator:
             return (self @ given).cpu().numpy()
 
         dtype = torch.empty(0, dtype=self.dtype).numpy().dtype
-        return LinearOperator(self.shape, matvec=apply, rmatvec=apply, matmat=apply, dtype=dtype)
+        return scipy.sparse.linalg.LinearOperator(
+            self.shape, matvec=apply, rmatvec=apply, matmat=apply, dtype=dtype
+        )
 
     def _pull(self, vector: Float[Tensor, " m"]) -> list[Tensor]:
         """J^T v, one tensor per parameter."""
@@ -233,7 +235,7 @@ def top_eigenpairs(
     start = np.random.default_rng(seed).standard_normal(size)
     matrix = operator.to_scipy() if isinstance(operator, NtkOperator) else operator.cpu().numpy()
     try:
-        found = eigsh(
+        found = scipy.sparse.linalg.eigsh(
             matrix,
             k,
             which="LA",
@@ -241,7 +243,7 @@ def top_eigenpairs(
             tol=tolerance,
             maxiter=max_iterations,
         )
-    except ArpackNoConvergence as error:
+    except scipy.sparse.linalg.ArpackNoConvergence as error:
         raise NtkflowError(
             f"top_eigenpairs: {len(error.eigenvalues)} of {k} eigenvalues converged; "
             "allow more iterations or a larger tolerance"
