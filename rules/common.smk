@@ -43,7 +43,6 @@ wildcard_constraints:
     cell="all|[^/~]+~[^/~]+(/[^/~]+~[^/~]+)*",
     block="[0-9]+-[0-9]+",
     idx="[a-z0-9]+-(images-idx3|labels-idx1)-ubyte",
-    table="(?!.*_comparison|learning_times|evolution|.*_summary)[a-z_]+",
     kind="[a-z]+",
     summary="[a-z]+",
     figure="[a-z][a-z0-9_]*",
@@ -74,11 +73,6 @@ def memory(stage):
     return lambda wildcards: PLAN.memory_mb(
         stage, wildcards.experiment, wildcards.cell, wildcards.block
     )
-
-
-def table_inputs(wildcards):
-    table = PLAN.tables(wildcards.experiment)[wildcards.table]
-    return PLAN.stage_files(table.stage, wildcards.experiment)
 
 
 def experiment_tables(experiment):

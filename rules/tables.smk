@@ -1,25 +1,30 @@
-rule aggregate_table:
-    input:
-        files=table_inputs,
-        code=code_of("aggregate_table"),
-    output:
-        table=f"{RESULTS}/{{experiment}}/tables/{{table}}.csv",
-    log:
-        f"{RESULTS}/logs/aggregate_table/{{experiment}}/{{table}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/aggregate_table/{{experiment}}/{{table}}.tsv"
-    localrule: True
-    conda:
-        "../envs/analysis.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=20,
-    params:
-        cfg=lambda wildcards: PLAN.table_config(wildcards.experiment, wildcards.table),
-    message:
-        "Collecting table {wildcards.table} of {wildcards.experiment}"
-    script:
-        "../scripts/aggregate_table.py"
+# One job collects all tables of an experiment: starting a process takes longer than a table.
+for name in PLAN.experiments:
+
+    rule:
+        name:
+            f"aggregate_experiment_{name}"
+        input:
+            **PLAN.table_inputs(name),
+            code=code_of("aggregate_experiment"),
+        output:
+            tables=[PLAN.table_file(name, table) for table in PLAN.tables(name)],
+        log:
+            f"{RESULTS}/logs/aggregate_experiment/{name}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/aggregate_experiment/{name}.tsv"
+        localrule: True
+        conda:
+            "../envs/analysis.yaml"
+        resources:
+            mem_mb=1000,
+            runtime=20,
+        params:
+            cfg=PLAN.tables_config(name),
+        message:
+            f"Collecting the tables of {name}"
+        script:
+            "../scripts/aggregate_experiment.py"
 
 
 rule compare_with_prediction:

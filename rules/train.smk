@@ -11,6 +11,8 @@ rule train_ensemble:
     conda:
         "../envs/torch.yaml"
     threads: PLAN.threads
+    # Long jobs first: short ones fill the cores at the end.
+    priority: 10
     resources:
         mem_mb=memory("train"),
         runtime=240,

@@ -120,8 +120,12 @@ def _read_command_line(description: str) -> dict[str, Any]:
     record = json.loads(Path(arguments.job).read_text())
     if arguments.output_dir:
         os.makedirs(arguments.output_dir, exist_ok=True)
-        record["output"] = {
-            name: str(Path(arguments.output_dir, Path(file).name))
-            for name, file in record["output"].items()
-        }
+        folder = Path(arguments.output_dir)
+        record["output"] = {name: _moved(files, folder) for name, files in record["output"].items()}
     return record
+
+
+def _moved(files: str | list[str], folder: Path) -> str | list[str]:
+    if isinstance(files, str):
+        return str(folder / Path(files).name)
+    return [_moved(file, folder) for file in files]

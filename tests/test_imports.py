@@ -12,7 +12,8 @@ from ntkflow.imports import import_closure
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "scripts"
 RULE_FILES = sorted((ROOT / "rules").glob("*.smk"))
-RULES = sorted(re.findall(r"^rule (\w+):", "".join(f.read_text() for f in RULE_FILES), re.M))
+RULE_TEXTS = "".join(file.read_text() for file in RULE_FILES)
+RULES = sorted(re.findall(r'"\.\./scripts/(\w+)\.py"', RULE_TEXTS))
 ANIMATIONS = sorted(f"animations/{path.stem}" for path in (SCRIPTS / "animations").glob("*.py"))
 FIGURES = sorted(f"figures/{path.stem}" for path in (SCRIPTS / "figures").glob("*.py"))
 PACKAGES = {
@@ -36,6 +37,9 @@ for name in sys.argv[2:]:
 print(json.dumps(found))
 """
 
+# Imported inside a function.
+LOADED_AT_NEED = "scripts/ntkflow/training/arc_loops.py"
+
 
 @pytest.fixture(scope="module")
 def really_imported() -> dict[str, list[str]]:
@@ -50,16 +54,16 @@ def really_imported() -> dict[str, list[str]]:
 def test_closure_is_what_python_imports(name, really_imported, monkeypatch):
     monkeypatch.chdir(ROOT)
     files = {str(Path(file).relative_to(ROOT)) for file in really_imported[name.replace("/", ".")]}
-    assert set(import_closure(f"scripts/{name}.py")) == files - {"scripts/ntkflow/__init__.py"}
+    closure = set(import_closure(f"scripts/{name}.py")) - {LOADED_AT_NEED}
+    assert closure == files - {"scripts/ntkflow/__init__.py"}
 
 
 def test_every_rule_has_a_script_and_names_its_code():
     assert RULES
     for file in RULE_FILES:
-        for rule in re.findall(r"^rule (\w+):(.*?)(?=^rule |\Z)", file.read_text(), re.M | re.S):
-            name, body = rule
-            assert f'code_of("{name}")' in body
-            assert f'"../scripts/{name}.py"' in body
+        for rule in re.split(r"^ *rule\b.*:\n", file.read_text(), flags=re.M)[1:]:
+            (name,) = re.findall(r'^ +"\.\./scripts/(\w+)\.py"$', rule, re.M)
+            assert f'code_of("{name}")' in rule
 
 
 def test_closure_follows_every_form_of_import(tmp_path):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-import aggregate_table
+import aggregate_experiment
 import compute_limit_kernel
 import draw_figure
 import extract_ntk
@@ -73,12 +73,12 @@ def plan(tmp_path_factory) -> Plan:
                     blocks = plan.blocks("kernel_profile", stage, cell.label)
                 for block in blocks:
                     make(plan, stage, cell.label, block)
-        for name, table in plan.tables("kernel_profile").items():
-            aggregate_table.main(
-                {"files": plan.stage_files(table.stage, "kernel_profile")},
-                {"table": plan.table_file("kernel_profile", name)},
-                plan.table_config("kernel_profile", name),
-            )
+        tables = [plan.table_file("kernel_profile", name) for name in plan.tables("kernel_profile")]
+        aggregate_experiment.main(
+            plan.table_inputs("kernel_profile"),
+            {"tables": tables},
+            plan.tables_config("kernel_profile"),
+        )
     plan.folder = folder
     return plan
 
@@ -145,8 +145,9 @@ def test_a_seed_that_diverges_is_data(plan, capsys):
         theta = measured.array("profile/theta").values
     assert np.isfinite(theta[:, 0]).all()
     assert np.isnan(theta[:, 1]).all()
-    aggregate_table.main(
-        {"files": "wild.h5"}, {"table": "wild.csv"}, {"stage": "train", "group": "networks"}
+    source = {"stage": "train", "group": "networks"}
+    aggregate_experiment.main(
+        {"train": ["wild.h5"]}, {"tables": ["wild.csv"]}, {"tables": [source]}
     )
     notes = render_report.describe_divergence(pd.read_csv("wild.csv"))
     assert [note.split(" diverged")[0] for note in notes] == [

@@ -19,7 +19,7 @@ from ntkflow.imports import import_closure
 QUICK = "config/quick.yaml"
 TABLES = Path("results/quick/kernel_profile/tables")
 STAGES = {
-    "aggregate_table": 6,
+    "aggregate_experiment": 1,
     "compute_limit_kernel": 1,
     "draw_figure": 3,
     "extract_ntk": 2,
@@ -75,7 +75,7 @@ def edit(project, file, old, new):
         (
             ["--configfile", "config/full.yaml"],
             {
-                "aggregate_table": 12,
+                "aggregate_experiment": 2,
                 "compute_limit_kernel": 2,
                 "draw_figure": 5,
                 "extract_ntk": 8,
@@ -250,13 +250,13 @@ def downstream(rules):
             "measure_initialization",
             "compute_limit_kernel",
             "extract_ntk",
-            "aggregate_table",
+            "aggregate_experiment",
         },
-        "train_ensemble": {"extract_ntk", "aggregate_table"},
-        "extract_ntk": {"aggregate_table"},
-        "measure_initialization": {"aggregate_table"},
-        "compute_limit_kernel": {"aggregate_table"},
-        "aggregate_table": {"draw_figure", "judge_claims", "render_report"},
+        "train_ensemble": {"extract_ntk", "aggregate_experiment"},
+        "extract_ntk": {"aggregate_experiment"},
+        "measure_initialization": {"aggregate_experiment"},
+        "compute_limit_kernel": {"aggregate_experiment"},
+        "aggregate_experiment": {"draw_figure", "judge_claims", "render_report"},
         "draw_figure": {"render_report"},
         "judge_claims": {"render_report"},
         "render_report": set(),
@@ -285,9 +285,7 @@ def overlaid(project, change):
 def test_swapped_values_rerun(finished):
     # sigma_w = 1 and sigma_b = 0.1 swapped: the same set of values.
     done = overlaid(finished, lambda block: block.update(network={"sigma_w": 0.1, "sigma_b": 1.0}))
-    assert done.jobs == {rule: n for rule, n in STAGES.items() if rule != "make_dataset"} | {
-        "aggregate_table": 5
-    }
+    assert done.jobs == {rule: n for rule, n in STAGES.items() if rule != "make_dataset"}
 
 
 def test_order_of_keys_and_way_of_writing_numbers_do_not_matter(finished):

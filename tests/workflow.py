@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,10 +58,13 @@ class Run:
 
     @property
     def jobs(self) -> dict[str, int]:
-        """Planned jobs per rule, targets such as `all` left out."""
+        """Planned jobs per rule, targets such as `all` left out; rules of experiments as one."""
         table = re.search(r"^Job stats:\n.*\n[- ]+\n((?:.+\n)*?)total ", self.output, re.MULTILINE)
         rows = [line.split() for line in table[1].splitlines()] if table else []
-        return {rule: int(count) for rule, count in rows if rule in RULES}
+        jobs = Counter()
+        for rule, count in rows:
+            jobs[re.sub("(?<=aggregate_experiment)_.+", "", rule)] += int(count)
+        return {rule: count for rule, count in jobs.items() if rule in RULES}
 
     @property
     def messages(self) -> list[str]:
@@ -69,7 +73,7 @@ class Run:
 
 
 RULES = {
-    "aggregate_table",
+    "aggregate_experiment",
     "compute_limit_kernel",
     "draw_figure",
     "extract_ntk",

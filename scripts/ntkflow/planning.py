@@ -296,10 +296,15 @@ class Plan:
             files.append(self.stage_file("train", experiment, label, block))
         return all(Path(file).exists() for file in files)
 
-    def table_config(self, experiment: str, table: str) -> dict[str, str]:
-        """What the job that collects a table must know."""
-        source = self.tables(experiment)[table]
-        return {"stage": source.stage, "group": source.group}
+    def tables_config(self, experiment: str) -> dict[str, list[dict[str, str]]]:
+        """What the job that collects an experiment's tables must know."""
+        tables = self.tables(experiment).values()
+        return {"tables": [{"group": table.group, "stage": table.stage} for table in tables]}
+
+    def table_inputs(self, experiment: str) -> dict[str, list[str]]:
+        """The files that an experiment's tables are collected from, by stage."""
+        stages = {table.stage: None for table in self.tables(experiment).values()}
+        return {stage: self.stage_files(stage, experiment) for stage in stages}
 
     def table_file(self, experiment: str, table: str) -> str:
         """Path of a tidy table."""
