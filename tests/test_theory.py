@@ -174,7 +174,10 @@ def test_setting_draws_the_same_networks_alone_and_in_groups(tmp_path, monkeypat
     assert set(CHECKS) >= {"recursion", "convexity"}
 
 
-DIGITS = {"learning_rate": 1.0, "steps": 6, "snapshots": 3, "spacing": "linear", "dtype": "float64"}
+DIGITS = {
+    "learning_rate": 1.0, "steps": 6, "snapshots": 3, "spacing": "linear", "dtype": "float64",
+    "output_scale": 1.0,
+}  # fmt: skip
 ALONG = {"kind": "principal_component", "draws": 2, "component": 2, "size": 0.5}
 
 
@@ -214,3 +217,10 @@ def test_wide_networks_stay_on_the_principal_component(tmp_path):
     narrow, wide = (run(ALONG, network(n), tmp_path, training=DIGITS) for n in (32, 8192))
     np.testing.assert_allclose(wide["rate_ratio"], 1, atol=0.05)
     assert wide["leak"].mean() < 0.2 * narrow["leak"].mean()
+
+
+def test_a_large_output_scale_is_a_small_target(tmp_path):
+    found = run(ALONG, network(), tmp_path, training=DIGITS | {"output_scale": 10.0})
+    small = run(ALONG | {"size": 0.05}, network(), tmp_path, training=DIGITS)
+    for name in ("along", "across"):
+        np.testing.assert_allclose(found[name], 10 * small[name], rtol=1e-8, atol=1e-13)

@@ -237,7 +237,7 @@ class Plan:
         when = STAGES[stage].when
         measured = any(when in entry["when"] for entry in block["measurements"])
         if stage == "train":
-            # Checks of theory train networks of their own, beside them at most the limit is looked at.
+            # Checks of theory train networks of their own, and limits need none.
             asked = {when for entry in block["measurements"] for when in entry["when"]}
             return "training" in block and asked not in ({"theory"}, {"theory", "limit"})
         if stage == "theory":

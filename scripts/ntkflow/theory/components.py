@@ -25,7 +25,8 @@ def principal_component(entry: Mapping, setting: Setting) -> dict[str, Array]:
     the root mean square of what is left of r, `leak` the largest `across` in units of size. Of the
     infinitely wide network `expected` = size (1 - 2 eta lambda)^t is left along v, and nothing
     across; `rate_ratio` is the fitted rate over its -log(1 - 2 eta lambda), `rate_error` the
-    distance of this from 1. Networks have one output. Source: Jacot et al. 2018, figure 3.
+    distance of this from 1. Networks have one output, f = alpha h with the experiment's output
+    scale alpha. Source: Jacot et al. 2018, figure 3.
     """
     training = setting.training
     steps = spread_steps(training["snapshots"], training["steps"], training["spacing"])
@@ -77,6 +78,7 @@ def _residuals(
     training = setting.training
     where = dict(dtype=getattr(torch, training["dtype"]), device=setting.x.device)
     x, start, outputs = setting.x.to(**where), draw_parameters(network, [seed], **where), []
+    scale = training["output_scale"]
 
     def look(step, parameters) -> None:
         now = {name: p[0] for name, p in parameters.items()}
@@ -84,10 +86,11 @@ def _residuals(
 
     train_ensemble(
         network, start, x, target[:, None], learning_rate=training["learning_rate"],
-        steps=training["steps"], centred=True, snapshot_steps=steps, on_snapshot=look,
+        steps=training["steps"], centred=True, output_scale=scale, snapshot_steps=steps,
+        on_snapshot=look,
     )  # fmt: skip
     changes = torch.stack(outputs).detach() - outputs[0].detach()
-    return target - changes
+    return target - scale * changes
 
 
 CHECKS: dict[str, Check] = {"principal_component": principal_component}
