@@ -1,6 +1,7 @@
 """Fixtures of several test files."""
 
 import pytest
+import torch
 from workflow import TINY, copy_project, write_overlay
 
 
@@ -10,3 +11,12 @@ def fresh(tmp_path_factory):
     project = copy_project(tmp_path_factory.mktemp("fresh"))
     write_overlay(project, "tiny", TINY)
     return project
+
+
+@pytest.fixture
+def one_thread():
+    """Training on one thread: seeds are bitwise equal there, and small work is faster."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

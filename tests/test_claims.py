@@ -22,10 +22,10 @@ def test_claims_are_valid_and_unique():
         assert claim["source"] in ("ours", claim["id"].split(".")[0])
 
 
-# Axes that tables have of their own; `task` stands for a task that no experiment runs yet.
+# Axes that tables have of their own.
 TABLE_AXES = {
     *("seed", "step", "gamma", "mode", "predicted", "sample", "pair", "points", "fraction"),
-    *("case", "definite", "output_scale", "task", "rank", "factor", "time", "fit"),
+    *("case", "definite", "output_scale", "rank", "factor", "time", "fit"),
 }
 
 

@@ -54,6 +54,7 @@ def test_checks_of_theory_train_networks_of_their_own():
     ]
     assert plan.has_stage("quantile_bands", "train")
     assert plan.has_stage("quantile_bands", "theory")
+    assert not plan.has_stage("principal_component", "train")
 
 
 def test_summaries_follow_from_the_tables_that_they_need():

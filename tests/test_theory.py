@@ -172,3 +172,55 @@ def test_setting_draws_the_same_networks_alone_and_in_groups(tmp_path, monkeypat
     for first, second in zip(together, setting.members(3), strict=True):
         assert torch.equal(first, second["0.weight"])
     assert set(CHECKS) >= {"recursion", "convexity"}
+
+
+DIGITS = {
+    "learning_rate": 1.0, "steps": 6, "snapshots": 3, "spacing": "linear", "dtype": "float64",
+    "output_scale": 1.0,
+}  # fmt: skip
+ALONG = {"kind": "principal_component", "draws": 2, "component": 2, "size": 0.5}
+
+
+def descend_along(x, seed, target):
+    """Residuals of one network, step by step, with torch's own gradients."""
+    one = network(16)
+    start = draw_parameters(one, [seed], dtype=torch.float64)
+    one.to_empty(device="cpu").double()
+    one.load_state_dict({name: p[0] for name, p in start.items()})
+    goal, optimizer = one(x).detach()[:, 0] + target, torch.optim.SGD(one.parameters(), lr=1.0)
+    for _ in range(DIGITS["steps"] + 1):
+        left = goal - one(x)[:, 0]
+        yield left.detach().numpy()
+        optimizer.zero_grad()
+        left.square().mean().backward()
+        optimizer.step()
+
+
+def test_residual_is_split_along_and_across_a_principal_component(tmp_path):
+    found = run(ALONG, network(16, output_dim=3), tmp_path, training=DIGITS)
+    x = torch.as_tensor(training_set(CIRCLE | {"data_seed": 0})[0])
+    values, vectors = np.linalg.eigh(limit_kernels(network(), x).ntk.numpy() / len(x))
+    v = vectors[:, -2] * math.sqrt(len(x))
+    v *= np.sign(v[abs(v).argmax()])
+    for seed in range(2):
+        left = np.stack(list(descend_along(x, seed, torch.as_tensor(0.5 * v))))[found["step"]]
+        along = left @ v / len(x)
+        across = np.sqrt(((left - np.outer(along, v)) ** 2).mean(axis=1))
+        np.testing.assert_allclose(found["along"][seed], along, rtol=1e-10)
+        np.testing.assert_allclose(found["across"][seed], across, rtol=1e-9, atol=1e-14)
+        assert found["leak"][seed] == pytest.approx(across.max() / 0.5, rel=1e-9)
+    expected = 0.5 * (1 - 2 * values[-2]) ** found["step"]
+    np.testing.assert_allclose(found["expected"], expected, rtol=1e-10)
+
+
+def test_wide_networks_stay_on_the_principal_component(tmp_path):
+    narrow, wide = (run(ALONG, network(n), tmp_path, training=DIGITS) for n in (32, 8192))
+    np.testing.assert_allclose(wide["rate_ratio"], 1, atol=0.05)
+    assert wide["leak"].mean() < 0.2 * narrow["leak"].mean()
+
+
+def test_a_large_output_scale_is_a_small_target(tmp_path):
+    found = run(ALONG, network(), tmp_path, training=DIGITS | {"output_scale": 10.0})
+    small = run(ALONG | {"size": 0.05}, network(), tmp_path, training=DIGITS)
+    for name in ("along", "across"):
+        np.testing.assert_allclose(found[name], 10 * small[name], rtol=1e-8, atol=1e-13)

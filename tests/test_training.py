@@ -12,13 +12,7 @@ from ntkflow.training import _choose_engine, _groups, train_ensemble
 ACTIVATIONS = ["relu", "erf", "tanh", "sin", "gelu", "abs", "linear"]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Bitwise equality holds at one thread; and small work is faster there."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def problem(n0=2, m=7, outputs=1, dtype=torch.float64):

@@ -13,12 +13,7 @@ from ntkflow.training import arc_loops, train_ensemble
 TURN = 2 * math.pi
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def task(samples=40, grid=None, radius=1.0):

@@ -12,13 +12,7 @@ from ntkflow.training import train_ensemble
 RATE, STEPS = 0.05, 12
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Bitwise equality holds at one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def problem(outputs=3, m=7, n0=4, dtype=torch.float64):

@@ -3,9 +3,8 @@ after training, against the width. Points: networks; lines: means. Dashed: width
 """
 
 import matplotlib.pyplot as plt
-import numpy as np
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+from ntkflow.plotting import COLOURS, WIDTH, draw_inverse_root, draw_means, scale_width_axes
 
 
 def draw(tables, cfg):
@@ -13,18 +12,10 @@ def draw(tables, cfg):
     table = tables["trained_block_structure"]
     figure, axes = plt.subplots(figsize=(0.62 * WIDTH, 3.2))
     for (step, rows), colour in zip(table.groupby("step"), COLOURS, strict=False):
-        mean = rows.groupby("width")["coupling"].mean()
         label = f"after {step} steps" if step else "at initialisation"
-        axes.plot(rows["width"], rows["coupling"], "o", ms=3.5, alpha=0.4, color=colour)
-        axes.plot(mean.index, mean, color=colour, label=label)
+        draw_means(axes, rows, "coupling", colour=colour, label=label)
         if not step:
-            line = mean.iloc[0] * np.sqrt(mean.index[0] / mean.index)
-            axes.plot(mean.index, line, "--", color=LIMIT_COLOUR, label="width$^{-1/2}$")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    label_log_axis(axes.xaxis, sorted(set(table["width"])))
-    label_log_axis(axes.yaxis)
-    axes.set_xlabel("width")
-    axes.set_ylabel("coupling of different outputs")
+            draw_inverse_root(axes, rows, "coupling")
+    scale_width_axes(axes, table["width"], ylabel="coupling of different outputs")
     axes.legend()
     return figure

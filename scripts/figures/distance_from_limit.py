@@ -8,7 +8,7 @@ negative, the upper end of its 95 % interval is shown as a triangle. Dashed: wid
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, scale_width_axes
 from ntkflow.uncertainty import interval
 
 
@@ -33,11 +33,6 @@ def draw(tables, cfg):
     axes.plot(widths[hidden], np.sqrt(ends[hidden]), "v", mfc="none", color=COLOURS[1], label=bound)
     line = alone[0] * np.sqrt(widths[0] / widths)
     axes.plot(widths, line, "--", color=LIMIT_COLOUR, label="width$^{-1/2}$")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    label_log_axis(axes.xaxis, widths.tolist())
-    label_log_axis(axes.yaxis)
-    axes.set_xlabel("width")
-    axes.set_ylabel("relative distance from the limit")
+    scale_width_axes(axes, widths.tolist(), ylabel="relative distance from the limit")
     figure.legend(loc="outside upper center", ncols=2)
     return figure

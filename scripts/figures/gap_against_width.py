@@ -4,9 +4,8 @@ Dashed: width to the power −1/2.
 """
 
 import matplotlib.pyplot as plt
-import numpy as np
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+from ntkflow.plotting import COLOURS, WIDTH, draw_inverse_root, draw_means, scale_width_axes
 
 
 def draw(tables, cfg):
@@ -14,16 +13,8 @@ def draw(tables, cfg):
     table = tables["trained_limit_gap"]
     table = table[table["step"] == table["step"].max()]
     figure, axes = plt.subplots(figsize=(0.62 * WIDTH, 3.2))
-    mean = table.groupby("width")["gap"].mean()
-    axes.plot(table["width"], table["gap"], "o", ms=3.5, alpha=0.4, color=COLOURS[0])
-    axes.plot(mean.index, mean, color=COLOURS[0], label="trained networks")
-    line = mean.iloc[0] * np.sqrt(mean.index[0] / mean.index)
-    axes.plot(mean.index, line, "--", color=LIMIT_COLOUR, label="width$^{-1/2}$")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    label_log_axis(axes.xaxis, sorted(set(table["width"])))
-    label_log_axis(axes.yaxis)
-    axes.set_xlabel("width")
-    axes.set_ylabel("distance from infinite width")
+    draw_means(axes, table, "gap", colour=COLOURS[0], label="trained networks")
+    draw_inverse_root(axes, table, "gap")
+    scale_width_axes(axes, table["width"], ylabel="distance from infinite width")
     axes.legend()
     return figure

@@ -181,9 +181,9 @@ class Plan:
         when = STAGES[stage].when
         measured = any(when in entry["when"] for entry in block["measurements"])
         if stage == "train":
-            # Checks of theory train networks of their own.
-            only_theory = [entry["when"] == ["theory"] for entry in block["measurements"]]
-            return "training" in block and not (only_theory and all(only_theory))
+            # Checks of theory train networks of their own, and limits need none.
+            asked = {when for entry in block["measurements"] for when in entry["when"]}
+            return "training" in block and asked not in ({"theory"}, {"theory", "limit"})
         if stage == "theory":
             return measured
         needs_training = "training" in STAGES[stage].reads

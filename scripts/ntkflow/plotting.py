@@ -160,6 +160,27 @@ def draw_spread(
     axes.plot(median.index, median, "o-", color=colour, ms=4, label=label)
 
 
+def draw_means(axes: Axes, table: pd.DataFrame, column: str, *, colour: Any, label: str) -> None:
+    """A column against the width: a point a network, a line through the means."""
+    means = table.groupby("width")[column].mean()
+    axes.plot(table["width"], table[column], "o", ms=3.5, alpha=0.4, color=colour)
+    axes.plot(means.index, means, color=colour, label=label)
+
+
+def draw_inverse_root(axes: Axes, table: pd.DataFrame, column: str) -> None:
+    """Dashed: width to the power -1/2 through a column's mean at the smallest width."""
+    means = table.groupby("width")[column].mean()
+    line = means.iloc[0] * np.sqrt(means.index[0] / means.index)
+    axes.plot(means.index, line, "--", color=LIMIT_COLOUR, label="width$^{-1/2}$")
+
+
+def scale_width_axes(axes: Axes, widths: Iterable[int], *, ylabel: str) -> None:
+    """Logarithmic axes, with a tick at every width."""
+    axes.set(xscale="log", yscale="log", xlabel="width", ylabel=ylabel)
+    label_log_axis(axes.xaxis, sorted(set(widths)))
+    label_log_axis(axes.yaxis)
+
+
 def fitted_slope(table: pd.DataFrame, along: str, column: str) -> float:
     """Least-squares slope of the log of the mean over seeds against the log of an axis."""
     means = table.groupby(along)[column].mean()

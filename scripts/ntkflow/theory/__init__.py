@@ -8,6 +8,7 @@ from torch import nn
 
 from ..inputs import load_training_set
 from ..storage import Array, StageFile
+from .components import CHECKS as COMPONENTS
 from .curvature import CHECKS as CURVATURE
 from .descent import CHECKS as DESCENT
 from .initialization import CHECKS as INITIALIZATION
@@ -17,7 +18,14 @@ from .stopping import CHECKS as STOPPING
 
 __all__ = ["CHECKS", "Setting", "check_theory"]
 
-CHECKS: dict[str, Check] = {**INITIALIZATION, **KERNELS, **DESCENT, **CURVATURE, **STOPPING}
+CHECKS: dict[str, Check] = {
+    **INITIALIZATION,
+    **KERNELS,
+    **DESCENT,
+    **COMPONENTS,
+    **CURVATURE,
+    **STOPPING,
+}
 
 
 def check_theory(
