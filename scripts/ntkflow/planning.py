@@ -22,6 +22,7 @@ from .configuration import (
 from .errors import ConfigurationError
 from .memory import memory_mb
 from .mnist_files import image_files
+from .network_modes import mode_problems
 from .stages import DERIVED, PREDICTABLE, RESERVED, STAGES, Table
 from .sweeps import Cell, expand, project, swept_axes
 
@@ -125,6 +126,9 @@ class Plan:
             self._check_measurements(name)
             self._check_shared_seeds(name)
             self._check_predictions(name)
+            for cell in self.cells(name):
+                for path, problem in mode_problems(cell.config):
+                    raise self._error([name, *path], problem)
 
     def _check_predictions(self, experiment: str) -> None:
         """Training has a closed form at infinite width for plain descent on squared loss only."""
