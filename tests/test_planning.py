@@ -212,7 +212,8 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
         (
             {"sweep": {"network.wdth": [4]}},
             "sweep.network.wdth[0]: unknown key; allowed: activation, activation_first, bias, "
-            "depth, kind, parameterization, sigma_b, sigma_w, sigma_w_last, width",
+            "depth, dropout, kind, normalization, parameterization, sigma_b, sigma_w, "
+            "sigma_w_last, width",
         ),
         (
             {"sweep": {"seeds": [4]}},
@@ -263,6 +264,16 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
         (
             {"measurements": 2 * EXPERIMENT["measurements"]},
             "measurements[1].kind: 'profile' appears twice; allowed once",
+        ),
+        (
+            {"sweep": {"network.dropout": [0.0, 0.5]}},
+            "measurements[0].kind: 'profile' is not allowed with network.dropout 0.5; allowed: "
+            "gram, gram_spectrum, gram_rank, classification",
+        ),
+        (
+            {"network": EXPERIMENT["network"] | {"normalization": "batch", "dropout": 0.1}},
+            "measurements[0].kind: 'profile' is not allowed with network.normalization batch and "
+            "network.dropout 0.1; allowed: gram, gram_spectrum, gram_rank, classification",
         ),
     ],
 )  # fmt: skip
