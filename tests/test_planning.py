@@ -114,7 +114,7 @@ def test_a_job_knows_its_sections_only():
         "measurements": [{"anchor_angle": 0.0, "kind": "profile"}],
         "network": {
             "activation": "relu", "activation_first": None, "bias": "normal", "depth": 1,
-            "kind": "mlp",
+            "dropout": 0.0, "kind": "mlp", "normalization": "none",
             "parameterization": "ntk", "sigma_b": 0.0, "sigma_w": 1.0, "sigma_w_last": None,
             "width": 8,
         },
