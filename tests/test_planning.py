@@ -10,7 +10,9 @@ from ntkflow.configuration import complete, read_schema
 from ntkflow.describe import drawable_figures
 from ntkflow.errors import ConfigurationError
 from ntkflow.networks import build_network
-from ntkflow.planning import RESERVED, Plan, check_writable, load_plan
+from ntkflow.plan_checks import check_plan
+from ntkflow.planning import Plan, check_writable, load_plan
+from ntkflow.stages import RESERVED
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "scripts" / "figures"
@@ -46,7 +48,7 @@ def wrap(**experiments) -> dict:
 
 def build_plan(**changes) -> Plan:
     plan = Plan(complete(wrap(e=EXPERIMENT | changes), SCHEMA), SCHEMA, source="a.yaml")
-    plan.check()
+    check_plan(plan)
     return plan
 
 
@@ -288,7 +290,7 @@ def test_an_override_needs_its_section():
     experiment["sweep"] = {"network.width": [4]}
     experiment["overrides"] = [{"where": {"network.width": 4}, "set": {"training.steps": 1}}]
     with pytest.raises(ConfigurationError, match=r"\.set\.training\.steps: the experiment has no"):
-        Plan(complete(wrap(e=experiment), SCHEMA), SCHEMA).check()
+        check_plan(Plan(complete(wrap(e=experiment), SCHEMA), SCHEMA))
 
 
 def test_errors_name_the_file_that_brought_the_mistake(tmp_path):
@@ -318,7 +320,7 @@ def test_rules_and_folders_are_no_names_of_experiments():
         rules |= set(re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE))
     assert rules == RESERVED
     with pytest.raises(ConfigurationError, match=r"experiments\.report: this name is taken"):
-        Plan(complete(wrap(report=EXPERIMENT), SCHEMA), SCHEMA).check()
+        check_plan(Plan(complete(wrap(report=EXPERIMENT), SCHEMA), SCHEMA))
 
 
 def test_labels_are_folder_names_that_the_rules_accept():

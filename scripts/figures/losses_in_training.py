@@ -49,5 +49,6 @@ def draw(tables, cfg):
     panels[1][0].set_ylabel("training accuracy")
     key = regulariser_key(axis, colours)
     key += [("training", {"color": INK}), ("test", {"color": INK, "ls": ":"})]
-    figure.legend(handles=line_key(key), loc="outside upper center", ncols=4)
+    columns = 4 if len(widths) > 1 else 2  # a single panel is narrower
+    figure.legend(handles=line_key(key), loc="outside upper center", ncols=columns)
     return figure

@@ -8,7 +8,7 @@ A *fit* has a name of three words, such as "sample block ridge":
 - "random" or "zero", the start of Adam on cross-entropy, or "ridge".
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -81,13 +81,14 @@ def kernel_classifiers(
     """
     digits = Digits.load(data, **trained.where)
     draw = Kernels(entry, network, trained, digits, input_sizes(data), seed)
-    outputs = (trained.outputs(digits.x).T, trained.outputs(digits.test_x).T)
-    rows = {"network": _score(outputs, outputs, digits)}
-    for kernel in dict.fromkeys(name.rsplit(" ", 1)[0] for name in entry["fits"]):
-        kernels = draw.kernels(*kernel.split())
-        machines = [name.split()[2] for name in entry["fits"] if name.startswith(f"{kernel} ")]
-        for machine, (found, extra) in _fit(kernels, machines, digits, entry, seed).items():
-            rows[f"{kernel} {machine}"] = _score(found, outputs, digits) | extra
+    own = (trained.outputs(digits.x).T, trained.outputs(digits.test_x).T)
+    rows = {"network": _score(own, own, digits)}
+    for whose, wanted in _kernels_of(entry["fits"]).items():
+        kernels = draw.kernels(whose, list(wanted))
+        for outputs, machines in wanted.items():
+            found = _fit(kernels.pop(outputs), machines, digits, entry, seed)
+            for machine, (fitted, extra) in found.items():
+                rows[f"{whose} {outputs} {machine}"] = _score(fitted, own, digits) | extra
     names = ["network", *entry["fits"]]
     arrays = {
         f"kernel_classifiers/{column}": Array(
@@ -96,6 +97,14 @@ def kernel_classifiers(
         for column, unit in UNITS.items()
     }
     return {"kernel_classifiers/fit": Array(np.array(names, dtype="S"), ["fit"])} | arrays
+
+
+def _kernels_of(fits: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """Whose kernel, over which outputs, to the machines that are fitted on it."""
+    wanted: dict[str, dict[str, list[str]]] = {}
+    for whose, outputs, machine in map(str.split, fits):
+        wanted.setdefault(whose, {}).setdefault(outputs, []).append(machine)
+    return wanted
 
 
 UNITS = {
@@ -164,10 +173,21 @@ class Kernels:
     sizes: tuple[int, int]
     seed: int
 
-    def kernels(self, whose: str, outputs: str) -> KernelPair:
-        """Kernel matrices of a fit."""
+    def kernels(self, whose: str, outputs: Sequence[str]) -> dict[str, KernelPair]:
+        """Kernel matrices by "block" and "mean"; where both are asked for, one gives the other."""
         if whose == "limit":
-            return self._limit()
+            return {"mean": self._limit()}
+        most = "block" if "block" in outputs else "mean"
+        pair = self._mean(whose, most)
+        if most == "mean":
+            return {"mean": pair}
+        found = {"block": KernelPair(*map(block_matrix, pair))}
+        if "mean" in outputs:
+            found["mean"] = KernelPair(*(k.diagonal(dim1=0, dim2=1).mean(-1) for k in pair))
+        return found
+
+    def _mean(self, whose: str, outputs: str) -> KernelPair:
+        """Kernels of one network, or their mean over several."""
         if whose in ("initial", "trained"):
             own = {"initial": self.trained.start, "trained": self.trained.parameters}
             return self._empirical(self.trained.network, own[whose], outputs)
@@ -184,11 +204,12 @@ class Kernels:
 
     def _empirical(self, network, parameters: dict[str, Tensor], outputs: str) -> KernelPair:
         x, test_x = self.digits.x, self.digits.test_x
-        pair = [
-            empirical_ntk(network, *inputs, parameters=parameters, outputs=outputs).values
-            for inputs in ((x,), (test_x, x))
-        ]
-        return KernelPair(*(block_matrix(one) if outputs == "block" else one for one in pair))
+        return KernelPair(
+            *(
+                empirical_ntk(network, *inputs, parameters=parameters, outputs=outputs).values
+                for inputs in ((x,), (test_x, x))
+            )
+        )
 
     def _limit(self) -> KernelPair:
         network = limit_network(self.block, *self.sizes)

@@ -22,8 +22,8 @@ from .configuration import (
 from .errors import ConfigurationError
 from .memory import memory_mb
 from .mnist_files import image_files
-from .network_modes import mode_problems
-from .stages import DERIVED, PREDICTABLE, RESERVED, STAGES, Table
+from .plan_checks import check_plan
+from .stages import DERIVED, STAGES, Table
 from .sweeps import Cell, expand, project, swept_axes
 
 
@@ -63,7 +63,7 @@ def _merged_plan(read: Sequence[tuple[str, Mapping]], rules: Mapping) -> "Plan":
     source = read[-1][0]
     validate(config, rules, source=source)
     plan = Plan(_canonical(config, rules), rules, source=source)
-    plan.check()
+    check_plan(plan)
     return plan
 
 
@@ -104,67 +104,6 @@ class Plan:
             if block["enabled"] and (not only or name in only)
         ]
 
-    def check(self) -> None:
-        """Expand every experiment once.
-
-        Raises:
-            ConfigurationError: if a name is taken, `only` names no experiment, or a sweep, override
-                or measurement is wrong.
-        """
-        known = self.config["experiments"]
-        for name in self.config["only"]:
-            if name not in known:
-                raise ConfigurationError(
-                    f"{self.source}: only: {name!r} is unknown; allowed: {', '.join(known)}"
-                )
-        for name in known:
-            if name in RESERVED:
-                raise self._error([name], "this name is taken by the workflow; allowed: another")
-            if self.block(name)["seeds"] < 1:
-                problem = "0 is not allowed; allowed: integer >= 1 (0 in overrides only)"
-                raise self._error([name, "seeds"], problem)
-            self._check_measurements(name)
-            self._check_shared_seeds(name)
-            self._check_predictions(name)
-            for cell in self.cells(name):
-                for path, problem in mode_problems(cell.config):
-                    raise self._error([name, *path], problem)
-
-    def _check_predictions(self, experiment: str) -> None:
-        """Training has a closed form at infinite width for plain descent on squared loss only."""
-        if not self.has_stage(experiment, "prediction"):
-            return
-        for cell in self.cells(experiment, "prediction"):
-            for key, allowed in PREDICTABLE.items():
-                found = cell.config["training"][key]
-                if found != allowed:
-                    problem = f"{found!r} has no prediction at infinite width; allowed: {allowed!r}"
-                    raise self._error([experiment, "training", key], problem)
-
-    def _check_measurements(self, experiment: str) -> None:
-        """Every kind once: files, tables and claims call a measurement by its kind."""
-        kinds = [entry["kind"] for entry in self.block(experiment)["measurements"]]
-        for index, kind in enumerate(kinds):
-            if kind in kinds[:index]:
-                where = [experiment, "measurements", index, "kind"]
-                raise self._error(where, f"{kind!r} appears twice; allowed once")
-
-    def _check_shared_seeds(self, experiment: str) -> None:
-        """Cells that a stage does not tell apart must agree on its number of seeds."""
-        for name, stage in STAGES.items():
-            agreed: dict[str, int] = {}
-            for seen, cell in zip(
-                self._project_all(experiment, name), self.cells(experiment), strict=True
-            ):
-                count = cell.config[stage.seeds] if stage.seeds else 0
-                if agreed.setdefault(seen.label, count) != count:
-                    problem = f"{stage.seeds} differ between cells that share one {name} folder"
-                    raise self._error(
-                        [experiment, "overrides"],
-                        f"{problem}, {seen.label!r}; allowed: overrides where that folder's axes "
-                        "have a value",
-                    )
-
     def block(self, experiment: str) -> dict[str, Any]:
         """The experiment's block of the configuration."""
         return self.config["experiments"][experiment]
@@ -177,13 +116,13 @@ class Plan:
             )
         if stage is None:
             return self._cells[experiment]
-        return list({cell.label: cell for cell in self._project_all(experiment, stage)}.values())
+        return list({cell.label: cell for cell in self.project_all(experiment, stage)}.values())
 
     def cell(self, experiment: str, stage: str, label: str) -> Cell:
         """The stage's cell of that label."""
         return next(cell for cell in self.cells(experiment, stage) if cell.label == label)
 
-    def _project_all(self, experiment: str, stage: str) -> list[Cell]:
+    def project_all(self, experiment: str, stage: str) -> list[Cell]:
         """For every cell of the sweep, the cell that a stage sees of it."""
         if (experiment, stage) not in self._projected:
             axes = swept_axes(self.block(experiment))
@@ -192,7 +131,8 @@ class Plan:
             self._projected[experiment, stage] = cells
         return self._projected[experiment, stage]
 
-    def _error(self, path: Sequence[str | int], problem: str) -> ConfigurationError:
+    def error(self, path: Sequence[str | int], problem: str) -> ConfigurationError:
+        """Error at a path below `experiments`."""
         return ConfigurationError(f"{self.source}: {dotted(['experiments', *path])}: {problem}")
 
     # Seeds
@@ -328,8 +268,8 @@ class Plan:
 
     def _projected_label(self, stage: str, upstream: str, experiment: str, label: str) -> str:
         pairs = zip(
-            self._project_all(experiment, stage),
-            self._project_all(experiment, upstream),
+            self.project_all(experiment, stage),
+            self.project_all(experiment, upstream),
             strict=True,
         )
         return next(above.label for here, above in pairs if here.label == label)
@@ -383,7 +323,7 @@ class Plan:
         try:
             return image_files(task, self.results)
         except ConfigurationError as error:
-            raise self._error([experiment], str(error)) from None
+            raise self.error([experiment], str(error)) from None
 
     def memory_mb(self, stage: str, experiment: str, label: str, block: str) -> int:
         """Upper estimate of a job's memory in MB."""

@@ -79,7 +79,7 @@ REGULARISERS = {
     "train_points": "n",
     "l2": "λ (L2)",
     "l1": "λ (L1)",
-    "dropout": "p (dropout)",
+    "dropout": "dropout",
     "normalization": "normalisation",
 }
 

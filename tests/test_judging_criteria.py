@@ -1,0 +1,151 @@
+"""Criteria over two axes, trends, draws and values without spread."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from judging_tables import MEAN_LAW, POWER_LAW, judge, noise, table
+
+
+@pytest.mark.parametrize(
+    ("known", "value", "status"),
+    [([1, 2, 3, 4], 1.0, "holds"), ([4, 3, 2, 1], -1.0, "fails"), ([1, 4, 2, 3], 0.4, "fails")],
+)
+def test_rank_correlation_over_points_of_two_axes(known, value, status):
+    cells = [(depth, width) for depth in (1, 2) for width in (8, 16)]
+    rng = np.random.default_rng(1)
+    data = pd.concat(
+        pd.DataFrame({"depth": depth, "width": width, "seed": range(8), "known": one,
+                      "theta": 10.0**place + rng.normal(0, 1e-3, 8)})
+        for place, ((depth, width), one) in enumerate(zip(cells, known, strict=True))
+    )  # fmt: skip
+    criterion = {"kind": "rank", "along": ["depth", "width"], "expected": "known"}
+    found = judge(data, range=[0.9, 1.0], **criterion)
+    assert (found.value, found.status) == (pytest.approx(value), status)
+    assert found.low == pytest.approx(value) == found.high
+    assert found.allowed == "0.9 to 1"
+
+
+def test_statistic_agrees_with_a_column_at_every_point_of_two_axes():
+    rng = np.random.default_rng(1)
+    cells = [(depth, width) for depth in (2, 4) for width in (8, 16)]
+    data = pd.concat(
+        pd.DataFrame(
+            {"depth": depth, "width": width, "seed": range(500), "expected": (depth / width) ** 2}
+            | {"theta": np.exp(rng.normal(0, depth / width, 500))}
+        )
+        for depth, width in cells
+    )
+    criterion = {"kind": "agrees", "along": ["depth", "width"], "standard_errors": 3.0}
+    criterion |= {"statistic": "dispersion", "expected": "expected"}  # of a log-normal: sigma^2
+    found = judge(data, **criterion)
+    assert found.status == "holds"
+    assert 0 < found.value < 3
+    off = data.assign(expected=data["expected"].where(data["depth"] < 4, 1.0))
+    assert judge(off, **criterion).status == "fails"
+
+
+def test_repetitions_can_run_over_another_axis():
+    table = pd.DataFrame(
+        {"data_seed": [0, 1, 2], "seed": [0, 0, 0], "accuracy": [0.79, 0.80, 0.81]}
+    )
+    criterion = {
+        "kind": "within", "description": "accuracy", "table": "t", "column": "accuracy",
+        "over": "data_seed", "range": [0.7, 0.9],
+    }  # fmt: skip
+    judged = judge_criterion(criterion, "observation", {"seeds": 3}, {"t": table})
+    assert (judged.status, judged.n_seeds) == ("holds", 3)
+    few = judge_criterion(criterion, "observation", {"seeds": 4}, {"t": table})
+    assert few.note == "needs 4 seeds, this scale has 3"
+
+
+@pytest.mark.parametrize(("expected", "status"), [(2.0, "holds"), (2.1, "fails")])
+def test_values_without_spread_agree_only_if_equal(expected, status):
+    data = table(lambda rng, width, seeds: np.full(seeds, 2.0)).assign(expected=expected)
+    criterion = {"kind": "agrees", "along": "width", "expected": "expected"}
+    assert judge(data, standard_errors=3.0, **criterion).status == status
+
+
+def test_point_without_a_base_is_absent():
+    data = pd.concat([POWER_LAW.assign(step=0).query("width < 1600"), POWER_LAW.assign(step=1)])
+    found = judge(
+        data, kind="within", along="width", where={"step": 1}, relative_to={"step": 0},
+        range=[0.0, 9.0],
+    )  # fmt: skip
+    assert found.status == "absent"
+    assert found.note == "no seed to compare with at width 1600"
+
+
+@pytest.mark.parametrize(
+    ("data", "criterion", "status"),
+    [
+        (table(lambda r, w, s: w + noise(0.0, 1.0)(r, w, s)), {"kind": "increasing"}, "holds"),
+        (MEAN_LAW, {"kind": "increasing"}, "fails"),
+        (table(noise(1.0, 0.1)), {"kind": "increasing"}, "straddles"),
+        (
+            table(lambda r, w, s: 3 + 2 * w + noise(0.0, 1.0)(r, w, s)),
+            {"kind": "linear", "bound": 0.99},
+            "holds",
+        ),
+        (MEAN_LAW, {"kind": "linear", "bound": 0.99}, "fails"),
+    ],
+)
+def test_trends(data, criterion, status):
+    assert judge(data, along="width", **criterion).status == status
+
+
+@pytest.mark.parametrize(("expected", "status"), [(1.1, "holds"), (0.9, "holds"), (1.4, "fails")])
+def test_a_single_run_is_a_plausible_draw_or_not(expected, status):
+    data = table(noise(1.0, 0.1))
+    found = judge(data, kind="draw", where={"width": 100}, expected=expected, deviations=1.96)
+    assert found.status == status
+    assert found.value == pytest.approx(1)
+    spread = data.loc[data["width"] == 100, "theta"].std()
+    assert found.high - found.low == pytest.approx(2 * 1.96 * spread)
+
+
+@pytest.mark.parametrize(("depth", "status"), [(0.2, "holds"), (0.01, "fails"), (-0.2, "fails")])
+def test_a_dip_is_below_both_neighbours(depth, status):
+    def draw(rng, width, seeds):
+        return noise(1.0 - depth * (width == 400) - 0.5 * (width == 100), 0.1)(rng, width, seeds)
+
+    deep = table(lambda *given: noise(1.0 - depth * (given[1] == 400), 0.1)(*given))
+    found = judge(deep, kind="dip", along="width", at=400, standard_errors=2.0)
+    assert found.status == status
+    one_side = judge(table(draw), kind="dip", along="width", at=400, standard_errors=2.0)
+    assert one_side.status == "fails"
+
+
+def test_relative_to_a_point_of_the_axis_itself():
+    data = MEAN_LAW.assign(theta=lambda t: t["theta"] * (1 + t["seed"]))
+    found = judge(
+        data,
+        kind="decreasing",
+        along="width",
+        relative_to={"width": 100},
+        where={"width": [100, 1600]},
+    )
+    assert found.status == "holds"
+    widest = judge(data, kind="measured", where={"width": 1600}, relative_to={"width": 100})
+    assert widest.value == pytest.approx(1 / 16, rel=0.01)
+
+
+def test_an_excess_is_shown_and_not_judged():
+    claim = {
+        "id": "a.b", "source": "a", "section": "", "experiment": "e", "statement": "s",
+        "published": "p", "explanation": "",
+        "criteria": {
+            "observation": [
+                {"kind": "within", "description": "o", "table": "t", "column": "theta",
+                 "where": {"width": 100}, "range": [0.5, 1.5]},
+            ],
+            "excess": [
+                {"kind": "measured", "description": "x", "table": "t", "column": "theta",
+                 "where": {"width": 400}},
+                {"kind": "measured", "description": "y", "table": "missing", "column": "theta"},
+            ],
+        },
+    }  # fmt: skip
+    found = judge_claim(claim, {"t": table(noise(1.0, 0.1))})
+    assert found["verdict"] == "reproduced"
+    assert [one["status"] for one in found["criteria"]] == ["holds", "measured", "absent"]
+    assert "x: 1 [" in found["measured"]
