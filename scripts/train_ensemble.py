@@ -52,6 +52,7 @@ def train(cfg: dict, data: StageFile, device: str) -> tuple[TrainingResult, dict
         x,
         y,
         **{key: training[key] for key in OPTIONS},
+        noise_seeds=cfg["seeds"],
         record_steps=spread_steps(training["records"], *spread),
         snapshot_steps=spread_steps(training["snapshots"], *spread) if cfg["measurements"] else (),
         on_snapshot=take_snapshot,

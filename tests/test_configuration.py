@@ -105,6 +105,8 @@ def test_mistakes_name_key_value_and_what_is_allowed(changes, problem):
         ({"width": 1.5}, "width: 1.5 is not allowed; allowed: integer >= 1"),
         ({"activation": "rellu"}, "activation: 'rellu' is unknown; allowed: relu, erf, gelu,"),
         ({"kind": "rnn"}, "kind: 'rnn' is unknown; allowed: mlp, cnn, one_parameter"),
+        ({"dropout": 1.0}, "dropout: 1.0 is not allowed; allowed: number >= 0 and < 1"),
+        ({"normalization": "layer"}, "normalization: 'layer' is unknown; allowed: none, batch"),
         ({"sigma_b": -0.1}, "sigma_b: -0.1 is not allowed; allowed: number >= 0"),
         ({"sigma_b": float("nan")}, "sigma_b: nan is not allowed; allowed: a finite number"),
         ({"sigma_w": float("inf")}, "sigma_w: inf is not allowed; allowed: a finite number"),
@@ -158,6 +160,7 @@ def test_complete_gives_one_form_whatever_was_written():
         ("sigma_w", 1.0), ("sigma_b", 1.0),
         ("bias", "normal"), ("depth", 1), ("width", 4),
         ("activation_first", None), ("sigma_w_last", None),
+        ("normalization", "none"), ("dropout", 0.0),
     ]  # fmt: skip
     assert isinstance(network["sigma_b"], float)
     assert isinstance(network["width"], int)

@@ -107,6 +107,59 @@ def test_classification(ensemble, data):
             np.testing.assert_allclose(found[name][seed], value.item(), rtol=1e-10, err_msg=name)
 
 
+def normalised(parameters, x, train_x, *, detach=True):
+    """Batch normalisation with the statistics of the training set, by hand."""
+    h, train = (inputs @ parameters["0.weight"].T / 5**0.5 for inputs in (x, train_x))
+    train = train.detach() if detach else train
+    h = (h - train.mean(0)) / (train.var(0, correction=0) + 1e-5).sqrt()
+    return torch.relu(h) @ parameters["3.weight"].T / 7**0.5
+
+
+@pytest.fixture
+def batch_ensemble(data):
+    network = mlp(5, (7,), 3, normalization="batch", dropout=0.3)
+    start = draw_parameters(network, [0, 1, 2], dtype=torch.float64)
+    names = {"0.weight": "0.weight", "4.weight": "3.weight"}
+    now = {name: 1.1 * p + 0.1 for name, p in start.items()}
+    named = {names[name]: p for name, p in now.items()}
+    return Ensemble(network, start, start, TRAINING).at(6, now), named
+
+
+def test_classification_with_frozen_statistics_and_without_dropout(batch_ensemble, data):
+    ensemble, named = batch_ensemble
+    found = measure(ensemble, data, "classification")
+    x, y, probe, goal = (
+        torch.as_tensor(data.array(name).values)
+        for name in ("train/x", "train/y", "probe/x", "probe/y")
+    )
+    for seed in range(3):
+        p = {k: v.clone().requires_grad_() for k, v in member(named, seed).items()}
+        loss = cross_entropy(normalised(p, x, x), y.argmax(1))
+        rate = sum(g.square().sum() for g in torch.autograd.grad(loss, list(p.values())))
+        test_loss = cross_entropy(normalised(p, probe, x), goal.argmax(1))
+        for name, value in {"train_loss": loss, "test_loss": test_loss, "rate": rate}.items():
+            np.testing.assert_allclose(found[name][seed], value.item(), rtol=1e-10, err_msg=name)
+        full = cross_entropy(normalised(p, x, x, detach=False), y.argmax(1))
+        other = sum(g.square().sum() for g in torch.autograd.grad(full, list(p.values())))
+        assert abs(found["rate"][seed] / other.item() - 1) > 0.01
+
+
+def test_gram_with_frozen_statistics_and_without_dropout(batch_ensemble, data):
+    ensemble, named = batch_ensemble
+    found = measure(ensemble, data, "gram")
+    x = torch.as_tensor(data.array("train/x").values)
+    for seed in range(3):
+        p = member(named, seed)
+        jacobian = torch.func.jacrev(lambda p: normalised(p, x, x))(p)
+        jacobian = torch.cat([each.flatten(2) for each in jacobian.values()], dim=2)
+        matrix = torch.einsum("nop,mop->nm", jacobian, jacobian) / 3
+        top = torch.linalg.eigvalsh(matrix)[-1].item()
+        np.testing.assert_allclose(found["lambda_max"][seed], top, rtol=1e-10)
+        np.testing.assert_allclose(found["trace"][seed], matrix.trace().item(), rtol=1e-10)
+    # Weights before a normalisation do not set the kernel's size: shrinkage is no null model.
+    assert np.isnan(found["null_factor"]).all()
+
+
 @pytest.mark.parametrize("kind", ["gram", "gram_spectrum", "classification"])
 def test_a_diverged_network_harms_nobody(ensemble, data, kind):
     options = {"eigenvalues": None} if kind == "gram_spectrum" else {}

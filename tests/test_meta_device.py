@@ -11,6 +11,7 @@ NETWORK = ntkflow.mlp(3, [4], 2, sigma_b=0.1, **M)
 X, Y, IMAGES = torch.empty(5, 3, **M), torch.empty(5, 2, **M), torch.empty(5, 1, 6, 6, **M)
 GRAM = torch.empty(5, 5, **M)
 DYNAMICS = TrainingDynamics(GRAM, learning_rate=0.1)
+BATCH = ntkflow.mlp(3, [4], 2, normalization="batch", **M)
 STARTS = ntkflow.draw_parameters(ntkflow.mlp(3, [4], 2), [0, 1], **M)
 
 RUNS = {
@@ -34,6 +35,7 @@ RUNS = {
     "cnn": lambda: ntkflow.cnn(1, [2], 3, image_size=6, **M)(IMAGES),
     "draw_parameters": lambda: STARTS["0.weight"],
     "empirical_ntk": lambda: ntkflow.empirical_ntk(NETWORK, X).values,
+    "evaluated": lambda: ntkflow.evaluated(BATCH, dict(BATCH.named_parameters()), X)(X),
     "expected_test_error": lambda: ntkflow.expected_test_error(
         DYNAMICS, GRAM, Y, Y, 3, noise_std=0.1
     ),

@@ -14,6 +14,8 @@ from ntkflow.networks import (
     build_network,
     cnn,
     draw_parameters,
+    evaluated,
+    has_modes,
     member,
     mlp,
 )
@@ -60,6 +62,11 @@ def test_biases_are_absent_zero_or_normal():
         (lambda: Conv2d(1, 1, 3, padding="circular"), "padding: 'circular' is not allowed"),
         (lambda: Conv2d(1, 1, 2), "kernel_size: 2 is even"),
         (lambda: activation_layer("rellu"), "activation: 'rellu' is unknown; use one of relu, erf"),
+        (
+            lambda: mlp(2, [3], dropout=1.0),
+            "dropout: 1.0 is not allowed; use a number >= 0 and < 1",
+        ),
+        (lambda: mlp(2, [3], normalization="layer"), "normalization: 'layer' is unknown; use none"),
         (lambda: cnn(1, [2], image_size=3, head="max"), "head: 'max' is unknown"),
     ],
 )
@@ -169,3 +176,35 @@ def test_flat_inputs_of_a_convolution_are_square():
     block = {"kind": "cnn", "depth": 1, "width": 2}
     with pytest.raises(ConfigurationError, match="'cnn' is not allowed for 50 inputs; allowed: sq"):
         build_network(block, 50, 1)
+
+
+def test_layers_that_depend_on_the_mode_have_their_places():
+    network = build_network(BLOCK | {"normalization": "batch", "dropout": 0.5}, 2, 1)
+    hidden = ["Dense", "BatchNorm1d", "ReLU", "Dropout"]
+    assert [type(layer).__name__ for layer in network] == [*hidden, *hidden, "Dense"]
+    assert has_modes(network)
+    assert not has_modes(build_network(BLOCK, 2, 1))
+
+
+def test_evaluation_freezes_the_statistics_of_every_layer():
+    network = mlp(3, [6, 5], 2, normalization="batch", dropout=0.5, dtype=torch.float64)
+    parameters = member(draw_parameters(network, [0]), 0)
+    x, other = torch.randn(2, 9, 3, dtype=torch.float64)
+    frozen = evaluated(network, parameters, x)
+    h, z = x, other
+    for layer in (0, 4):
+        weight = parameters[f"{layer}.weight"]
+        h, z = (a @ weight.T / weight.shape[1] ** 0.5 for a in (h, z))
+        mean, root = h.mean(0), (h.var(0, correction=0) + 1e-5).sqrt()
+        h, z = (torch.relu((a - mean) / root) for a in (h, z))
+    for inputs, hidden in ((x, h), (other, z)):
+        expected = hidden @ parameters["8.weight"].T / 5**0.5
+        found = functional_call(frozen, parameters, (inputs,))
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    assert network.training
+    assert network[1].running_mean is None
+
+
+def test_networks_of_one_mode_are_evaluated_as_they_are():
+    network = mlp(3, [4])
+    assert evaluated(network, {}, torch.ones(2, 3)) is network

@@ -116,7 +116,7 @@ def test_a_job_knows_its_sections_only():
         "measurements": [{"anchor_angle": 0.0, "kind": "profile"}],
         "network": {
             "activation": "relu", "activation_first": None, "bias": "normal", "depth": 1,
-            "kind": "mlp",
+            "dropout": 0.0, "kind": "mlp", "normalization": "none",
             "parameterization": "ntk", "sigma_b": 0.0, "sigma_w": 1.0, "sigma_w_last": None,
             "width": 8,
         },
@@ -214,7 +214,8 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
         (
             {"sweep": {"network.wdth": [4]}},
             "sweep.network.wdth[0]: unknown key; allowed: activation, activation_first, bias, "
-            "depth, kind, parameterization, sigma_b, sigma_w, sigma_w_last, width",
+            "depth, dropout, kind, normalization, parameterization, sigma_b, sigma_w, "
+            "sigma_w_last, width",
         ),
         (
             {"sweep": {"seeds": [4]}},
@@ -265,6 +266,16 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
         (
             {"measurements": 2 * EXPERIMENT["measurements"]},
             "measurements[1].kind: 'profile' appears twice; allowed once",
+        ),
+        (
+            {"sweep": {"network.dropout": [0.0, 0.5]}},
+            "measurements[0].kind: 'profile' is not allowed with network.dropout 0.5; allowed: "
+            "gram, gram_spectrum, gram_rank, classification",
+        ),
+        (
+            {"network": EXPERIMENT["network"] | {"normalization": "batch", "dropout": 0.1}},
+            "measurements[0].kind: 'profile' is not allowed with network.normalization batch and "
+            "network.dropout 0.1; allowed: gram, gram_spectrum, gram_rank, classification",
         ),
     ],
 )  # fmt: skip

@@ -24,6 +24,50 @@ def test_mean_kernels_are_those_of_every_network(widths, options):
         torch.testing.assert_close(kernels[seed], naive.values, rtol=1e-10, atol=1e-12)
 
 
+def frozen_kernel(parameters, x, *, detach=True):
+    """Naive twin of batch normalisation: Jacobians sample by sample, mean over outputs."""
+
+    def outputs(p):
+        h = x @ p["0.weight"].T / 2
+        mean, variance = h.mean(0), h.var(0, correction=0)
+        if detach:
+            mean, variance = mean.detach(), variance.detach()
+        return torch.relu((h - mean) / (variance + 1e-5).sqrt()) @ p["3.weight"].T / 6**0.5
+
+    leaves = {name: p.clone().requires_grad_() for name, p in parameters.items()}
+    f = outputs(leaves)
+    rows = [
+        torch.cat(
+            [g.flatten() for g in torch.autograd.grad(one, leaves.values(), retain_graph=True)]
+        )
+        for one in f.flatten()
+    ]
+    jacobian = torch.stack(rows).unflatten(0, f.shape)
+    return torch.einsum("nop,mop->nm", jacobian, jacobian) / f.shape[1]
+
+
+def test_kernel_of_batch_normalisation_at_frozen_statistics():
+    network = mlp(4, (6,), 3, normalization="batch", dtype=torch.float64)
+    parameters = draw_parameters(network, [0, 1])
+    kernels = mean_kernels(network, parameters, X)
+    for seed in range(2):
+        one = member(parameters, seed)
+        torch.testing.assert_close(kernels[seed], frozen_kernel(one, X), rtol=1e-10, atol=1e-12)
+        differs = frozen_kernel(one, X, detach=False)
+        assert (kernels[seed] - differs).norm() > 0.05 * differs.norm()
+
+
+@pytest.mark.parametrize("widths", [(6,), (5, 3)])
+def test_kernel_of_dropout_is_that_without_it(widths):
+    network = mlp(4, widths, 3, dropout=0.5, dtype=torch.float64)
+    plain = mlp(4, widths, 3, dtype=torch.float64)
+    parameters = draw_parameters(network, [0, 1])
+    names = dict(zip(parameters, dict(plain.named_parameters()), strict=True))
+    same = {names[name]: p for name, p in parameters.items()}
+    kernels = mean_kernels(network, parameters, X)
+    torch.testing.assert_close(kernels, mean_kernels(plain, same, X), rtol=1e-10, atol=1e-12)
+
+
 def test_mean_kernels_of_torch_layers():
     network = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)).double()
     parameters = draw_parameters(network, [0])

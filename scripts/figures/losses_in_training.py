@@ -1,20 +1,26 @@
 """Loss on training images (solid) and on {task.test_points} test images (dotted), and training
 accuracy, along the same training as the largest eigenvalue, one column per width: median over
 {seeds} networks (at larger widths fewer may have been trained). Dots: epoch of the smallest largest
-eigenvalue, median. Step {training.learning_rate}; cross-entropy, mean over samples.
+eigenvalue, median. Step {training.learning_rate}; cross-entropy, mean over samples, without dropout
+and at frozen statistics of batch normalisation.
 """
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import INK, WIDTH, line_key, spread_colours
-
-NAMES = {"train_points": "n", "l2": "λ (L2)", "l1": "λ (L1)"}
+from ntkflow.plotting import (
+    INK,
+    REGULARISERS,
+    WIDTH,
+    line_key,
+    regulariser_key,
+    spread_colours,
+)
 
 
 def draw(tables, cfg):
     """Losses above, accuracy below, widths side by side."""
     table, turning = tables["training_classification"], tables["evolution"]
-    axis = next(name for name in NAMES if name in table)
+    axis = next(name for name in REGULARISERS if name in table)
     colours, widths = spread_colours(table[axis]), sorted(table["width"].unique())
     figure, panels = plt.subplots(
         2,
@@ -41,7 +47,8 @@ def draw(tables, cfg):
         accuracy.set_xlabel("epoch")
     panels[0][0].set_ylabel("loss")
     panels[1][0].set_ylabel("training accuracy")
-    key = [(f"{NAMES[axis]} = {value:g}", {"color": colour}) for value, colour in colours.items()]
+    key = regulariser_key(axis, colours)
     key += [("training", {"color": INK}), ("test", {"color": INK, "ls": ":"})]
-    figure.legend(handles=line_key(key), loc="outside upper center", ncols=4)
+    columns = 4 if len(widths) > 1 else 2  # a single panel is narrower
+    figure.legend(handles=line_key(key), loc="outside upper center", ncols=columns)
     return figure

@@ -1,21 +1,30 @@
 """Largest eigenvalue of the Gram matrix along training, one panel per width: median over {seeds}
 networks (lines) with the middle half of them (bands); at larger widths fewer networks may have been
-trained. Thin dashed lines: null model, the median without penalty times the shrinkage that the
-penalty alone would cause. Optimizer {training.optimizer}, step {training.learning_rate};
-cross-entropy, mean over samples; kernel averaged over outputs, not divided by n.
+trained. Where there are penalties, thin dashed lines: null model, the median without penalty times
+the shrinkage that the penalty alone would cause. Optimizer {training.optimizer}, step
+{training.learning_rate}; cross-entropy, mean over samples; kernel averaged over outputs, not
+divided by n, without dropout and at frozen statistics of batch normalisation.
 """
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import INK, WIDTH, line_key, spread_colours
+from ntkflow.plotting import (
+    INK,
+    REGULARISERS,
+    WIDTH,
+    label_log_axis,
+    line_key,
+    regulariser_key,
+    spread_colours,
+)
 
-NAMES = {"train_points": "n", "l2": "λ (L2)", "l1": "λ (L1)"}
+PENALTIES = ("l1", "l2")
 
 
 def draw(tables, cfg):
-    """Panels side by side; with a penalty, on logarithmic axes."""
+    """Panels side by side; on logarithmic axes where networks are regularised."""
     table = tables["training_gram"]
-    axis = next(name for name in NAMES if name in table)
+    axis = next(name for name in REGULARISERS if name in table)
     colours, widths = spread_colours(table[axis]), sorted(table["width"].unique())
     figure, panels = plt.subplots(
         1, len(widths), figsize=(WIDTH if len(widths) > 1 else 0.7 * WIDTH, 3.4), squeeze=False
@@ -29,17 +38,20 @@ def draw(tables, cfg):
             axes.plot(middle.index, middle, color=colours[value], lw=1.4)
             axes.fill_between(middle.index, low, high, color=colours[value], alpha=0.18, lw=0)
             factor = rows.groupby("step")["null_factor"].first()
-            if axis != "train_points" and value > 0:
+            if axis in PENALTIES and value > 0:
                 axes.plot(factor.index, free * factor, "--", color=colours[value], lw=0.8)
         axes.set(title=f"width {width}", xlabel="epoch")
         if axis == "train_points":
             axes.set_ylim(0, None)
-        else:
+        elif axis in PENALTIES:
             lowest = table.groupby([axis, "step"])["lambda_max"].median().min()
             axes.set(yscale="log", ylim=(max(lowest / 2, 2e-3 * free.max()), 2 * free.max()))
+        else:
+            axes.set(yscale="log")
+            label_log_axis(axes.yaxis)
     panels[0][0].set_ylabel("λ_max of Θ")
-    key = [(f"{NAMES[axis]} = {value:g}", {"color": colour}) for value, colour in colours.items()]
-    if axis != "train_points":
+    key = regulariser_key(axis, colours)
+    if axis in PENALTIES:
         key.append(("null model", {"color": INK, "ls": "--", "lw": 0.8}))
     figure.legend(handles=line_key(key), loc="outside upper center", ncols=3)
     return figure

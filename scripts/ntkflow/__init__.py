@@ -39,6 +39,7 @@ _HOMES = {
     "early_stopping_time": "stopping",
     "effective_rank": "spectra",
     "empirical_ntk": "empirical",
+    "evaluated": "networks",
     "expected_test_error": "stopping",
     "gaussian_process": "regression",
     "jacobian_norm": "lazy",

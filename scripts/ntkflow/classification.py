@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from .ensembles import Ensemble
 from .inputs import load_probe, load_targets, load_training_set
+from .networks import evaluated, has_modes, member
 from .storage import Array, StageFile
 
 UNITS = {
@@ -26,10 +27,14 @@ class _Samples(NamedTuple):
 
 
 def classification(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
-    """Cross-entropy and accuracy on training and test set, and |dL/dtheta|^2 of the former."""
+    """Cross-entropy and accuracy on training and test set, and |dL/dtheta|^2 of the former.
+
+    Of networks as they are evaluated (`evaluated`): without dropout, and with the statistics of
+    batch normalisation frozen at their values on the training set, in the derivative too.
+    """
     train, test = ensemble.once("samples", lambda: _load(ensemble, data))
     on_train, loss, rate = _descend(ensemble, train)
-    on_test = _outputs(ensemble, ensemble.parameters, test.x)
+    on_test = _outputs(ensemble, ensemble.parameters, test.x, train.x)
     numbers = [loss, cross_entropies(on_test, test.labels)]
     numbers += [_accuracies(on_train, train.labels), _accuracies(on_test, test.labels), rate]
     sound = on_train.isfinite().all(-1).all(-1)
@@ -53,22 +58,34 @@ def _load(ensemble: Ensemble, data: StageFile) -> tuple[_Samples, _Samples]:
     return _Samples(x, y.argmax(-1)), _Samples(probe, targets.argmax(-1))
 
 
-def _outputs(ensemble: Ensemble, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+def _outputs(
+    ensemble: Ensemble, parameters: dict[str, Tensor], x: Tensor, train_x: Tensor
+) -> Tensor:
     """Outputs (S, N, O) of f = alpha h, or alpha (h - h0) if training is centred."""
-    # An input for each seed: products over all seeds would round differently with their number.
-    x = x.expand(len(next(iter(parameters.values()))), *x.shape)
-    run = vmap(lambda p, x: functional_call(ensemble.network, p, (x,)))
-    f = run(parameters, x)
+    f = _run(ensemble.network, parameters, x, train_x)
     if ensemble.training.get("centred"):
-        f = f - run(ensemble.start, x)
+        f = f - _run(ensemble.network, ensemble.start, x, train_x)
     return ensemble.training.get("output_scale", 1.0) * f
+
+
+def _run(network: nn.Module, parameters: dict[str, Tensor], x: Tensor, train_x: Tensor) -> Tensor:
+    """Outputs (S, N, O) of h."""
+    count = len(next(iter(parameters.values())))
+    if has_modes(network):
+        each = [member(parameters, index) for index in range(count)]
+        return torch.stack(
+            [functional_call(evaluated(network, one, train_x), one, (x,)) for one in each]
+        )
+    # An input for each seed: products over all seeds would round differently with their number.
+    x = x.expand(count, *x.shape)
+    return vmap(lambda p, x: functional_call(network, p, (x,)))(parameters, x)
 
 
 @torch.enable_grad()
 def _descend(ensemble: Ensemble, samples: _Samples) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs, losses, and the squared norms of the losses' gradients."""
     leaves = {name: p.detach().clone().requires_grad_() for name, p in ensemble.parameters.items()}
-    f = _outputs(ensemble, leaves, samples.x)
+    f = _outputs(ensemble, leaves, samples.x, samples.x)
     losses = cross_entropies(f, samples.labels)
     gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
     squares = [gradient.double().square().flatten(1).sum(1) for gradient in gradients]

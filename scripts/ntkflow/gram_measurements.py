@@ -1,6 +1,8 @@
 """Gram matrices K of many networks on the training set: mean over outputs, not divided by n.
 
-In float64. Columns `_per_n` hold K / n, whose eigenvalues are the rates of training.
+In float64. Columns `_per_n` hold K / n, whose eigenvalues are the rates of training. K is that of
+the network as it is evaluated: without dropout, and with the statistics of batch normalisation
+frozen at their values on the training set.
 """
 
 import numpy as np
@@ -10,6 +12,7 @@ from torch import Tensor
 from .empirical import ntk_operator, top_eigenpairs
 from .ensembles import Ensemble
 from .inputs import load_training_set
+from .networks.evaluation import uses_batch_statistics
 from .null_models import shrinkage_factor
 from .shallow import eigenvalues, largest_eigenvalues, mean_kernels, scalar_twin
 from .spectra import effective_rank, numerical_rank
@@ -23,9 +26,7 @@ def gram(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
     top, trace = largest_eigenvalues(kernels), kernels.diagonal(dim1=1, dim2=2).sum(1)
     start = ensemble.once("start", lambda: _kernels(ensemble, ensemble.start, data))
     drift = (kernels - start).flatten(1).norm(dim=1) / start.flatten(1).norm(dim=1)
-    factor = shrinkage_factor(
-        ensemble.training, ensemble.step, hidden_layers=_hidden_layers(ensemble)
-    )
+    factor = _shrinkage(ensemble)
     # A kernel that has vanished in rounding has nothing in excess of its null model.
     null = factor if factor > 1e-12 else np.nan
     return _columns(
@@ -97,8 +98,14 @@ def _inputs(ensemble: Ensemble, data: StageFile) -> Tensor:
     return ensemble.once("inputs", lambda: load_training_set(data, **where)[0])
 
 
-def _hidden_layers(ensemble: Ensemble) -> int:
-    return sum(name.endswith("weight") for name in ensemble.parameters) - 1
+def _shrinkage(ensemble: Ensemble) -> float:
+    """Null model of a penalty; NaN with batch normalisation, whose kernel is not homogeneous."""
+    training = ensemble.training
+    penalised = training.get("l1", 0.0) > 0 or training.get("l2", 0.0) > 0
+    if penalised and any(map(uses_batch_statistics, ensemble.network.modules())):
+        return np.nan
+    hidden_layers = sum(name.endswith("weight") for name in ensemble.parameters) - 1
+    return shrinkage_factor(training, ensemble.step, hidden_layers=hidden_layers)
 
 
 def _columns(kind: str, **columns: tuple[Tensor, str]) -> dict[str, Array]:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .errors import ConfigurationError
-from .stages import PREDICTABLE, RESERVED, STAGES
+from .stages import EVALUATED, ONE_MODE, PREDICTABLE, RESERVED, STAGES
 
 if TYPE_CHECKING:
     from .planning import Plan
@@ -31,6 +31,7 @@ def check_plan(plan: "Plan") -> None:
         _check_measurements(plan, name)
         _check_shared_seeds(plan, name)
         _check_predictions(plan, name)
+        _check_modes(plan, name)
 
 
 def _check_predictions(plan: "Plan", experiment: str) -> None:
@@ -43,6 +44,19 @@ def _check_predictions(plan: "Plan", experiment: str) -> None:
             if found != allowed:
                 problem = f"{found!r} has no prediction at infinite width; allowed: {allowed!r}"
                 raise plan.error([experiment, "training", key], problem)
+
+
+def _check_modes(plan: "Plan", experiment: str) -> None:
+    """Few measurements, none at infinite width, know dropout and batch normalisation."""
+    for cell in plan.cells(experiment):
+        network = cell.config["network"]
+        keys = [key for key, plain in ONE_MODE.items() if network.get(key, plain) != plain]
+        for index, entry in enumerate(cell.config["measurements"]):
+            if keys and entry["kind"] not in EVALUATED:
+                modes = " and ".join(f"network.{key} {network[key]}" for key in keys)
+                allowed = f"is not allowed with {modes}; allowed: {', '.join(EVALUATED)}"
+                where = [experiment, "measurements", index, "kind"]
+                raise plan.error(where, f"{entry['kind']!r} {allowed}")
 
 
 def _check_measurements(plan: "Plan", experiment: str) -> None:

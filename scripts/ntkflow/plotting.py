@@ -74,6 +74,27 @@ def anchor_angle(cfg: Mapping[str, Any]) -> float:
     return angles[0] if angles else 0.0
 
 
+# What is swept beside the width where networks are regularised: column to its name in legends.
+REGULARISERS = {
+    "train_points": "n",
+    "l2": "λ (L2)",
+    "l1": "λ (L1)",
+    "dropout": "dropout",
+    "normalization": "normalisation",
+}
+
+
+def regulariser_key(axis: str, colours: Mapping[Any, Any]) -> list[tuple[str, dict]]:
+    """(label, line style) of every value of an axis of `REGULARISERS`, for `line_key`."""
+    return [
+        (
+            f"{REGULARISERS[axis]} = {value if isinstance(value, str) else f'{value:g}'}",
+            {"color": c},
+        )
+        for value, c in colours.items()
+    ]
+
+
 def spread_colours(values: Iterable) -> dict:
     """A colour for each distinct value of an ordered axis (a width), dark to light in sorted order.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .empirical import empirical_ntk
-from .networks import Dense, member
+from .networks import Dense, evaluated, member
 from .training.dense import Layer, parse
 
 
@@ -26,7 +26,8 @@ def mean_kernels(
 
         c2^2 <a, a'> + b2^2 + (c1^2 <x, x'> + b1^2) c2^2 sum_j r_j^2 phi'(h_j) phi'(h'_j).
 
-    Other networks go through `empirical_ntk`, one by one.
+    Other networks go through `empirical_ntk`, one by one: without dropout, and with the statistics
+    of batch normalisation frozen at their values on x.
 
     Args:
         network: the architecture.
@@ -37,8 +38,11 @@ def mean_kernels(
     layers = _two_layers(network)
     if layers is None:
         each = [member(parameters, index) for index in range(len(next(iter(parameters.values()))))]
-        kernels = [empirical_ntk(network, x, parameters=one, outputs="mean") for one in each]
-        return torch.stack([kernel.values for kernel in kernels])
+        kernels = [
+            empirical_ntk(evaluated(network, one, x), x, parameters=one, outputs="mean").values
+            for one in each
+        ]
+        return torch.stack(kernels)
     hidden, last = layers
     a, slope = _hidden_units(network, hidden, parameters, x)
     size = _mean_square(parameters[f"{last.name}.weight"]).sqrt().unsqueeze(-1)

@@ -59,6 +59,11 @@ STAGES = {
 # Keys of training to what they must be for a measurement when: prediction.
 PREDICTABLE = {"loss": "mse", "optimizer": "sgd", "l1": 0.0, "l2": 0.0}
 
+# Keys of networks that are one function in training and in evaluation to their values there, and
+# the measurements that other networks allow, of the function in evaluation.
+ONE_MODE = {"normalization": "none", "dropout": 0.0}
+EVALUATED = ("gram", "gram_spectrum", "gram_rank", "classification")
+
 # Tables computed from other tables, by the names of those.
 DERIVED = {
     "learning_times": {"training_modes", "limit_circle_spectrum"},

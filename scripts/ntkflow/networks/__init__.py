@@ -3,6 +3,7 @@
 from .activations import ACTIVATIONS, Abs, Erf, Sin, activation_layer
 from .builders import build_network, cnn, mlp
 from .ensembles import draw_parameters, member
+from .evaluation import drops_out, evaluated, has_modes
 from .layers import Conv2d, Dense, GlobalAveragePool, Residual
 from .one_parameter import OneParameter
 from .parameterizations import StandardConv2d, StandardLinear
@@ -23,6 +24,9 @@ __all__ = [
     "build_network",
     "cnn",
     "draw_parameters",
+    "drops_out",
+    "evaluated",
+    "has_modes",
     "member",
     "mlp",
 ]

@@ -26,10 +26,17 @@ def mlp(
     sigma_b: float = 0.0,
     bias: str = "normal",
     parameterization: str = "ntk",
+    normalization: str = "none",
+    dropout: float = 0.0,
     device=None,
     dtype=None,
 ) -> nn.Sequential:
     """Fully connected network: dense layer, activation, ..., dense layer.
+
+    With batch normalisation a hidden layer is phi((h - mu) / sqrt(sigma^2 + 1e-5)), mu and sigma^2
+    mean and variance of h over the batch, without learned scale and shift (Ioffe, Szegedy 2015,
+    arXiv:1502.03167). Dropout sets each activation to zero with probability p in training and
+    divides the others by 1 - p (Srivastava et al. 2014, JMLR 15).
 
     Args:
         input_dim: n0, the input dimension.
@@ -43,11 +50,16 @@ def mlp(
         bias: "normal" or "zero", the biases at initialisation.
         parameterization: "ntk"; "standard", with the same scales in the initialisation; or
             "pytorch", torch.nn's own layers, with biases and no scales to choose.
+        normalization: "none", or "batch" before every activation.
+        dropout: p in [0, 1), after every activation.
         device: where the parameters live.
         dtype: type of the parameters.
 
     Returns:
         Network that maps (N, n0) to (N, O).
+
+    Raises:
+        ConfigurationError: if a name is unknown or a number out of range.
 
     Example:
         >>> ntkflow.mlp(3, [64, 64], 2, sigma_w=2**0.5, sigma_b=0.1)(torch.ones(5, 3)).shape
@@ -55,15 +67,33 @@ def mlp(
     """
     options = dict(sigma_w=sigma_w, sigma_b=sigma_b, bias=bias, device=device, dtype=dtype)
     dense, _ = layers_of(parameterization)
+    _check_modes(normalization, dropout)
     layers: list[nn.Module] = []
     name = activation_first or activation
     for fan_in, width in zip([input_dim, *widths], widths, strict=False):
-        layers += [dense(fan_in, width, **options), activation_layer(name)]
+        layers.append(dense(fan_in, width, **options))
+        if normalization == "batch":
+            layers.append(_batch_normalization(width, device=device, dtype=dtype))
+        layers.append(activation_layer(name))
+        if dropout:
+            layers.append(nn.Dropout(dropout))
         name = activation
     last = widths[-1] if widths else input_dim
     if sigma_w_last is not None:
         options["sigma_w"] = sigma_w_last
     return nn.Sequential(*layers, dense(last, output_dim, **options))
+
+
+def _check_modes(normalization: str, dropout: float) -> None:
+    if normalization not in ("none", "batch"):
+        raise ConfigurationError(f"normalization: {normalization!r} is unknown; use none or batch")
+    if not 0 <= dropout < 1:
+        raise ConfigurationError(f"dropout: {dropout!r} is not allowed; use a number >= 0 and < 1")
+
+
+def _batch_normalization(width: int, **options: Any) -> nn.BatchNorm1d:
+    """Full batches need no running averages."""
+    return nn.BatchNorm1d(width, affine=False, track_running_stats=False, **options)
 
 
 def cnn(
@@ -160,6 +190,7 @@ def _build_one_parameter(*_) -> nn.Module:
 def _build_mlp(network: Mapping[str, Any], input_dim: int, output_dim: int) -> nn.Sequential:
     options = {key: network[key] for key in ("sigma_w_last", *_COMMON)}
     options["activation_first"] = network.get("activation_first")
+    options |= {key: network[key] for key in ("normalization", "dropout") if key in network}
     widths = [network["width"]] * network["depth"]
     return mlp(input_dim, widths, output_dim, device="meta", **options)
 

@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import ConfigurationError
+from ..networks import drops_out, has_modes
+from ..networks.evaluation import uses_batch_statistics
 from .arcs import ArcEngine
 from .dense import DenseEngine
 from .ensemble import GroupTraining, TrainingResult
@@ -36,6 +38,7 @@ def train_ensemble(
     engine: str = "auto",
     output_scale: float = 1.0,
     centred: bool = False,
+    noise_seeds: Sequence[int] | None = None,
     record_steps: Sequence[int] = (),
     snapshot_steps: Sequence[int] = (),
     on_snapshot: Callable[[int, dict[str, Tensor]], object] | None = None,
@@ -50,8 +53,12 @@ def train_ensemble(
 
     A seed's numbers do not depend on its neighbours: bitwise at one thread.
 
+    Layers in training mode train as such: batch normalisation uses and differentiates the
+    statistics of all M samples, dropout draws new masks for each seed and step, on the device of
+    the parameters. Recorded losses are those of this function, masks included.
+
     Args:
-        network: maps (M, *d) to (M, O); only its structure is used.
+        network: maps (M, *d) to (M, O); only its structure is used, and the modes of its layers.
         parameters: name to tensor (S, *shape) as `draw_parameters` makes it; not changed. Their
             dtype and device are those of the training.
         x: inputs.
@@ -69,7 +76,8 @@ def train_ensemble(
             a step), "dense" (written-out gradients of multilayer perceptrons), "general"
             (torch.func, any network) or "auto": the first of these that fits.
         output_scale: alpha > 0.
-        centred: subtract the initial function.
+        centred: subtract the initial function; not for dropout, which makes that random.
+        noise_seeds: one per member, for its dropout masks; needed with dropout only.
         record_steps: steps whose losses are recorded, 0 (before any update) to `steps`.
         snapshot_steps: steps, 0 to `steps`, at which `on_snapshot` is called.
         on_snapshot: called with the step and the parameters (S, *shape) after so many updates;
@@ -80,8 +88,8 @@ def train_ensemble(
         finite or above 1e6 (L at step 0 + L of the zero function); its parameters become NaN.
 
     Raises:
-        ConfigurationError: if a name is unknown, a number out of range, or the engine does not
-            fit the network.
+        ConfigurationError: if a name is unknown, a number out of range, the engine does not fit
+            the network, dropout has no seeds, or batch normalisation keeps running averages.
 
     Example:
         >>> network, x = ntkflow.mlp(2, [64]), torch.randn(20, 2)
@@ -101,10 +109,14 @@ def train_ensemble(
     LOSSES[loss].check(y)
     plain = optimizer == "sgd" and not penalty
     chosen = _choose_engine(engine, network, parameters, x, plain=plain)
-    groups = _groups(seeds, chosen.seeds_per_group(parameters, x))
+    # Masks and batch statistics of several networks at once would depend on how many there are.
+    size = 1 if has_modes(network) else chosen.seeds_per_group(parameters, x)
+    groups = _groups(seeds, size)
     if groups[-1].stop > seeds:
         parameters = {name: torch.cat([p, p]) for name, p in parameters.items()}
-    ensemble = chosen(network, parameters, x)
+    _check_averages(network)
+    noise = _noise(network, noise_seeds, seeds, centred=centred)
+    ensemble = chosen(network, parameters, x, **noise)
     training = [
         GroupTraining(
             ensemble.group(group),
@@ -161,6 +173,28 @@ def _choose_engine(
             if engine != "auto":
                 message = f"engine: {name!r} does not fit the network: {reason}; use 'auto'"
                 raise ConfigurationError(message) from None
+
+
+def _check_averages(network: nn.Module) -> None:
+    for name, layer in network.named_modules():
+        if uses_batch_statistics(layer) and layer.running_mean is not None:
+            raise ConfigurationError(
+                f"layer {name!r}: {type(layer).__name__} in training mode keeps running averages; "
+                "use track_running_stats=False, or network.eval()"
+            )
+
+
+def _noise(network: nn.Module, noise_seeds: Sequence[int] | None, seeds: int, *, centred: bool):
+    """Options of the engine that draws masks; none for networks without dropout."""
+    if not drops_out(network):
+        return {}
+    if centred:
+        raise ConfigurationError("centred: True is not allowed with dropout; use False")
+    if noise_seeds is None or len(noise_seeds) != seeds:
+        raise ConfigurationError(
+            f"noise_seeds: {noise_seeds!r} is not allowed with dropout; use {seeds}, one per member"
+        )
+    return {"noise_seeds": noise_seeds}
 
 
 def _check(learning_rate, steps, output_scale, record_steps, snapshot_steps) -> None:

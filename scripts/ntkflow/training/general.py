@@ -1,19 +1,31 @@
 """Any torch.nn network: torch.func over the seeds. The reference, and the way out."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
+
+from ..randomness import torch_seed
 
 # Parameters of a network above which its seeds train one at a time.
 LARGE_NETWORK = 2**16
 
 
 class GeneralEngine:
-    """Ensemble of networks of any kind on shared inputs x (M, ...)."""
+    """Ensemble of networks of any kind on shared inputs x (M, ...); dropout needs `noise_seeds`."""
 
-    def __init__(self, network: nn.Module, parameters: dict[str, Tensor], x: Tensor):
+    def __init__(
+        self,
+        network: nn.Module,
+        parameters: dict[str, Tensor],
+        x: Tensor,
+        *,
+        noise_seeds: Sequence[int] = (),
+    ):
         self.parameters = {name: p.clone() for name, p in parameters.items()}
-        self.x = x
+        self.x, self.noise_seeds = x, noise_seeds
         self.network = lambda p, x: functional_call(network, p, (x,)).reshape(len(x), -1)
 
     @staticmethod
@@ -37,7 +49,7 @@ class GeneralEngine:
         parameters = {name: p[seeds] for name, p in self.parameters.items()}
         count = len(next(iter(parameters.values())))
         if count == 1:
-            return GeneralGroup(self._single, parameters)
+            return GeneralGroup(self._single, parameters, self.noise_seeds[seeds])
         # Inputs a copy for each seed: with one for all, vmap multiplies the weights of all seeds
         # at once, and the rounding of a seed would depend on how many there are.
         x = self.x.expand(count, *self.x.shape)
@@ -49,18 +61,31 @@ class GeneralEngine:
 
 
 class GeneralGroup:
-    """Forward and backward pass of some seeds of a GeneralEngine."""
+    """Forward and backward pass of some seeds of a GeneralEngine; of one seed with dropout."""
 
     mode = torch.no_grad
 
-    def __init__(self, ensemble, parameters: dict[str, Tensor]):
+    def __init__(self, ensemble, parameters: dict[str, Tensor], noise_seeds: Sequence[int] = ()):
         self.ensemble, self.named = ensemble, parameters
         self.parameters = list(parameters.values())
+        self.noise_seeds, self.updates = noise_seeds, 0
 
     def forward(self, out: Tensor) -> None:
         """Write the outputs (S, M, O) into `out`; keep what `pull_back` needs."""
-        outputs, self.vjp = vjp(self.ensemble, self.named)
+        with self._masks():
+            outputs, self.vjp = vjp(self.ensemble, self.named)
         out.copy_(outputs)
+
+    @contextmanager
+    def _masks(self) -> Iterator[None]:
+        """Random numbers that depend on seed and step alone, however often a step is looked at."""
+        if not self.noise_seeds:
+            yield
+            return
+        device = self.parameters[0].device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(torch_seed(self.noise_seeds[0], "dropout", self.updates))
+            yield
 
     def pull_back(
         self, cotangent: Tensor, into: list[Tensor], scale: float, *, keep: float = 1.0
@@ -70,5 +95,6 @@ class GeneralGroup:
         `into` holds tensors like `parameters`, and may be these.
         """
         (gradient,) = self.vjp(cotangent)
+        self.updates += 1
         for tensor, name in zip(into, self.named, strict=True):
             tensor.mul_(keep).add_(gradient[name], alpha=scale)
