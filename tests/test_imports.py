@@ -133,3 +133,22 @@ def test_environments_hold_what_their_scripts_import(name, monkeypatch):
 def test_every_script_has_one_environment():
     scripts = [script for env in environments().values() for script in env if "/" not in script]
     assert sorted(scripts) == RULES
+
+
+DRAW_A_NETWORK = """
+import sys
+
+from ntkflow.networks import build_network, draw_parameters
+
+network = dict(kind="mlp", depth=1, width=4, activation="relu", sigma_w=1.0, sigma_w_last=None)
+network |= dict(sigma_b=0.1, bias="normal", parameterization=sys.argv[1])
+draw_parameters(build_network(network, 2, 1), [0])
+print("torch._dynamo" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("parameterization", ["ntk", "standard"])
+def test_drawing_a_network_does_not_load_torchs_compiler(parameterization):
+    call = [sys.executable, "-c", DRAW_A_NETWORK, parameterization]
+    done = subprocess.run(call, capture_output=True, text=True, check=True, cwd=SCRIPTS)
+    assert done.stdout == "False\n"

@@ -21,6 +21,7 @@ from ntkflow.configuration import merge
 pytestmark = pytest.mark.slow
 
 RESULTS = Path("results/tiny/kernel_profile")
+SCALES = ("config", "quick")  # a scale is an overlay on config.yaml
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,21 @@ def second_experiment():
         "title": "Shallow networks with large biases",
         "network": {"kind": "mlp", "depth": 1, "width": 8, "activation": "relu", "sigma_b": 1.0},
     }
+
+
+def test_quick_scale_draws_every_figure_of_its_experiments(project):
+    call = [sys.executable, "scripts/run_workflow.py", "--scale", "quick", "--cores", "2"]
+    done = execute(project, *call)
+    assert done.status == 0, done.output
+    read = [yaml.safe_load((project / f"config/{name}.yaml").read_text()) for name in SCALES]
+    config = merge(*read)
+    assert len(config["only"]) > 5
+    html = (project / "results/quick/report/index.html").read_text()
+    for name in config["only"]:
+        block = config["experiments"][name]
+        folder = project / "results/quick" / name
+        assert {path.stem for path in folder.glob("figures/*.svg")} == set(block["figures"])
+        assert block["title"] in html
 
 
 def test_second_experiment_takes_one_block(finished):

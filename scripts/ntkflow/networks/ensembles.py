@@ -38,7 +38,7 @@ def draw_parameters(
         torch.Size([10, 64, 3])
     """
     _check_can_be_drawn(network)
-    template = copy.deepcopy(network).to_empty(device="cpu")
+    template = _blank_copy(network)
     stacked = {
         name: torch.empty(len(seeds), *like.shape, dtype=dtype or like.dtype, device=device)
         for name, like in template.named_parameters()
@@ -52,6 +52,15 @@ def draw_parameters(
             for name, parameter in template.named_parameters():
                 stacked[name][index] = parameter.detach()
     return stacked
+
+
+def _blank_copy(network: nn.Module) -> nn.Module:
+    """A copy on the CPU with parameters of any value.
+
+    As `to_empty`, which for a network on the meta device would load torch's compiler first.
+    """
+    blank = {id(p): nn.Parameter(torch.empty(p.shape, dtype=p.dtype)) for p in network.parameters()}
+    return copy.deepcopy(network, memo=blank)
 
 
 def _check_can_be_drawn(network: nn.Module) -> None:

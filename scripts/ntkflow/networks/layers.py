@@ -49,6 +49,8 @@ class ScaledLayer(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew from torch's current random state."""
+        if self.weight.is_meta:
+            return  # nothing to draw, and torch would load its compiler to find that out
         nn.init.normal_(self.weight)
         if self.bias is not None:
             nn.init.normal_(self.bias) if self.bias_init == "normal" else nn.init.zeros_(self.bias)

@@ -107,6 +107,8 @@ class StandardConv2d(nn.Conv2d):
 
 
 def _draw(layer: nn.Linear | nn.Conv2d) -> None:
+    if layer.weight.is_meta:
+        return  # as in `ScaledLayer`
     sigma_w, sigma_b, bias = layer.init_scales
     nn.init.normal_(layer.weight, std=sigma_w / layer.weight[0].numel() ** 0.5)
     if layer.bias is not None:
