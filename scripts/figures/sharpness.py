@@ -1,6 +1,7 @@
 """Edge of stability: 2 η λₘₐₓ of the tangent kernel K / M on the training set along training,
 against the training time η t (loss mean (f(x) − y)², step η as in the title). Above the grey line
-at 2 gradient descent with this step is unstable. Thin lines: one network each.
+at 2 gradient descent with this step is unstable. Thin lines: one network each, at most five of a
+width.
 """
 
 import matplotlib.pyplot as plt
@@ -10,7 +11,7 @@ from ntkflow.plotting import LIMIT_COLOUR, WIDTH, spread_colours
 
 def draw(tables, cfg):
     """A panel for each step size."""
-    table = tables["training_kernel"]
+    table = tables["training_kernel"].query("seed < 5")
     if "learning_rate" not in table:
         table = table.assign(learning_rate=cfg["training"]["learning_rate"])
     rates = sorted(table["learning_rate"].unique(), reverse=True)
