@@ -73,6 +73,18 @@ def test_one_row_a_fit_and_published_values_beside():
     assert [float(line.get_xdata()[0]) for line in crosses] == [0.848, 0.744]
 
 
+def test_differences_are_those_of_the_same_split():
+    table = CASES["fit_accuracies"][1]
+    wide = table.pivot(index="data_seed", columns="fit", values="test_accuracy")
+    found = {
+        line.get_ydata()[0]: line.get_xdata()
+        for line in draw("fit_accuracies").axes[1].lines
+        if line.get_marker() == "o"
+    }
+    for row, name in enumerate(FITS):
+        np.testing.assert_allclose(found[row], wide[name] - wide["network"])
+
+
 def test_a_swept_read_out_gets_a_panel_each():
     table = CASES["fit_accuracies"][1]
     both = pd.concat([table.assign(head="flatten"), table.assign(head="gap")])

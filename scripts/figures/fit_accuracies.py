@@ -1,8 +1,9 @@
-"""Test accuracy of the trained network and of kernel machines on the same images. Points: splits;
-bars: mean and standard deviation over splits; crosses: the published value of one split. A name
-says whose kernel (one sample of untrained networks, an average over them, the trained network,
-infinite width), whether with all pairs of outputs (block) or their mean, and the machine: Adam on
-cross-entropy from a random or zero start, or ridge regression.
+"""Test accuracy of the trained network and of kernel machines on the same images, and differences
+from the network on the same split. Points: splits; bars and numbers: mean and standard deviation
+over splits; crosses: the published value of one split. A name says whose kernel (one sample of
+untrained networks, an average over them, the trained network, infinite width), whether with all
+pairs of outputs (block) or their mean, and the machine: Adam on cross-entropy from a random or zero
+start, or ridge regression.
 """
 
 import matplotlib.pyplot as plt
@@ -17,28 +18,28 @@ PUBLISHED = {
 
 
 def draw(tables, cfg):
-    """One row per fit, one panel per head of the network where that is swept."""
+    """One row per fit; beside the accuracies their differences from the network's, split by split.
+
+    Where the head of the network is swept, a panel of accuracies for each head instead.
+    """
     table = tables["machines_kernel_classifiers"]
-    groups = list(table.groupby("head")) if "head" in table else [("", table)]
     names = list(dict.fromkeys(table["fit"]))
+    if "head" in table:
+        groups = {f"read-out: {head}": group for head, group in table.groupby("head")}
+    else:
+        groups = {"": table, "minus the network's": _minus_network(table)}
     size = (WIDTH, 1.1 + 0.26 * len(names))
-    figure, panels = plt.subplots(1, len(groups), figsize=size, sharey=True, squeeze=False)
-    for axes, (head, group) in zip(panels[0], groups, strict=True):
-        if head:
-            axes.set_title(f"read-out: {head}")
-        for row, name in enumerate(names):
-            values = group.loc[group["fit"] == name, "test_accuracy"]
-            colour = LIMIT_COLOUR if name == "network" else _colour(name)
-            axes.plot(values, [row] * len(values), "o", ms=3.5, color=colour, alpha=0.45)
-            spread = values.std() if len(values) > 1 else 0.0
-            axes.errorbar(values.mean(), row, xerr=spread, fmt="|", ms=11, color=colour, capsize=3)
-        axes.set_xlabel("test accuracy")
-        axes.grid(axis="x", alpha=0.25)
-        if not head:
-            _mark_published(axes, names, cfg["network"]["kind"])
-    panels[0, 0].set_yticks(range(len(names)), names)
-    panels[0, 0].set_ylabel("kernel, outputs, machine")
-    panels[0, 0].invert_yaxis()
+    figure, panels = plt.subplots(1, 2, figsize=size, sharey=True)
+    for axes, (title, group) in zip(panels, groups.items(), strict=True):
+        axes.set_title(title)
+        _draw_fits(axes, group, names)
+        axes.set_xlabel("difference of test accuracies" if "minus" in title else "test accuracy")
+    if "head" not in table:
+        _mark_published(panels[0], names, cfg["network"]["kind"])
+        panels[1].axvline(0, color=LIMIT_COLOUR, lw=0.8)
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].set_ylabel("kernel, outputs, machine")
+    panels[0].invert_yaxis()
     key = [
         ("network", {"color": LIMIT_COLOUR, "marker": "o", "ls": ""}),
         *[(name, {"color": _colour(name), "marker": "o", "ls": ""}) for name in _MACHINES],
@@ -46,6 +47,27 @@ def draw(tables, cfg):
     ]
     figure.legend(handles=line_key(key), loc="outside upper center", ncols=len(key))
     return figure
+
+
+def _minus_network(table):
+    """The table with differences from the network on the same split in place of accuracies."""
+    splits = table.set_index(["data_seed", "seed"])
+    network = splits.loc[splits["fit"] == "network", "test_accuracy"]
+    return splits.assign(test_accuracy=splits["test_accuracy"] - network).reset_index()
+
+
+def _draw_fits(axes, group, names):
+    """Splits, their mean and standard deviation as bars, and as numbers beside the panel."""
+    for row, name in enumerate(names):
+        values = group.loc[group["fit"] == name, "test_accuracy"]
+        colour = LIMIT_COLOUR if name == "network" else _colour(name)
+        mean, spread = values.mean(), values.std() if len(values) > 1 else 0.0
+        axes.plot(values, [row] * len(values), "o", ms=3.5, color=colour, alpha=0.45)
+        axes.errorbar(mean, row, xerr=spread, fmt="|", ms=11, color=colour, capsize=3)
+        numbers = f"{mean:.3f} ± {spread:.3f}"
+        place = axes.get_yaxis_transform()
+        axes.text(1.02, row, numbers, transform=place, fontsize=7, va="center")
+    axes.grid(axis="x", alpha=0.25)
 
 
 _MACHINES = {"random": COLOURS[1], "zero": COLOURS[4], "ridge": COLOURS[0]}
