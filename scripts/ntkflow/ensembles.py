@@ -56,6 +56,7 @@ class Ensemble:
                 member(self.start, i),
                 self.training,
                 self.step,
+                self.once(f"member {i}", dict),
             )
             for i in seeds
         ]

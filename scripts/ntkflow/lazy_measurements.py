@@ -9,7 +9,6 @@ import numpy as np
 from torch import Tensor
 
 from .empirical import empirical_ntk
-from .inputs import load_probe, load_training_set
 from .lazy import LinearizedTraining, kappa
 from .spectra import eigenpairs
 from .storage import Array, StageFile
@@ -17,11 +16,12 @@ from .storage import Array, StageFile
 
 def _linearized(entry, member, data: StageFile) -> dict[str, Array]:
     """Distance from the network linearised at its start, after as many steps."""
-    x, y = load_training_set(data, **member.where)
-    training = _linear_training(member, x, y)
-    probe, target = load_probe(data, **member.where), data.array("probe/y").values
+    x, y = member.training_set(data)
+    training = _linear_training(member, data)
+    at_probe = member.once("linear at probe", lambda: training.at(member.probe(data)))
+    target = member.once("probe targets", lambda: data.array("probe/y").values)
     train_gap = _numpy(member.outputs(x)) - training.train_outputs(member.step).cpu().numpy()
-    linear = training.outputs(probe, member.step).cpu().numpy()
+    linear = at_probe(member.step).cpu().numpy()
     values = _numpy(member.on_probe(data))
     numbers = {
         "train_gap": (np.linalg.norm(train_gap) / y.norm().item(), "|f - f_lin| / |y|, training"),
@@ -35,15 +35,19 @@ def _linearized(entry, member, data: StageFile) -> dict[str, Array]:
     }
 
 
-def _linear_training(member, x: Tensor, y: Tensor) -> LinearizedTraining:
+def _linear_training(member, data: StageFile) -> LinearizedTraining:
     options = {key: member.training[key] for key in ("learning_rate", "output_scale", "centred")}
-    return LinearizedTraining(member.network, x, y, parameters=member.start, **options)
+    start = dict(parameters=member.start, **options)
+    return member.once(
+        "linear training",
+        lambda: LinearizedTraining(member.network, *member.training_set(data), **start),
+    )
 
 
 def _mode_decay(entry, member, data: StageFile) -> dict[str, Array]:
     """Residual y - f on the training set along the eigenvectors of the kernel at the start."""
-    x, y = load_training_set(data, **member.where)
-    dynamics = _linear_training(member, x, y).dynamics
+    x, y = member.training_set(data)
+    dynamics = _linear_training(member, data).dynamics
     residual = (y - member.outputs(x)).double().T.reshape(-1)
     projections = dynamics.eigenvectors.T @ residual
     return {
@@ -56,7 +60,7 @@ def _mode_decay(entry, member, data: StageFile) -> dict[str, Array]:
 
 def _kappa(entry, member, data: StageFile) -> dict[str, Array]:
     """Laziness kappa and its factors, at the present weights."""
-    x, y = load_training_set(data, **member.where)
+    x, y = member.training_set(data)
     options = {key: member.training[key] for key in ("output_scale", "centred")}
     limits = dict(tolerance=entry["tolerance"], max_iterations=entry["max_iterations"])
     found = kappa(member.network, x, y, parameters=member.parameters, **options, **limits)
@@ -68,7 +72,7 @@ def _ellipse(entry, member, data: StageFile) -> dict[str, Array]:
 
     Eigenvalues of the 2 x 2 kernel and the angle of the first eigenvector.
     """
-    x, _ = load_training_set(data, **member.where)
+    x, _ = member.training_set(data)
     gram = empirical_ntk(member.network, x[:2], parameters=member.parameters, outputs="mean")
     values, vectors = eigenpairs(_numpy(gram.values.double()))
     numbers = {

@@ -31,6 +31,7 @@ class Member:
         start: its weights before training.
         training: the `training` block of the configuration, empty for an untrained network.
         step: gradient steps since the start.
+        kept: what measurements keep from one snapshot of the training to the next.
     """
 
     network: nn.Module
@@ -38,6 +39,7 @@ class Member:
     start: dict[str, Tensor]
     training: Mapping[str, Any]
     step: int = 0
+    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     _known: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -45,6 +47,20 @@ class Member:
         """Dtype and device of the weights."""
         like = next(iter(self.parameters.values()))
         return {"dtype": like.dtype, "device": like.device}
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What does not change in training, made at the first call."""
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]
+
+    def training_set(self, data: StageFile) -> tuple[Tensor, Tensor]:
+        """Inputs (M, d) and targets (M, O), read once."""
+        return self.once("training set", lambda: load_training_set(data, **self.where))
+
+    def probe(self, data: StageFile) -> Tensor:
+        """Inputs (N, d) of the evaluation grid, read once."""
+        return self.once("probe", lambda: load_probe(data, **self.where))
 
     def outputs(self, x: Tensor) -> Tensor:
         """Outputs f = alpha h, or alpha (h - h0) if training is centred: (N, d) to (N, O)."""
@@ -56,7 +72,7 @@ class Member:
     def on_probe(self, data: StageFile) -> Tensor:
         """Outputs on the evaluation grid (N, O), computed once for all measurements."""
         if "probe" not in self._known:
-            self._known["probe"] = self.outputs(load_probe(data, **self.where))
+            self._known["probe"] = self.outputs(self.probe(data))
         return self._known["probe"]
 
     @property

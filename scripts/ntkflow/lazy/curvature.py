@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import jvp, vjp
+from torch.func import jvp
 
-from .vectors import as_vectors
+from .vectors import as_vectors, pull_back
 
 STARTS = 3  # of the search for the second derivative's norm, which has local maxima
 
@@ -145,11 +145,11 @@ Function = Callable[[Tensor], Tensor]
 def _jacobian_norm(
     outputs: Function, theta: Tensor, *, tolerance: float, max_iterations: int
 ) -> float:
-    values, pull_back = vjp(outputs, theta)
-    direction = _random_unit(values, 0)
+    pull = pull_back(outputs, theta)
+    direction = _random_unit(outputs(theta), 0)
     squared = 0.0
     for _ in range(max_iterations):
-        image = jvp(outputs, (theta,), pull_back(direction))[1]
+        image = jvp(outputs, (theta,), (pull(direction),))[1]
         before, squared = squared, image.norm().item()
         if abs(squared - before) <= tolerance * squared:
             break
@@ -186,7 +186,12 @@ def _alternate(outputs, theta, start: int, count: int, tolerance, max_iterations
 
 def _hessian_product(outputs: Function, theta: Tensor, c: Tensor, v: Tensor) -> Tensor:
     """Product of the Hessian of c . f with v."""
-    return jvp(lambda p: vjp(outputs, p)[1](c)[0], (theta,), (v,))[1]
+    leaf = theta.detach().requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(outputs(leaf) @ c, leaf, create_graph=True)
+        if not slope.requires_grad:  # outputs linear in the weights
+            return torch.zeros_like(v)
+        return torch.autograd.grad(slope, leaf, v)[0]
 
 
 def _second_derivative(outputs: Function, theta: Tensor, u: Tensor, v: Tensor) -> Tensor:

@@ -1,16 +1,16 @@
 """Training of a linearised network in closed form: outputs, weights and distances at any step."""
 
+from collections.abc import Callable
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import vjp
 
 from ..empirical import empirical_ntk
 from ..empirical.model import as_model
 from ..prediction import Times, TrainingDynamics
 from ..spectra import block_matrix
-from .vectors import as_vectors
+from .vectors import as_vectors, pull_back
 
 
 class LinearizedTraining:
@@ -72,8 +72,14 @@ class LinearizedTraining:
 
     def outputs(self, x: Tensor, t: Times) -> Float[Tensor, "*t n o"]:
         """Outputs f at N points after t steps (a number, or a vector of T times)."""
-        cross = empirical_ntk(self.network, x, self._x, parameters=self.parameters).values
-        return self._finish(self.dynamics.mean(block_matrix(cross), self._stacked, t), x)
+        return self.at(x)(t)
+
+    def at(self, x: Tensor) -> Callable[[Times], Float[Tensor, "*t n o"]]:
+        """Outputs f at N points as a function of t; their kernel is computed once."""
+        cross = block_matrix(
+            empirical_ntk(self.network, x, self._x, parameters=self.parameters).values
+        )
+        return lambda t: self._finish(self.dynamics.mean(cross, self._stacked, t), x)
 
     def weights(self, t: float | int) -> dict[str, Tensor]:
         """Weights theta after t steps, by name."""
@@ -82,7 +88,7 @@ class LinearizedTraining:
         )
         coefficients = (self.dynamics.eigenvectors @ filtered).reshape(-1, len(self._x)).T
         outputs, theta = as_vectors(self.network, self._x, self.parameters)
-        moved = vjp(outputs, theta)[1](coefficients.reshape(-1).to(theta.dtype))[0]
+        moved = pull_back(outputs, theta)(coefficients.reshape(-1).to(theta.dtype))
         parts = (theta + moved).split([p.numel() for p in self.parameters.values()])
         return {
             name: part.view(p.shape)

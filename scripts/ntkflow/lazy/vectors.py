@@ -32,3 +32,16 @@ def as_vectors(
         return model(named, x).reshape(-1)
 
     return outputs, torch.cat([p.reshape(-1) for p in model.parameters.values()])
+
+
+def pull_back(
+    outputs: Callable[[Tensor], Tensor], theta: Tensor
+) -> Callable[[Float[Tensor, " no"]], Float[Tensor, " p"]]:
+    """The map c -> J' c at the weights theta.
+
+    As `torch.func.vjp`, which loads torch's compiler at its first call, for seconds.
+    """
+    with torch.enable_grad():
+        leaf = theta.detach().requires_grad_()
+        values = outputs(leaf)
+    return lambda c: torch.autograd.grad(values, leaf, c, retain_graph=True)[0]

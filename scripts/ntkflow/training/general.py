@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vjp, vmap
+from torch.func import functional_call, vmap
 
 from ..randomness import torch_seed
 
@@ -72,9 +72,10 @@ class GeneralGroup:
 
     def forward(self, out: Tensor) -> None:
         """Write the outputs (S, M, O) into `out`; keep what `pull_back` needs."""
-        with self._masks():
-            outputs, self.vjp = vjp(self.ensemble, self.named)
-        out.copy_(outputs)
+        self.leaves = {name: p.detach().requires_grad_() for name, p in self.named.items()}
+        with self._masks(), torch.enable_grad():
+            self.outputs = self.ensemble(self.leaves)
+        out.copy_(self.outputs.detach())
 
     @contextmanager
     def _masks(self) -> Iterator[None]:
@@ -94,7 +95,8 @@ class GeneralGroup:
 
         `into` holds tensors like `parameters`, and may be these.
         """
-        (gradient,) = self.vjp(cotangent)
+        leaves = list(self.leaves.values())
+        gradients = torch.autograd.grad(self.outputs, leaves, cotangent, materialize_grads=True)
         self.updates += 1
-        for tensor, name in zip(into, self.named, strict=True):
-            tensor.mul_(keep).add_(gradient[name], alpha=scale)
+        for tensor, gradient in zip(into, gradients, strict=True):
+            tensor.mul_(keep).add_(gradient, alpha=scale)
