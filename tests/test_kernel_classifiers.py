@@ -7,10 +7,17 @@ from torch import nn
 
 import fit_kernel_machines
 import make_dataset
+from ntkflow import kernel_classifiers as kernel_classifiers_module
 from ntkflow.block_measurements import block_structure, kernel_corner, limit_distance, limit_gap
 from ntkflow.empirical import empirical_ntk
 from ntkflow.ensembles import Ensemble
-from ntkflow.kernel_classifiers import Digits, Kernels, kernel_classifiers, limit_network
+from ntkflow.kernel_classifiers import (
+    Digits,
+    Kernels,
+    _score,
+    kernel_classifiers,
+    limit_network,
+)
 from ntkflow.kernel_cost import kernel_cost, loop_kernel, vmap_kernel
 from ntkflow.limits import limit_kernels
 from ntkflow.measurements import Member
@@ -32,8 +39,8 @@ NETWORK = {
     "bias": "normal",
 }  # fmt: skip
 ENTRY = {
-    "kind": "kernel_classifiers", "sample_width": 12, "samples": 2, "learning_rate": 0.05,
-    "steps": 30, "tolerance": 0.0, "ridges": [0.01, 1.0], "held_out": 0.2,
+    "kind": "kernel_classifiers", "sample_width": 12, "samples": 2, "starts": 2,
+    "learning_rate": 0.05, "steps": 30, "tolerance": 0.0, "ridges": [0.01, 1.0], "held_out": 0.2,
 }  # fmt: skip
 TRAINING = {"dtype": "float32", "learning_rate": 0.1, "steps": 3}
 
@@ -76,6 +83,20 @@ def test_every_fit_has_its_row(data):
     for row in rows.values():
         assert 0 <= row["test_accuracy"] <= 1
     assert rows["limit mean ridge"]["train_accuracy"] > 0.9
+
+
+def test_scores_of_random_starts_are_averaged(data, monkeypatch):
+    each = []
+
+    def score(outputs, network, digits):
+        each.append([_score([one], network, digits)["test_accuracy"] for one in outputs])
+        return _score(outputs, network, digits)
+
+    monkeypatch.setattr(kernel_classifiers_module, "_score", score)
+    found = fit(data, ["initial block random", "initial block zero"])
+    assert [len(starts) for starts in each] == [1, 2, 1]
+    assert each[1][0] != each[1][1]
+    assert found["initial block random"]["test_accuracy"] == np.mean(each[1])
 
 
 def test_sampled_kernels_are_averages_over_networks(data):

@@ -5,7 +5,8 @@ A *fit* has a name of three words, such as "sample block ridge":
 - whose kernel: "initial" and "trained", the network's own before and after training; "sample", one
   other network at initialisation; "average", the mean over many such; "limit", infinite width;
 - "block", all pairs of outputs, or "mean", the mean over outputs, shared by them;
-- "random" or "zero", the start of Adam on cross-entropy, or "ridge".
+- "random" (several starts, their scores averaged) or "zero", the start of Adam on cross-entropy,
+  or "ridge".
 """
 
 from collections.abc import Mapping, Sequence
@@ -72,8 +73,8 @@ def kernel_classifiers(
     """Accuracy of the trained network and of every fit on the same images.
 
     Args:
-        entry: block of the configuration: fits, sample_width, samples, learning_rate, steps,
-            tolerance, ridges, held_out.
+        entry: block of the configuration: fits, sample_width, samples, starts, learning_rate,
+            steps, tolerance, ridges, held_out.
         network: `network` block of the configuration.
         trained: the network.
         data: the data set's file.
@@ -82,7 +83,7 @@ def kernel_classifiers(
     digits = Digits.load(data, **trained.where)
     draw = Kernels(entry, network, trained, digits, input_sizes(data), seed)
     own = (trained.outputs(digits.x).T, trained.outputs(digits.test_x).T)
-    rows = {"network": _score(own, own, digits)}
+    rows = {"network": _score([own], own, digits)}
     for whose, wanted in _kernels_of(entry["fits"]).items():
         kernels = draw.kernels(whose, list(wanted))
         for outputs, machines in wanted.items():
@@ -116,26 +117,27 @@ UNITS = {
 }
 
 
-def _score(outputs: tuple[Tensor, Tensor], network: tuple[Tensor, Tensor], digits: Digits) -> dict:
-    """Accuracies of outputs (O, N) on training and test images."""
-    differs = outputs[1].argmax(0) != network[1].argmax(0)
-    return {
-        "train_accuracy": accuracy(outputs[0], digits.labels),
-        "test_accuracy": accuracy(outputs[1], digits.test_labels),
-        "disagreement": differs.double().mean().item(),
+def _score(outputs: Sequence[tuple], network: tuple[Tensor, Tensor], digits: Digits) -> dict:
+    """Accuracies of outputs (O, N) on training and test images, means over several fits."""
+    differs = [found[1].argmax(0) != network[1].argmax(0) for found in outputs]
+    scores = {
+        "train_accuracy": [accuracy(found[0], digits.labels) for found in outputs],
+        "test_accuracy": [accuracy(found[1], digits.test_labels) for found in outputs],
+        "disagreement": [each.double().mean().item() for each in differs],
     }
+    return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
 def _fit(kernels: KernelPair, machines: list[str], digits: Digits, entry, seed: int) -> dict:
-    """Outputs on training and test images by machine, and what else is known of each."""
+    """By machine: outputs on training and test images of each start, and what else is known."""
     found = {}
-    starts = [name for name in machines if name != "ridge"]
+    starts = {name: _starts(name, digits, entry, seed) for name in machines if name != "ridge"}
     if starts:
-        begin = torch.stack([_start(name, digits, seed) for name in starts])
         options = {key: entry[key] for key in ("learning_rate", "steps", "tolerance")}
-        fit = fit_cross_entropy(kernels.gram, digits.y, begin, **options)
-        for name, coefficients in zip(starts, fit.coefficients, strict=True):
-            outputs = tuple(evaluate(kernel, coefficients) for kernel in kernels)
+        fit = fit_cross_entropy(kernels.gram, digits.y, torch.cat(list(starts.values())), **options)
+        parts = fit.coefficients.split([len(begin) for begin in starts.values()])
+        for name, coefficients in zip(starts, parts, strict=True):
+            outputs = [tuple(evaluate(kernel, one) for kernel in kernels) for one in coefficients]
             found[name] = (outputs, {"updates": fit.updates})
     if "ridge" in machines:
         ridge = choose_ridge(kernels.gram, digits.y, entry["ridges"], held_out=entry["held_out"])
@@ -144,7 +146,7 @@ def _fit(kernels: KernelPair, machines: list[str], digits: Digits, entry, seed: 
             both = _join_blocks(kernels, digits.y.shape[1])
         outputs = ridge_classifier(kernels.gram, both, digits.y, ridge=ridge)
         sizes = [len(digits.labels), len(digits.test_labels)]
-        found["ridge"] = (outputs.split(sizes, dim=1), {"ridge": ridge})
+        found["ridge"] = ([outputs.split(sizes, dim=1)], {"ridge": ridge})
     return found
 
 
@@ -153,12 +155,12 @@ def _join_blocks(kernels: KernelPair, outputs: int) -> Tensor:
     return torch.cat([each.unflatten(0, (outputs, -1)) for each in kernels], 1).flatten(0, 1)
 
 
-def _start(name: str, digits: Digits, seed: int) -> Tensor:
-    """Coefficients (O, M): zero, or drawn from N(0, 1)."""
+def _starts(name: str, digits: Digits, entry: Mapping[str, Any], seed: int) -> Tensor:
+    """Coefficients (starts, O, M): zero once, or several times drawn from N(0, 1)."""
     shape = digits.y.T.shape
     if name == "zero":
-        return torch.zeros(shape, device=digits.y.device)
-    drawn = generator(seed, "split").standard_normal(shape)
+        return torch.zeros(1, *shape, device=digits.y.device)
+    drawn = generator(seed, "split").standard_normal((entry["starts"], *shape))
     return torch.as_tensor(drawn, dtype=digits.y.dtype, device=digits.y.device)
 
 
