@@ -60,6 +60,18 @@ def test_order_of_the_widths():
     assert table["order_kept"].tolist() == pytest.approx([-0.5] * 3)
 
 
+def test_order_of_the_widths_leaves_diverged_networks_out():
+    parts = [
+        tables(level + 0 * STEPS, width=width)
+        for width, level in ((1, 4.0), (2, np.nan), (4, 1.0), (8, 3.0))
+    ]
+    parts[3][0]["lambda_max"] += 0.1 * STEPS  # the largest at the end
+    gram, classification = (pd.concat(each) for each in zip(*parts, strict=True))
+    table = summarise_evolution(gram, classification)
+    # Of 4, 1, 3: ranks 3 1 2 become 2 1 3.
+    assert table["order_kept"].tolist() == pytest.approx([0.5] * 4)
+
+
 def test_a_diverged_network_is_a_row_without_numbers():
     top = np.full(len(STEPS), np.nan)
     parts = [tables(1.0 + STEPS), tables(top, seed=1)]

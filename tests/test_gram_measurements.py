@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
@@ -216,7 +217,18 @@ def test_residual_modes(ensemble, data):
     later = measure(ensemble, data, "residual_modes", eigenvectors=4)
     rate = 2 * 0.5 / 8 * later["eigenvalue"]
     np.testing.assert_allclose(later["expected"], (1 - rate) ** 12)
-    assert later["order"].shape == (3,)
+    expected = [
+        spearmanr(*pair).statistic for pair in zip(later["eigenvalue"], -later["left"], strict=True)
+    ]
+    np.testing.assert_allclose(later["order"], expected)
+
+
+def test_order_of_a_diverged_network_is_unknown(ensemble, data):
+    lost = {name: p.clone() for name, p in ensemble.parameters.items()}
+    for p in lost.values():
+        p[1] = torch.nan
+    found = measure(ensemble.at(12, lost), data, "residual_modes", eigenvectors=4)["order"]
+    assert np.isnan(found).tolist() == [False, True, False]
 
 
 def test_cost(ensemble, data):

@@ -58,6 +58,11 @@ def test_closure_is_what_python_imports(name, really_imported, monkeypatch):
     assert closure == files - {"scripts/ntkflow/__init__.py"}
 
 
+def test_what_is_loaded_at_need_belongs_to_the_code(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert LOADED_AT_NEED in import_closure("scripts/train_ensemble.py")
+
+
 def test_every_rule_has_a_script_and_names_its_code():
     assert RULES
     for file in RULE_FILES:
@@ -135,20 +140,26 @@ def test_every_script_has_one_environment():
     assert sorted(scripts) == RULES
 
 
-DRAW_A_NETWORK = """
+TRAIN_A_NETWORK = """
 import sys
 
+import torch
+
 from ntkflow.networks import build_network, draw_parameters
+from ntkflow.training import train_ensemble
 
 network = dict(kind="mlp", depth=1, width=4, activation="relu", sigma_w=1.0, sigma_w_last=None)
 network |= dict(sigma_b=0.1, bias="normal", parameterization=sys.argv[1])
-draw_parameters(build_network(network, 2, 1), [0])
+network = build_network(network, 2, 1)
+start = draw_parameters(network, [0])
+x, y = torch.ones(3, 2), torch.ones(3, 1)
+train_ensemble(network, start, x, y, learning_rate=0.1, steps=1, engine="general")
 print("torch._dynamo" in sys.modules)
 """
 
 
 @pytest.mark.parametrize("parameterization", ["ntk", "standard"])
-def test_drawing_a_network_does_not_load_torchs_compiler(parameterization):
-    call = [sys.executable, "-c", DRAW_A_NETWORK, parameterization]
+def test_training_does_not_load_torchs_compiler(parameterization):
+    call = [sys.executable, "-c", TRAIN_A_NETWORK, parameterization]
     done = subprocess.run(call, capture_output=True, text=True, check=True, cwd=SCRIPTS)
     assert done.stdout == "False\n"

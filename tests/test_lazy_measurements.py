@@ -4,6 +4,8 @@ import torch
 from torch.func import functional_call
 
 from ntkflow.empirical import empirical_ntk
+from ntkflow.ensemble_measurements import measure_ensemble
+from ntkflow.ensembles import Ensemble
 from ntkflow.lazy import LinearizedTraining, kappa
 from ntkflow.measurements import Member, measure
 from ntkflow.networks import draw_parameters, member, mlp
@@ -49,6 +51,21 @@ def test_distance_from_the_linearisation(trained, data):
     gap = (one.outputs(probe) - linear.outputs(probe, STEPS)).abs().max().item()
     assert arrays["linearized/probe_gap"].values == pytest.approx(gap)
     assert np.isnan(arrays["linearized/test_error"].values)
+
+
+def test_what_is_kept_between_snapshots_belongs_to_its_seed(data):
+    network = mlp(1, [6], parameterization="pytorch", activation="tanh")
+    start = draw_parameters(network, [0, 1], dtype=torch.float64)
+    x, y = (torch.as_tensor(data.array(f"train/{name}").values) for name in "xy")
+    end = train_ensemble(network, start, x, y, steps=STEPS, **TRAINING).parameters
+    entries = [{"kind": "linearized"}, {"kind": "mode_decay"}, {"kind": "kernel"}]
+    both = Ensemble(network, start, start, TRAINING)
+    for step, parameters in ((0, start), (STEPS, end)):
+        found = measure_ensemble(entries, both.at(step, parameters), data)
+        for index in range(2):
+            fresh = Member(network, member(parameters, index), member(start, index), TRAINING, step)
+            for name, array in measure(entries, fresh, data).items():
+                np.testing.assert_allclose(found[name].values[index], array.values, rtol=1e-12)
 
 
 def test_residuals_along_the_eigenvectors(trained, data):

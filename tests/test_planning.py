@@ -277,6 +277,17 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
             "measurements[0].kind: 'profile' is not allowed with network.normalization batch and "
             "network.dropout 0.1; allowed: gram, gram_spectrum, gram_rank, classification",
         ),
+        (
+            {"network": EXPERIMENT["network"] | {"normalization": "batch"},
+             "training": EXPERIMENT["training"] | {"engine": "dense"}},
+            "training.engine: 'dense' is not allowed with network.normalization; allowed: auto, "
+            "general",
+        ),
+        (
+            {"sweep": {"network.dropout": [0.5]},
+             "training": EXPERIMENT["training"] | {"centred": True}},
+            "training.centred: True is not allowed with network.dropout; allowed: False",
+        ),
     ],
 )  # fmt: skip
 def test_mistakes_in_an_experiment(changes, problem):

@@ -14,13 +14,7 @@ from ntkflow.training import train_ensemble
 MODES = [dict(dropout=0.4), dict(normalization="batch"), dict(normalization="batch", dropout=0.4)]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Bitwise equality holds at one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def problem(dtype=torch.float64):

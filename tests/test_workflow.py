@@ -211,8 +211,8 @@ def test_second_run_has_nothing_to_do(quick, tmp_path):
         assert nothing.idle
         ours.append(done.processor_seconds)
         least.append(nothing.processor_seconds)
-    # Snakemake alone takes half of the 3 seconds that a second run may take.
-    assert median(ours) < 3 * median(least)
+    # Where an empty workflow takes 1.2 seconds, a second run may take 3.
+    assert median(ours) < 2.5 * median(least)
 
 
 def test_editing_a_figure_script_redraws_it_alone(finished):

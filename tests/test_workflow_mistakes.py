@@ -28,10 +28,6 @@ MISTAKES = {
 }
 
 
-def error_lines(done):
-    return [line for line in done.lines if "Error" in line]
-
-
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistake_in_the_configuration_is_one_line(fresh, mistake):
     block, problem, allowed = MISTAKES[mistake]

@@ -16,6 +16,8 @@ PUBLISHED = {
     "cnn": {"network": 0.894, "sample block random": 0.802, "trained block random": 0.84},
 }
 
+DIFFERENCE = "minus the network's"
+
 
 def draw(tables, cfg):
     """One row per fit; beside the accuracies their differences from the network's, split by split.
@@ -27,19 +29,19 @@ def draw(tables, cfg):
     if "head" in table:
         groups = {f"read-out: {head}": group for head, group in table.groupby("head")}
     else:
-        groups = {"": table, "minus the network's": _minus_network(table)}
+        groups = {"": table, DIFFERENCE: _minus_network(table)}
     size = (WIDTH, 1.1 + 0.26 * len(names))
-    figure, panels = plt.subplots(1, 2, figsize=size, sharey=True)
-    for axes, (title, group) in zip(panels, groups.items(), strict=True):
+    figure, panels = plt.subplots(1, len(groups), figsize=size, sharey=True, squeeze=False)
+    for axes, (title, group) in zip(panels[0], groups.items(), strict=True):
         axes.set_title(title)
         _draw_fits(axes, group, names)
-        axes.set_xlabel("difference of test accuracies" if "minus" in title else "test accuracy")
+        axes.set_xlabel("difference of test accuracies" if title == DIFFERENCE else "test accuracy")
     if "head" not in table:
-        _mark_published(panels[0], names, cfg["network"]["kind"])
-        panels[1].axvline(0, color=LIMIT_COLOUR, lw=0.8)
-    panels[0].set_yticks(range(len(names)), names)
-    panels[0].set_ylabel("kernel, outputs, machine")
-    panels[0].invert_yaxis()
+        _mark_published(panels[0, 0], names, cfg["network"]["kind"])
+        panels[0, 1].axvline(0, color=LIMIT_COLOUR, lw=0.8)
+    panels[0, 0].set_yticks(range(len(names)), names)
+    panels[0, 0].set_ylabel("kernel, outputs, machine")
+    panels[0, 0].invert_yaxis()
     key = [
         ("network", {"color": LIMIT_COLOUR, "marker": "o", "ls": ""}),
         *[(name, {"color": _colour(name), "marker": "o", "ls": ""}) for name in _MACHINES],
@@ -51,7 +53,8 @@ def draw(tables, cfg):
 
 def _minus_network(table):
     """The table with differences from the network on the same split in place of accuracies."""
-    splits = table.set_index(["data_seed", "seed"])
+    axes = list(table.columns[: list(table.columns).index("fit")])  # swept keys and seed
+    splits = table.set_index(axes)
     network = splits.loc[splits["fit"] == "network", "test_accuracy"]
     return splits.assign(test_accuracy=splits["test_accuracy"] - network).reset_index()
 
@@ -64,7 +67,7 @@ def _draw_fits(axes, group, names):
         mean, spread = values.mean(), values.std() if len(values) > 1 else 0.0
         axes.plot(values, [row] * len(values), "o", ms=3.5, color=colour, alpha=0.45)
         axes.errorbar(mean, row, xerr=spread, fmt="|", ms=11, color=colour, capsize=3)
-        numbers = f"{mean:.3f} ± {spread:.3f}"
+        numbers = f"{mean:.3f} ± {spread:.3f}" if len(values) > 1 else f"{mean:.3f}"
         place = axes.get_yaxis_transform()
         axes.text(1.02, row, numbers, transform=place, fontsize=7, va="center")
     axes.grid(axis="x", alpha=0.25)

@@ -9,18 +9,18 @@ import matplotlib.pyplot as plt
 
 from ntkflow.plotting import (
     INK,
-    REGULARISERS,
+    TRAINING_AXES,
     WIDTH,
     line_key,
-    regulariser_key,
     spread_colours,
+    training_key,
 )
 
 
 def draw(tables, cfg):
     """Losses above, accuracy below, widths side by side."""
     table, turning = tables["training_classification"], tables["evolution"]
-    axis = next(name for name in REGULARISERS if name in table)
+    axis = next(name for name in TRAINING_AXES if name in table)
     colours, widths = spread_colours(table[axis]), sorted(table["width"].unique())
     figure, panels = plt.subplots(
         2,
@@ -47,7 +47,7 @@ def draw(tables, cfg):
         accuracy.set_xlabel("epoch")
     panels[0][0].set_ylabel("loss")
     panels[1][0].set_ylabel("training accuracy")
-    key = regulariser_key(axis, colours)
+    key = training_key(axis, colours)
     key += [("training", {"color": INK}), ("test", {"color": INK, "ls": ":"})]
     columns = 4 if len(widths) > 1 else 2  # a single panel is narrower
     figure.legend(handles=line_key(key), loc="outside upper center", ncols=columns)

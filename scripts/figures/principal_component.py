@@ -1,8 +1,8 @@
-"""Networks trained from f₀ to f* = f₀ + v/2 on {task.train_points} digits; v is the second
-eigenvector of the limit kernel, with mean square 1. Left: what is left along v; grey: infinite
-width, (1 − 2ηλ₂)^t / 2. Right: root mean square deviation from the line from f₀ to f*. Thin lines:
-networks; bold: means; dotted: larger output scale α. Loss mean (f(x) − y)² / α², step
-η = {training.learning_rate}.
+"""Networks trained from f₀ to f* = f₀ + s v on {task.train_points} digits; v is an eigenvector of
+the limit kernel, with mean square 1, λ its eigenvalue; which one, and s, says the protocol. Left:
+what is left along v; grey: infinite width, s (1 − 2ηλ)^t. Right: root mean square deviation from
+the line from f₀ to f*. Thin lines: networks; bold: means; dotted: larger output scale α. Loss
+mean (f(x) − y)² / α², step η = {training.learning_rate}.
 """
 
 import matplotlib.pyplot as plt
@@ -16,7 +16,7 @@ def draw(tables, cfg):
     table = table.assign(time=table["step"] * cfg["training"]["learning_rate"])
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
     colours = spread_colours(table["width"])
-    styles = dict(zip(sorted(set(table["output_scale"])), ("-", ":"), strict=False))
+    styles = dict(zip(sorted(set(table["output_scale"])), ("-", ":", "-.", "--"), strict=False))
     for (width, scale), rows in table.groupby(["width", "output_scale"]):
         look = dict(color=colours[width], ls=styles[scale])
         for axes, column in ((left, "along"), (right, "across")):

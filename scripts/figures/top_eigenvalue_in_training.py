@@ -10,12 +10,12 @@ import matplotlib.pyplot as plt
 
 from ntkflow.plotting import (
     INK,
-    REGULARISERS,
+    TRAINING_AXES,
     WIDTH,
     label_log_axis,
     line_key,
-    regulariser_key,
     spread_colours,
+    training_key,
 )
 
 PENALTIES = ("l1", "l2")
@@ -24,14 +24,15 @@ PENALTIES = ("l1", "l2")
 def draw(tables, cfg):
     """Panels side by side; on logarithmic axes where networks are regularised."""
     table = tables["training_gram"]
-    axis = next(name for name in REGULARISERS if name in table)
+    axis = next(name for name in TRAINING_AXES if name in table)
     colours, widths = spread_colours(table[axis]), sorted(table["width"].unique())
     figure, panels = plt.subplots(
         1, len(widths), figsize=(WIDTH if len(widths) > 1 else 0.7 * WIDTH, 3.4), squeeze=False
     )
     for axes, width in zip(panels[0], widths, strict=True):
         cells = dict(list(table[table["width"] == width].groupby(axis)))
-        free = cells[min(cells)].groupby("step")["lambda_max"].median()
+        if axis in PENALTIES:
+            free = cells[min(cells)].groupby("step")["lambda_max"].median()
         for value, rows in cells.items():
             runs = rows.groupby("step")["lambda_max"]
             low, middle, high = (runs.quantile(share) for share in (0.25, 0.5, 0.75))
@@ -50,7 +51,7 @@ def draw(tables, cfg):
             axes.set(yscale="log")
             label_log_axis(axes.yaxis)
     panels[0][0].set_ylabel("λ_max of Θ")
-    key = regulariser_key(axis, colours)
+    key = training_key(axis, colours)
     if axis in PENALTIES:
         key.append(("null model", {"color": INK, "ls": "--", "lw": 0.8}))
     figure.legend(handles=line_key(key), loc="outside upper center", ncols=3)

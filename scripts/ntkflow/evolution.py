@@ -112,4 +112,4 @@ def _add_order(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def _rank_correlation(runs: pd.DataFrame) -> float:
-    return float(runs.rank().corr().loc["start", "end"])
+    return float(runs[["start", "end"]].corr("spearman").loc["start", "end"])

@@ -123,7 +123,7 @@ def _profile(entry, member: Member, data: StageFile) -> dict[str, Array]:
     kernel = empirical_ntk(
         member.network,
         circle_point(entry["anchor_angle"], **member.where),
-        load_probe(data, **member.where),
+        member.probe(data),
         parameters=member.parameters,
         outputs="mean",
         method="vector_product",
@@ -154,8 +154,9 @@ def _kernel(entry, member: Member, data: StageFile) -> dict[str, Array]:
 
     Of h, not of f = alpha h: dividing the loss by alpha squared makes its dynamics those of h.
     """
-    x, y = load_training_set(data, **member.where)
-    now, before = (_gram(member, weights, x) for weights in (member.parameters, member.start))
+    x, y = member.training_set(data)
+    now = _gram(member, member.parameters, x)
+    before = member.once("gram at start", lambda: _gram(member, member.start, x))
     top = eigenvalues(now)[0] / len(x) if np.isfinite(now).all() else np.nan
     rate = member.training.get("learning_rate", np.nan)
     numbers = {
@@ -172,7 +173,7 @@ def _kernel(entry, member: Member, data: StageFile) -> dict[str, Array]:
 
 def _spectrum(entry, member: Member, data: StageFile) -> dict[str, Array]:
     """Leading eigenvalues of the Gram matrix over M on the training set, of h as in `_kernel`."""
-    x, _ = load_training_set(data, **member.where)
+    x, _ = member.training_set(data)
     gram = _gram(member, member.parameters, x)
     return spectrum_arrays(gram, entry["eigenvalues"])
 

@@ -156,14 +156,16 @@ def _sizes(member: Member, x: Tensor, y: Tensor, vectors: np.ndarray) -> np.ndar
     return np.square(vectors.T @ residual).sum(1)
 
 
+def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's, of values without ties; NaN for a diverged network."""
+    if not np.isfinite([first, second]).all():
+        return np.nan
+    ranks = [values.argsort().argsort() for values in (first, second)]
+    return float(np.corrcoef(ranks)[0, 1])
+
+
 MECHANISMS = {
     "stability": stability,
     "permuted_eigenvectors": permuted_eigenvectors,
     "residual_modes": residual_modes,
 }
-
-
-def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's, of values without ties."""
-    ranks = [values.argsort().argsort() for values in (first, second)]
-    return float(np.corrcoef(ranks)[0, 1])

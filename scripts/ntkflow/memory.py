@@ -6,6 +6,7 @@ from typing import Any
 INTERPRETER_MB = 600  # Python with torch
 KERNEL_MB = 1100  # what an empirical kernel may use beside its result
 DIGITS = 10
+KEPT = {"linearized", "mode_decay"}  # measurements with a block kernel a network, kept in training
 
 
 def memory_mb(stage: str, config: Mapping[str, Any], seeds: int) -> int:
@@ -23,7 +24,10 @@ def memory_mb(stage: str, config: Mapping[str, Any], seeds: int) -> int:
     samples = max(task.get(key) or 0 for key in ("train_points", "probe_points", "test_points"))
     weights = depth * width**2 * itemsize
     activations = 4 * samples * width * (depth + 1) * itemsize
-    rows = samples * (DIGITS if stage == "machines" else 1)  # block kernels or one output's
-    kernels = 6 * rows**2 * 8  # float64: two kernels, and what an eigensolver copies
+    kept = KEPT & {entry["kind"] for entry in config["measurements"]}
+    block = stage == "machines" or (kept and task["kind"] == "mnist")
+    rows = samples * (DIGITS if block else 1)
+    # float64: two kernels, and what an eigensolver copies
+    kernels = 6 * rows**2 * 8 * (together if kept else 1)
     needed = INTERPRETER_MB + (together * (4 * weights + activations) + kernels) / 1e6
     return round(needed + KERNEL_MB * (stage != "dataset" and bool(config["measurements"])))

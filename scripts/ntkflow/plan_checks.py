@@ -47,16 +47,27 @@ def _check_predictions(plan: "Plan", experiment: str) -> None:
 
 
 def _check_modes(plan: "Plan", experiment: str) -> None:
-    """Few measurements, none at infinite width, know dropout and batch normalisation."""
+    """Dropout and batch normalisation: few measurements know them, one engine trains them."""
     for cell in plan.cells(experiment):
         network = cell.config["network"]
         keys = [key for key, plain in ONE_MODE.items() if network.get(key, plain) != plain]
+        _check_training_modes(plan, experiment, cell.config.get("training", {}), keys)
         for index, entry in enumerate(cell.config["measurements"]):
             if keys and entry["kind"] not in EVALUATED:
                 modes = " and ".join(f"network.{key} {network[key]}" for key in keys)
                 allowed = f"is not allowed with {modes}; allowed: {', '.join(EVALUATED)}"
                 where = [experiment, "measurements", index, "kind"]
                 raise plan.error(where, f"{entry['kind']!r} {allowed}")
+
+
+def _check_training_modes(plan: "Plan", experiment: str, training: dict, keys: list[str]) -> None:
+    modes = " and ".join(f"network.{key}" for key in keys)
+    if keys and training.get("engine", "auto") not in ("auto", "general"):
+        problem = f"{training['engine']!r} is not allowed with {modes}; allowed: auto, general"
+        raise plan.error([experiment, "training", "engine"], problem)
+    if "dropout" in keys and training.get("centred"):
+        problem = "True is not allowed with network.dropout; allowed: False"
+        raise plan.error([experiment, "training", "centred"], problem)
 
 
 def _check_measurements(plan: "Plan", experiment: str) -> None:

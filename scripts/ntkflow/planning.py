@@ -181,9 +181,10 @@ class Plan:
         when = STAGES[stage].when
         measured = any(when in entry["when"] for entry in block["measurements"])
         if stage == "train":
-            # Checks of theory train networks of their own, and limits need none.
+            # Checks of theory train networks of their own. Else `training` means to train.
             asked = {when for entry in block["measurements"] for when in entry["when"]}
-            return "training" in block and asked not in ({"theory"}, {"theory", "limit"})
+            only_theory = "theory" in asked and asked <= {"theory", "limit"}
+            return "training" in block and not only_theory
         if stage == "theory":
             return measured
         needs_training = "training" in STAGES[stage].reads

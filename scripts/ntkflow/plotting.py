@@ -74,8 +74,8 @@ def anchor_angle(cfg: Mapping[str, Any]) -> float:
     return angles[0] if angles else 0.0
 
 
-# What is swept beside the width where networks are regularised: column to its name in legends.
-REGULARISERS = {
+# What is swept beside the width in studies of training on digits: column to its name in legends.
+TRAINING_AXES = {
     "train_points": "n",
     "l2": "λ (L2)",
     "l1": "λ (L1)",
@@ -84,11 +84,11 @@ REGULARISERS = {
 }
 
 
-def regulariser_key(axis: str, colours: Mapping[Any, Any]) -> list[tuple[str, dict]]:
-    """(label, line style) of every value of an axis of `REGULARISERS`, for `line_key`."""
+def training_key(axis: str, colours: Mapping[Any, Any]) -> list[tuple[str, dict]]:
+    """(label, line style) of every value of an axis of `TRAINING_AXES`, for `line_key`."""
     return [
         (
-            f"{REGULARISERS[axis]} = {value if isinstance(value, str) else f'{value:g}'}",
+            f"{TRAINING_AXES[axis]} = {value if isinstance(value, str) else f'{value:g}'}",
             {"color": c},
         )
         for value, c in colours.items()

@@ -25,8 +25,8 @@ def principal_component(entry: Mapping, setting: Setting) -> dict[str, Array]:
     the root mean square of what is left of r, `leak` the largest `across` in units of size. Of the
     infinitely wide network `expected` = size (1 - 2 eta lambda)^t is left along v, and nothing
     across; `rate_ratio` is the fitted rate over its -log(1 - 2 eta lambda), `rate_error` the
-    distance of this from 1. Networks have one output, f = alpha h with the experiment's output
-    scale alpha. Source: Jacot et al. 2018, figure 3.
+    distance of this from 1. Networks have one output, f = alpha (h - h_0) with the experiment's
+    output scale alpha. Source: Jacot et al. 2018, figure 3.
     """
     training = setting.training
     steps = spread_steps(training["snapshots"], training["steps"], training["spacing"])
