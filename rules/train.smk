@@ -8,11 +8,11 @@ rule train_ensemble:
         f"{RESULTS}/logs/train_ensemble/{{experiment}}/{{cell}}/{{block}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_ensemble/{{experiment}}/{{cell}}/{{block}}.tsv"
+    # Long jobs first: short ones fill the cores at the end.
+    priority: 10
     conda:
         "../envs/torch.yaml"
     threads: PLAN.threads
-    # Long jobs first: short ones fill the cores at the end.
-    priority: 10
     resources:
         mem_mb=memory("train"),
         runtime=240,
