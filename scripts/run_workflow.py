@@ -75,6 +75,15 @@ def results_folder(scale: str) -> str:
     return next(name for name in reversed(named) if name)
 
 
+def _own_results(scale: str) -> bool:
+    """Whether an overlay names a folder for its results, so that it does not write into others'."""
+    if read_yaml(f"config/{scale}.yaml").get("results"):
+        return True
+    allowed = f"a folder of its own, such as results/{scale}"
+    print(f"config/{scale}.yaml: results: missing; allowed: {allowed}")
+    return False
+
+
 def _memory_mb() -> int:
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return int(0.85 * pages * size / 1e6)
@@ -103,6 +112,8 @@ def main() -> int:
     scales -= {"config", "schema", "claims", "claims_schema"}
     if arguments.scale not in scales:
         print(f"SCALE: {arguments.scale!r} is unknown; allowed: {', '.join(sorted(scales))}")
+        return 2
+    if arguments.scale != "default" and not _own_results(arguments.scale):
         return 2
     start = time.monotonic()
     status = run(command(arguments.scale, arguments.cores, arguments.only, arguments.partial))

@@ -257,7 +257,7 @@ def test_outputs_of_several_axes_are_flattened():
     "layer", [nn.BatchNorm1d(4), nn.BatchNorm1d(4, track_running_stats=False).eval(), nn.Dropout()]
 )
 def test_training_mode_is_an_error(layer):
-    with pytest.raises(UnsupportedLayerError, match=r"layer '0': .* call network.eval\(\)"):
+    with pytest.raises(UnsupportedLayerError, match=r"layer '0': .* use network.eval\(\)"):
         empirical_ntk(nn.Sequential(layer, nn.Linear(4, 2)), torch.randn(3, 4))
 
 

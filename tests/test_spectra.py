@@ -1,3 +1,4 @@
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntkflow import spectra
+from ntkflow.errors import ConfigurationError
 
 RNG = np.random.default_rng(0)
 
@@ -197,3 +199,10 @@ def test_zero_has_no_shape():
         spectra.kernel_distance(np.ones((3, 3)), one),  # a constant kernel is 0 when centred
     ]
     assert np.isnan(found).all()
+
+
+@pytest.mark.parametrize("name", ["top_fraction", "effective_rank", "participation_ratio"])
+def test_a_matrix_in_place_of_its_eigenvalues_is_refused(name):
+    # Without the checks of shapes that tests wrap around functions.
+    with pytest.raises(ConfigurationError, match=r"values: shape \(3, 3\) is not allowed"):
+        inspect.unwrap(getattr(spectra, name))(np.eye(3))

@@ -63,6 +63,15 @@ def test_unknown_scale_is_one_line(fresh):
     assert {"default", "quick", "full"} <= set(re.findall(r"\w+", line))
 
 
+def test_scale_without_a_folder_of_its_own_is_one_line(fresh):
+    write_overlay(fresh, "mine", {"only": ["kernel_profile"]})
+    done = execute(fresh, sys.executable, "scripts/run_workflow.py", "--scale", "mine")
+    (fresh / "config/mine.yaml").unlink()
+    assert done.status == 2
+    (line,) = done.lines
+    assert line.startswith("config/mine.yaml: results: missing; allowed: a folder of its own")
+
+
 @pytest.mark.parametrize("answer", ["n", "", "y"])
 def test_clean_results_asks(fresh, answer):
     file = fresh / "results/quick/report/index.html"

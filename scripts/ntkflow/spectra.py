@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from .errors import ConfigurationError
+
 
 def eigenpairs(
     gram: Float[Any, "n n"],
@@ -234,6 +236,11 @@ def _array(values: Any) -> ndarray:
 
 def _shares(values: Any) -> ndarray:
     positive = np.maximum(_array(values), 0)
+    if positive.ndim != 1:
+        raise ConfigurationError(
+            f"values: shape {positive.shape} is not allowed; use eigenvalues (N,), as "
+            "`eigenvalues` returns them"
+        )
     total = positive.sum()
     return positive / total if total else np.full_like(positive, math.nan)
 

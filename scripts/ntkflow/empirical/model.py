@@ -144,7 +144,7 @@ def _check_evaluation_mode(module: nn.Module) -> None:
         random = isinstance(layer, _DropoutNd) and layer.training and layer.p > 0
         if batch_statistics or random:
             raise UnsupportedLayerError(
-                f"layer {name!r}: {type(layer).__name__} in training mode makes the kernel depend "
-                "on the batch or on chance; call network.eval() for the kernel at frozen "
-                "statistics and without dropout"
+                f"layer {name!r}: {type(layer).__name__} in training mode, or without running "
+                "averages, makes the kernel depend on the batch or on chance; use network.eval(), "
+                "or `ntkflow.evaluated` for statistics frozen on a training set"
             )

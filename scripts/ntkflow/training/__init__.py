@@ -180,7 +180,7 @@ def _check_averages(network: nn.Module) -> None:
         if uses_batch_statistics(layer) and layer.running_mean is not None:
             raise ConfigurationError(
                 f"layer {name!r}: {type(layer).__name__} in training mode keeps running averages; "
-                "use track_running_stats=False, or network.eval()"
+                "use track_running_stats=False, and `ntkflow.evaluated` for kernels after training"
             )
 
 
