@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from public_names import RESULTS
 
 import ntkflow
 from ntkflow.planning import load_plan
@@ -18,16 +19,6 @@ from ntkflow.planning import load_plan
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 NAMES = {"math": math, "np": np, "torch": torch, "ntkflow": ntkflow}
-# Results of public functions: their examples show them.
-RESULTS = {
-    "Eigenpairs",
-    "Kappa",
-    "Kernel",
-    "LimitKernels",
-    "NtkOperator",
-    "TraceEstimate",
-    "TrainingResult",
-}
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(ntkflow.__path__, prefix="ntkflow.")
 )

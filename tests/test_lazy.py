@@ -180,3 +180,8 @@ def test_kappa_takes_weights_of_an_ensemble():
     first, second = (kappa(model, X, Y, parameters=member(drawn, i)).kappa for i in (0, 1))
     assert first != second
     assert ntkflow.kappa is kappa
+
+
+def test_a_function_linear_in_its_weights_has_no_second_derivative():
+    layer = torch.nn.Linear(3, 2, dtype=torch.float64)
+    assert second_derivative_norm(layer, X) == 0

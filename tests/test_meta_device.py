@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from public_names import RESULTS
 
 import ntkflow
 from ntkflow import TrainingDynamics
@@ -67,15 +68,6 @@ NEED_VALUES = {
 
 # Read the structure of a network alone; what they return or do is not a tensor of its device.
 STRUCTURE = {"circle_eigenvalues", "register_activation", "write_kernel_tiles"}
-RESULTS = {
-    "Eigenpairs",
-    "Kappa",
-    "Kernel",
-    "LimitKernels",
-    "NtkOperator",
-    "TraceEstimate",
-    "TrainingResult",
-}
 
 
 def test_every_public_name_is_here():

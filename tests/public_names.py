@@ -1,0 +1,12 @@
+"""Public names that are neither functions nor layers."""
+
+# What public functions return; their examples show it.
+RESULTS = {
+    "Eigenpairs",
+    "Kappa",
+    "Kernel",
+    "LimitKernels",
+    "NtkOperator",
+    "TraceEstimate",
+    "TrainingResult",
+}

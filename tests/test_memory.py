@@ -1,0 +1,36 @@
+import pytest
+
+from ntkflow.memory import memory_mb
+from ntkflow.networks import mlp
+
+TASK = {"kind": "gaussian_product", "train_points": 8, "probe_points": 4}
+
+
+def config(depth=1, width=4, dtype="float32", measured="profile", **task):
+    return {
+        "network": {"kind": "mlp", "depth": depth, "width": width},
+        "task": TASK | task,
+        "training": {"dtype": dtype},
+        "measurements": [{"kind": measured}],
+    }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("depth", "width"), [(0, 1), (1, 10), (1, 1000), (3, 2048), (4, 500)])
+def test_memory_holds_four_copies_of_the_weights_and_the_activations(depth, width, dtype):
+    like = mlp(2, depth * [width], 1, sigma_b=0.1, device="meta")
+    numbers = sum(parameter.numel() for parameter in like.parameters())
+    activations = 8 * (depth * width + 1)
+    for stage, seeds in (("train", 2), ("ntk", 1), ("initialization", 1)):
+        needed = seeds * (4 * numbers + 2 * activations) * (8 if dtype == "float64" else 4) / 1e6
+        assert memory_mb(stage, config(depth, width, dtype), 2) >= needed + 500
+
+
+def test_measurements_that_keep_a_kernel_a_network_need_more_with_every_seed():
+    points = dict(train_points=500)
+    kept = [memory_mb("train", config(measured="linearized", **points), seeds) for seeds in (1, 20)]
+    plain = [memory_mb("train", config(measured="kernel", **points), seeds) for seeds in (1, 20)]
+    kernels = 19 * 500**2 * 8 / 1e6
+    assert kept[1] - kept[0] >= plain[1] - plain[0] + kernels
+    digits = memory_mb("train", config(measured="linearized", kind="mnist", **points), 1)
+    assert digits - kept[0] >= (5000**2 - 500**2) * 8 / 1e6
