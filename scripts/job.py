@@ -81,6 +81,8 @@ def _prepare_torch(threads: int, gpu: int) -> str:
     import torch
 
     torch.set_num_threads(threads)
+    # Saturated softmaxes and decayed weights fall below 1e-38, where a CPU is four times slower.
+    torch.set_flush_denormal(True)
     # Kernels lose three digits in TF32.
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False

@@ -140,12 +140,13 @@ def test_every_script_has_one_environment():
     assert sorted(scripts) == RULES
 
 
-TRAIN_A_NETWORK = """
+TRAIN_AND_MEASURE = """
 import sys
 
 import torch
 
-from ntkflow.networks import build_network, draw_parameters
+from ntkflow.lazy import kappa
+from ntkflow.networks import build_network, draw_parameters, member
 from ntkflow.training import train_ensemble
 
 network = dict(kind="mlp", depth=1, width=4, activation="relu", sigma_w=1.0, sigma_w_last=None)
@@ -154,12 +155,13 @@ network = build_network(network, 2, 1)
 start = draw_parameters(network, [0])
 x, y = torch.ones(3, 2), torch.ones(3, 1)
 train_ensemble(network, start, x, y, learning_rate=0.1, steps=1, engine="general")
+kappa(network, x, y, parameters=member(start, 0))
 print("torch._dynamo" in sys.modules)
 """
 
 
 @pytest.mark.parametrize("parameterization", ["ntk", "standard"])
-def test_training_does_not_load_torchs_compiler(parameterization):
-    call = [sys.executable, "-c", TRAIN_A_NETWORK, parameterization]
+def test_training_and_kappa_do_not_load_torchs_compiler(parameterization):
+    call = [sys.executable, "-c", TRAIN_AND_MEASURE, parameterization]
     done = subprocess.run(call, capture_output=True, text=True, check=True, cwd=SCRIPTS)
     assert done.stdout == "False\n"

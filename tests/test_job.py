@@ -95,9 +95,11 @@ def test_a_device_is_prepared_where_it_is_asked_for(gpu, monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    seen, threads = {}, []
+    seen, threads, flushed = {}, [], []
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(torch, "set_flush_denormal", flushed.append)
     job._call(lambda device: seen.update(device=device), {"threads": 2, "gpu": gpu})
+    assert flushed == [True]
     assert seen == {"device": "cuda" if gpu else "cpu"}
     assert threads == [2]
     assert torch.get_float32_matmul_precision() == "highest"

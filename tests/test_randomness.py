@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import torch
 
-from ntkflow.randomness import STREAMS, generator, torch_seed
+from ntkflow.randomness import STREAMS, generator, seeded, torch_seed
 
 
 def test_streams_and_seeds_are_independent():
@@ -26,3 +27,14 @@ def test_torch_seeds_are_63_bit(seed):
 def test_unknown_streams_are_errors():
     with pytest.raises(KeyError):
         generator(0, "noise")
+
+
+def test_torch_draws_under_a_seed_and_forgets_it(monkeypatch):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    before = torch.random.get_rng_state()
+    monkeypatch.setattr("traceback.format_stack", lambda *_: pytest.fail("formats a stack"))
+    with seeded(1):
+        assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(torch.random.get_rng_state(), before)

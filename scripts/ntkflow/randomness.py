@@ -1,5 +1,8 @@
 """Independent random streams, one per seed and purpose, the same on every machine and device."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 STREAMS = {"data": 0, "labels": 1, "init": 2, "split": 3, "dropout": 4}
@@ -11,6 +14,24 @@ def generator(seed: int, stream: str) -> np.random.Generator:
 
 
 def torch_seed(seed: int, stream: str, *counters: int) -> int:
-    """63-bit seed for `torch.manual_seed`, from `SeedSequence([seed, stream, *counters])`."""
+    """63-bit seed of a torch generator, from `SeedSequence([seed, stream, *counters])`."""
     state = np.random.SeedSequence([seed, STREAMS[stream], *counters]).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
+
+
+@contextmanager
+def seeded(seed: int, device="cpu") -> Iterator[None]:
+    """Let torch draw under a seed, on the CPU and this device; afterwards its state is as before.
+
+    As `torch.manual_seed` in `torch.random.fork_rng`. That one also seeds every other backend and,
+    for each that is not in use, formats a stack trace: longer work than drawing a small network.
+    """
+    import torch
+
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield

@@ -18,12 +18,18 @@ def check_symmetric(gram: Tensor) -> None:
     """Raise a KernelError unless `gram` is finite, and symmetric to half its dtype's digits."""
     if gram.is_meta or not gram.numel():
         return
-    largest = gram.abs().max().item()
+    largest = _largest(gram)
     if not math.isfinite(largest):
         raise KernelError("kernel: it has entries that are not finite")
-    asymmetry = (gram - gram.T).abs().max().item()
+    asymmetry = _largest(gram - gram.T)
     if asymmetry > math.sqrt(torch.finfo(gram.dtype).eps) * largest:
         raise KernelError(f"kernel: entries (i, j) and (j, i) differ by up to {asymmetry:.3g}")
+
+
+def _largest(values: Tensor) -> float:
+    """Largest absolute value; not finite if one of them is not."""
+    low, high = torch.aminmax(values)
+    return max(-low.item(), high.item())
 
 
 def semidefinite_eigenpairs(gram: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,9 +53,8 @@ def cholesky(gram: Tensor, ridge: float | int) -> Tensor:
     if not ridge >= 0:
         raise ConfigurationError(f"ridge: {ridge!r} is not allowed; use a number >= 0")
     check_symmetric(gram)
-    regularized = gram.double() + ridge * torch.eye(
-        len(gram), dtype=torch.float64, device=gram.device
-    )
+    regularized = gram.to(torch.float64, copy=True)
+    regularized.diagonal().add_(ridge)
     factor, info = torch.linalg.cholesky_ex(regularized)
     if gram.is_meta:
         return factor

@@ -6,9 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import jvp
 
-from .vectors import as_vectors, pull_back
+from .vectors import as_vectors, pull_back, push_forward
 
 STARTS = 3  # of the search for the second derivative's norm, which has local maxima
 
@@ -85,7 +84,7 @@ def jacobian_norm(
 ) -> float:
     """Operator norm |J| of df/dtheta on a data set: the root of the kernel's largest eigenvalue.
 
-    Power iteration c <- J J^T c with one vjp and one jvp a step.
+    Power iteration c <- J J^T c, with two backward passes a step.
 
     Args:
         network: a module in evaluation mode, or a function of (parameters, x).
@@ -145,11 +144,11 @@ Function = Callable[[Tensor], Tensor]
 def _jacobian_norm(
     outputs: Function, theta: Tensor, *, tolerance: float, max_iterations: int
 ) -> float:
-    pull = pull_back(outputs, theta)
+    pull, push = pull_back(outputs, theta), push_forward(outputs, theta)
     direction = _random_unit(outputs(theta), 0)
     squared = 0.0
     for _ in range(max_iterations):
-        image = jvp(outputs, (theta,), (pull(direction),))[1]
+        image = push(pull(direction))
         before, squared = squared, image.norm().item()
         if abs(squared - before) <= tolerance * squared:
             break
@@ -196,7 +195,15 @@ def _hessian_product(outputs: Function, theta: Tensor, c: Tensor, v: Tensor) -> 
 
 def _second_derivative(outputs: Function, theta: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """D^2 f(u, v), one number an output."""
-    return jvp(lambda p: jvp(outputs, (p,), (u,))[1], (theta,), (v,))[1]
+    leaf = theta.detach().requires_grad_()
+    with torch.enable_grad():
+        values = outputs(leaf)
+        c = torch.zeros_like(values, requires_grad=True)
+        (slope,) = torch.autograd.grad(values, leaf, c, create_graph=True)
+        (bent,) = torch.autograd.grad(slope, leaf, u, create_graph=True, materialize_grads=True)
+        if not bent.requires_grad:  # outputs linear in the weights
+            return torch.zeros_like(c)
+    return torch.autograd.grad(bent, c, v, materialize_grads=True)[0]
 
 
 def _unit(vector: Tensor) -> Tensor:

@@ -39,9 +39,21 @@ def pull_back(
 ) -> Callable[[Float[Tensor, " no"]], Float[Tensor, " p"]]:
     """The map c -> J' c at the weights theta.
 
-    As `torch.func.vjp`, which loads torch's compiler at its first call, for seconds.
+    As `torch.func.vjp`, which loads torch's compiler at its first call, for seconds; so does `jvp`.
     """
     with torch.enable_grad():
         leaf = theta.detach().requires_grad_()
         values = outputs(leaf)
     return lambda c: torch.autograd.grad(values, leaf, c, retain_graph=True)[0]
+
+
+def push_forward(
+    outputs: Callable[[Tensor], Tensor], theta: Tensor
+) -> Callable[[Float[Tensor, " p"]], Float[Tensor, " no"]]:
+    """The map v -> J v at the weights theta: the derivative of c -> J' c along v."""
+    with torch.enable_grad():
+        leaf = theta.detach().requires_grad_()
+        values = outputs(leaf)
+        c = torch.zeros_like(values, requires_grad=True)
+        (slope,) = torch.autograd.grad(values, leaf, c, create_graph=True)
+    return lambda v: torch.autograd.grad(slope, c, v, retain_graph=True)[0]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UnsupportedLayerError
-from ..randomness import torch_seed
+from ..randomness import seeded, torch_seed
 
 
 def draw_parameters(
@@ -43,14 +43,14 @@ def draw_parameters(
         name: torch.empty(len(seeds), *like.shape, dtype=dtype or like.dtype, device=device)
         for name, like in template.named_parameters()
     }
-    with torch.random.fork_rng(devices=[]):
-        for index, seed in enumerate(seeds):
-            torch.manual_seed(torch_seed(seed, "init"))
-            for module in template.modules():
-                if hasattr(module, "reset_parameters"):
-                    module.reset_parameters()
-            for name, parameter in template.named_parameters():
-                stacked[name][index] = parameter.detach()
+    drawn = [module for module in template.modules() if hasattr(module, "reset_parameters")]
+    parameters = [(stacked[name], p.detach()) for name, p in template.named_parameters()]
+    for index, seed in enumerate(seeds):
+        with seeded(torch_seed(seed, "init")):
+            for module in drawn:
+                module.reset_parameters()
+        for into, parameter in parameters:
+            into[index] = parameter
     return stacked
 
 

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from ..networks import draw_parameters, member
 from ..storage import Array, StageFile
 
-NUMBERS = 2**24  # weights that are held at once
+NUMBERS = 2**22  # weights that are held at once
 
 
 @dataclass(frozen=True)

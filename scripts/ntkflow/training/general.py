@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from ..randomness import torch_seed
+from ..randomness import seeded, torch_seed
 
 # Parameters of a network above which its seeds train one at a time.
 LARGE_NETWORK = 2**16
@@ -83,9 +83,8 @@ class GeneralGroup:
         if not self.noise_seeds:
             yield
             return
-        device = self.parameters[0].device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(torch_seed(self.noise_seeds[0], "dropout", self.updates))
+        seed = torch_seed(self.noise_seeds[0], "dropout", self.updates)
+        with seeded(seed, self.parameters[0].device):
             yield
 
     def pull_back(
