@@ -1,8 +1,14 @@
 """Fixtures of several test files."""
 
+import jaxtyping
 import pytest
 import torch
+from hypothesis import settings
 from workflow import TINY, copy_project, write_overlay
+
+# A busy machine is no failure.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="module")
@@ -20,3 +26,11 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def unchecked_types():
+    """Calls as users make them: shapes in annotations are checked in these tests only."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

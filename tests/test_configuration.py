@@ -119,6 +119,19 @@ def test_mistakes_in_a_network(network, problem):
     assert str(error.value).startswith(f"my.yaml: experiments.e.network.{problem}")
 
 
+@pytest.mark.parametrize(
+    ("changes", "meant"),
+    [
+        ({"netwrk": {}}, "network"),
+        ({"network": {"kind": "mlp", "depth": 1, "width": 4, "activation": "rellu"}}, "relu"),
+        ({"network": {"kind": "mlp", "depth": 1, "width": 4, "sigmab": 0.1}}, "sigma_b"),
+    ],
+)
+def test_a_misspelt_word_brings_the_one_that_was_meant(changes, meant):
+    with pytest.raises(ConfigurationError, match=f"; did you mean {meant}\\?$"):
+        validate(build_config(**changes), SCHEMA, source="my.yaml")
+
+
 @pytest.mark.parametrize("name", ["Big", "1st", "a-b", "a/b"])
 def test_names_of_experiments(name):
     config = {"results": "r", "experiments": {name: build_config()["experiments"]["e"]}}

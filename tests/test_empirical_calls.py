@@ -217,7 +217,7 @@ def test_oracle(name, method):
     equal(empirical_ntk(network, x2, x1, method=method).values, axes("ntk_21"))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     rows=st.integers(1, 4),
     others=st.none() | st.integers(1, 4),

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, jacrev, vmap
 
-from ntkflow.errors import UnsupportedLayerError
+from ntkflow.errors import ConfigurationError, UnsupportedLayerError
 from ntkflow.limits import limit_kernels
 from ntkflow.networks import (
     Conv2d,
@@ -32,8 +32,8 @@ def images(n, channels=2, size=5, seed=0):
     return torch.randn(n, channels, size, size, dtype=torch.float64, generator=generator)
 
 
-def net(layers, head, **options):
-    return cnn(1, [1] * layers, image_size=6, head=head, device="meta", **options)
+def net(layers, head, channels=2, **options):
+    return cnn(channels, [1] * layers, image_size=6, head=head, device="meta", **options)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -41,7 +41,8 @@ def test_reference_kernels(name):
     data = np.load(ORACLE / name)
     spec = json.loads(str(data["spec"]))
     x1, x2 = (torch.tensor(data[key]).permute(0, 3, 1, 2) for key in ("x1", "x2"))
-    network = net(spec["hidden_layers"], spec["head"], sigma_w=spec["W_std"], sigma_b=spec["b_std"])
+    options = {"sigma_w": spec["W_std"], "sigma_b": spec["b_std"]}
+    network = net(spec["hidden_layers"], spec["head"], x1.shape[1], **options)
     own, cross = limit_kernels(network, x1), limit_kernels(network, x2, x1)
     off_diagonal = ~torch.eye(len(x1), dtype=torch.bool)
     for kernel in ("nngp", "ntk"):
@@ -54,11 +55,12 @@ def test_reference_kernels(name):
         )
 
 
-def stack(filters, padding, head, sigma_w, sigma_b):
+def stack(filters, padding, head, sigma_w, sigma_b, channels=2):
     options = {"sigma_w": sigma_w, "sigma_b": sigma_b, "device": "meta"}
     layers = []
     for size in filters:
-        layers += [Conv2d(1, 1, size, padding=padding, **options), nn.ReLU()]
+        layers += [Conv2d(channels, 1, size, padding=padding, **options), nn.ReLU()]
+        channels = 1
     pool = nn.Flatten() if head == "flatten" else GlobalAveragePool()
     return nn.Sequential(*layers, pool, Dense(1, 1, **options))
 
@@ -86,7 +88,7 @@ def test_one_pixel_is_a_dense_net():
     options = {"sigma_w": 1.3, "sigma_b": 0.2}
     dense = limit_kernels(mlp(3, [1, 1], **options), x.flatten(1))
     for head in ("flatten", "gap"):
-        conv = limit_kernels(stack([1, 1], "same", head, **options), x)
+        conv = limit_kernels(stack([1, 1], "same", head, **options, channels=3), x)
         torch.testing.assert_close(conv, dense, rtol=1e-14, atol=1e-15)
 
 
@@ -94,7 +96,8 @@ def test_one_pixel_is_a_dense_net():
 def test_nearly_equal_images_keep_their_angles(head):
     x, step = images(1, channels=3, size=1), images(1, channels=3, size=1, seed=1)
     wide = (x + 1e-8 * step).expand(1, 3, 4, 4)
-    kernels = limit_kernels(stack([1, 1], "same", head, 2**0.5, 0.0), x.expand(1, 3, 4, 4), wide)
+    network = stack([1, 1], "same", head, 2**0.5, 0.0, channels=3)
+    kernels = limit_kernels(network, x.expand(1, 3, 4, 4), wide)
     expected = reference.dense_kernels(
         x.flatten(),
         (x + 1e-8 * step).flatten(),
@@ -112,7 +115,7 @@ def test_images_with_empty_background():
     x = torch.zeros(3, 1, 6, 6, dtype=torch.float64)
     x[0, 0, 2, 3], x[1, 0, 2, 3] = 0.3, 0.7
     x[2, 0, 1:5, 2:4] = images(1, 1, 6)[0, 0, 1:5, 2:4]
-    kernels = limit_kernels(net(3, "flatten", sigma_w=1.2), x)
+    kernels = limit_kernels(net(3, "flatten", channels=1, sigma_w=1.2), x)
     ratio = kernels.ntk[0, 1] / kernels.ntk[0, 0]
     assert ratio.item() == pytest.approx(0.7 / 0.3, rel=1e-13)
     assert kernels.ntk.isfinite().all()
@@ -182,7 +185,7 @@ class Written(nn.Module):
 
     def __init__(self, head):
         super().__init__()
-        self.conv, self.dense, self.head = Conv2d(1, 1, 3), Dense(1, 1), head
+        self.conv, self.dense, self.head = Conv2d(2, 1, 3), Dense(1, 1), head
 
     def forward(self, x):
         return self.dense(self.head(torch.relu(self.conv(x))))
@@ -214,8 +217,8 @@ def test_other_reductions_are_errors(function):
 
 def test_valid_convolution_may_be_the_read_out():
     x = images(3, size=4)
-    conv = nn.Sequential(Conv2d(1, 1, 1), nn.ReLU(), Conv2d(1, 1, 4, padding="valid"), nn.Flatten())
-    dense = nn.Sequential(Conv2d(1, 1, 1), nn.ReLU(), nn.Flatten(), Dense(1, 1))
+    conv = nn.Sequential(Conv2d(2, 1, 1), nn.ReLU(), Conv2d(1, 1, 4, padding="valid"), nn.Flatten())
+    dense = nn.Sequential(Conv2d(2, 1, 1), nn.ReLU(), nn.Flatten(), Dense(1, 1))
     torch.testing.assert_close(limit_kernels(conv, x), limit_kernels(dense, x))
 
 
@@ -230,14 +233,20 @@ def test_a_flattened_image_is_a_dense_net():
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ([Conv2d(1, 1, 3), nn.ReLU(), Conv2d(1, 1, 3)], r"2 \(Conv2d\): .*ends with a map"),
-        ([Conv2d(1, 1, 3), nn.ReLU(), Dense(1, 1)], r"2 \(Dense\): Dense on images"),
-        ([Conv2d(1, 1, 7, padding="valid"), nn.Flatten()], r"0 \(Conv2d\): .*at least that large"),
+        ([Conv2d(2, 1, 3), nn.ReLU(), Conv2d(1, 1, 3)], r"2 \(Conv2d\): .*ends with a map"),
+        ([Conv2d(2, 1, 3), nn.ReLU(), Dense(1, 1)], r"2 \(Dense\): Dense on images"),
+        ([Conv2d(2, 1, 7, padding="valid"), nn.Flatten()], r"0 \(Conv2d\): .*at least that large"),
     ],
 )
 def test_shapes_that_do_not_fit(layers, message):
     with pytest.raises(UnsupportedLayerError, match=message):
         limit_kernels(nn.Sequential(*layers), images(2))
+
+
+def test_channels_that_do_not_fit_the_first_layer():
+    message = r"0 \(Conv2d\) sums over 27 numbers there, but has weights for 18"
+    with pytest.raises(ConfigurationError, match=message):
+        limit_kernels(net(1, "gap"), images(2, channels=3))
 
 
 @pytest.mark.parametrize("head", ["flatten", "gap"])

@@ -24,7 +24,7 @@ class Callable(nn.Module):
     def __init__(self, function):
         super().__init__()
         self.function = function
-        self.first, self.last = Dense(1, 1, sigma_b=0.2), Dense(1, 1, sigma_w=1.3)
+        self.first, self.last = Dense(3, 1, sigma_b=0.2), Dense(1, 1, sigma_w=1.3)
 
     def forward(self, x):
         return self.last(self.function(self.first(x)))
@@ -51,7 +51,7 @@ def test_functions_are_read_like_modules(function, activation):
     x = inputs(4, 3)
     module = ntkflow.networks.activation_layer(activation)
     expected = limit_kernels(
-        nn.Sequential(Dense(1, 1, sigma_b=0.2), module, Dense(1, 1, sigma_w=1.3)), x
+        nn.Sequential(Dense(3, 1, sigma_b=0.2), module, Dense(1, 1, sigma_w=1.3)), x
     )
     torch.testing.assert_close(
         limit_kernels(Callable(function), x), expected, rtol=1e-13, atol=1e-14
@@ -86,7 +86,7 @@ def test_quadrature_agrees_with_closed_forms(module, activation):
     register_activation(module)
     x = inputs(5, 3)
     options = {"sigma_w": 2.0, "sigma_b": 0.3}
-    layers = [Dense(1, 1, **options), module(), Dense(1, 1, **options), module(), Dense(1, 1)]
+    layers = [Dense(3, 1, **options), module(), Dense(1, 1, **options), module(), Dense(1, 1)]
     closed = [
         ntkflow.networks.activation_layer(activation) if i % 2 else m for i, m in enumerate(layers)
     ]
@@ -101,7 +101,7 @@ def test_quadrature_agrees_with_closed_forms(module, activation):
 def test_quadrature_refuses_a_kink():
     register_activation(Kink)
     with pytest.raises(UnsupportedLayerError, match=r"1 \(Kink\).*smooth"):
-        limit_kernels(nn.Sequential(Dense(1, 1), Kink(), Dense(1, 1)), inputs(2, 3))
+        limit_kernels(nn.Sequential(Dense(3, 1), Kink(), Dense(1, 1)), inputs(2, 3))
 
 
 def swish(x):
@@ -111,7 +111,7 @@ def swish(x):
 class WithSwish(nn.Module):
     def __init__(self):
         super().__init__()
-        self.first, self.last = Dense(1, 1), Dense(1, 1)
+        self.first, self.last = Dense(4, 1), Dense(1, 1)
 
     def forward(self, x):
         return self.last(swish(self.first(x)))
@@ -120,16 +120,16 @@ class WithSwish(nn.Module):
 def test_registered_function():
     register_activation(swish)
     x = inputs(3, 4)
-    expected = limit_kernels(nn.Sequential(Dense(1, 1), nn.SiLU(), Dense(1, 1)), x)
+    expected = limit_kernels(nn.Sequential(Dense(4, 1), nn.SiLU(), Dense(1, 1)), x)
     torch.testing.assert_close(limit_kernels(WithSwish(), x), expected)
 
 
 def test_residual_sum_of_dense_layers():
     x = inputs(3, 4)
     block = nn.Sequential(nn.ReLU(), Dense(1, 1, sigma_w=0.7))
-    network = nn.Sequential(Dense(1, 1, sigma_w=1.2), Residual(block), nn.ReLU(), Dense(1, 1))
-    stem = limit_kernels(nn.Sequential(Dense(1, 1, sigma_w=1.2)), x)
-    branch = limit_kernels(nn.Sequential(Dense(1, 1, sigma_w=1.2), *block), x)
+    network = nn.Sequential(Dense(4, 1, sigma_w=1.2), Residual(block), nn.ReLU(), Dense(1, 1))
+    stem = limit_kernels(nn.Sequential(Dense(4, 1, sigma_w=1.2)), x)
+    branch = limit_kernels(nn.Sequential(Dense(4, 1, sigma_w=1.2), *block), x)
     total = limit_kernels(network[:2], x)
     torch.testing.assert_close(total.nngp, stem.nngp + branch.nngp)
     torch.testing.assert_close(total.ntk, stem.ntk + branch.ntk)
@@ -149,7 +149,7 @@ class TwoBranches(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.a, self.b, self.last = Dense(1, 1), Dense(1, 1, sigma_w=2.0), Dense(1, 1)
+        self.a, self.b, self.last = Dense(3, 1), Dense(3, 1, sigma_w=2.0), Dense(1, 1)
 
     def forward(self, x):
         return self.last(torch.relu(self.a(x) + self.b(x)))
@@ -157,7 +157,7 @@ class TwoBranches(nn.Module):
 
 def test_sum_of_two_layers_is_one_layer_of_both_variances():
     x = inputs(4, 3)
-    one = nn.Sequential(Dense(1, 1, sigma_w=5**0.5), nn.ReLU(), Dense(1, 1))
+    one = nn.Sequential(Dense(3, 1, sigma_w=5**0.5), nn.ReLU(), Dense(1, 1))
     torch.testing.assert_close(limit_kernels(TwoBranches(), x), limit_kernels(one, x))
 
 

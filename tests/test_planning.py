@@ -214,7 +214,7 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
             {"sweep": {"network.wdth": [4]}},
             "sweep.network.wdth[0]: unknown key; allowed: activation, activation_first, bias, "
             "depth, dropout, kind, normalization, parameterization, sigma_b, sigma_w, "
-            "sigma_w_last, width",
+            "sigma_w_last, width; did you mean width?",
         ),
         (
             {"sweep": {"seeds": [4]}},
@@ -246,7 +246,7 @@ def test_partial_plans_hold_what_exists(tmp_path, monkeypatch):
             {"overrides": [{"where": {"network.width": 8}, "set": {"training.step": 0}}]},
             "overrides[0].set.training.step: unknown key; allowed: centred, decay, dtype, "
             "engine, l1, l2, learning_rate, loss, optimizer, output_scale, records, snapshots, "
-            "spacing, steps",
+            "spacing, steps; did you mean steps?",
         ),
         (
             {"overrides": [
@@ -312,6 +312,18 @@ def test_errors_name_the_file_that_brought_the_mistake(tmp_path):
         load(tmp_path, wrap(e=EXPERIMENT | bad["experiments"]["e"]), {"results": "results/y"})
     with pytest.raises(ConfigurationError, match=r"/1\.yaml: experiments\.e\.seeds: -1"):
         load(tmp_path, good, {"experiments": {"e": {"seeds": -1}}}, {"results": "results/y"})
+
+
+def test_a_misspelt_experiment_is_no_new_one(tmp_path):
+    good, other = wrap(circle=EXPERIMENT), {"experiments": {"circel": {"seeds": 3}}}
+    with pytest.raises(ConfigurationError) as error:
+        load(tmp_path, good, other)
+    assert str(error.value) == (
+        f"{tmp_path}/1.yaml: experiments.circel: is no experiment of {tmp_path}/0.yaml, and a new "
+        "one needs a title; allowed: circle; did you mean circle?"
+    )
+    whole = {"experiments": {"circel": EXPERIMENT}}
+    assert load(tmp_path, good, whole).experiments == ["circle", "circel"]
 
 
 def test_names_on_the_command_line(tmp_path):

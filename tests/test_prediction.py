@@ -289,7 +289,7 @@ def test_divergence_reads_large_and_never_nan():
         dynamics.mean(cross, y, math.inf)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     m=st.integers(1, 5),
     n=st.integers(1, 4),

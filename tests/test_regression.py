@@ -73,6 +73,12 @@ def test_bad_arguments():
         ridge_regression(gram * torch.nan, cross, targets)
 
 
+def test_a_kernel_is_a_square_matrix(unchecked_types):
+    gram, cross, _, targets = problem()
+    with pytest.raises(KernelError, match=r"^kernel: shape \(1, .* use a square matrix"):
+        ridge_regression(gram[None], cross, targets)
+
+
 def test_meta_device():
     gram, cross, test, targets = (each.to("meta") for each in problem(outputs=(2,)))
     mean, covariance = gaussian_process(gram, cross, test, targets)

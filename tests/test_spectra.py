@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntkflow import spectra
-from ntkflow.errors import ConfigurationError
+from ntkflow.errors import ConfigurationError, KernelError
 
 RNG = np.random.default_rng(0)
 
@@ -156,6 +156,12 @@ def test_block_matrix_places_every_entry(o1, o2, n1, n2):
     assert matrix.shape == (o1 * n1, o2 * n2)
     for o, p, n, m in np.ndindex(*block.shape):
         assert matrix[o * n1 + n, p * n2 + m] == block[o, p, n, m]
+
+
+@pytest.mark.parametrize(("kernel", "what"), [(np.ones((3, 3)), r"\(3, 3\)"), ("K", "str")])
+def test_only_block_kernels_become_block_matrices(kernel, what, unchecked_types):
+    with pytest.raises(KernelError, match=rf"^kernel: {what} is not allowed; use the values"):
+        spectra.block_matrix(kernel)
 
 
 def test_torch_tensors_are_taken():

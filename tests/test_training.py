@@ -95,7 +95,7 @@ def test_convolutional_network():
     assert_follows_naive(network, draw_parameters(network, [0, 1]), x, y, engine="auto", steps=5)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     widths=st.lists(st.integers(1, 6), min_size=1, max_size=3),
     n0=st.integers(1, 4),
@@ -253,6 +253,13 @@ def test_bad_options(change, message):
     with pytest.raises(ConfigurationError) as error:
         train_ensemble(network, draw_parameters(network, [0]), *problem(), **options)
     assert str(error.value) == message
+
+
+def test_inputs_without_targets_are_an_error(unchecked_types):
+    network, (x, y) = mlp(2, (4,)), problem()
+    start = draw_parameters(network, [0])
+    with pytest.raises(ConfigurationError, match=rf"^y: {len(y) - 1} targets for {len(x)} inputs"):
+        train_ensemble(network, start, x, y[1:], learning_rate=0.1, steps=1)
 
 
 @pytest.mark.parametrize(

@@ -214,11 +214,10 @@ class Kernels:
         )
 
     def _limit(self) -> KernelPair:
-        network = limit_network(self.block, *self.sizes)
-        x, test_x = self.digits.x.double(), self.digits.test_x.double()
-        gram = limit_kernels(network, x).ntk
+        network, x = limit_network(self.block, *self.sizes), self.digits.x
+        pairs = ((x,), (self.digits.test_x, x))
         return KernelPair(
-            *(k.to(self.digits.x) for k in (gram, limit_kernels(network, test_x, x).ntk))
+            *(limit_kernels(network, *inputs, only="ntk", dtype=x.dtype).ntk for inputs in pairs)
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .configuration import (
+    allowed,
     complete,
     complete_experiment,
     dotted,
@@ -61,10 +62,23 @@ def _merged_plan(read: Sequence[tuple[str, Mapping]], rules: Mapping) -> "Plan":
     for _, data in read:
         config = merge(config, data)
     source = read[-1][0]
+    _check_names(read)
     validate(config, rules, source=source)
     plan = Plan(_canonical(config, rules), rules, source=source)
     check_plan(plan)
     return plan
+
+
+def _check_names(read: Sequence[tuple[str, Mapping]]) -> None:
+    """A misspelt experiment in the last file would be a new one that lacks nearly everything."""
+    *below, (source, last) = ((source, data.get("experiments")) for source, data in read)
+    known = [name for _, blocks in below if isinstance(blocks, Mapping) for name in blocks]
+    for name, block in last.items() if known and isinstance(last, Mapping) else ():
+        if name not in known and isinstance(block, Mapping) and "title" not in block:
+            raise ConfigurationError(
+                f"{source}: {dotted(['experiments', name])}: is no experiment of {below[0][0]}, "
+                f"and a new one needs a title; {allowed(name, sorted(known))}"
+            )
 
 
 class Plan:

@@ -16,6 +16,11 @@ def columns(targets: Tensor) -> Float[Tensor, "m k"]:
 
 def check_symmetric(gram: Tensor) -> None:
     """Raise a KernelError unless `gram` is finite, and symmetric to half its dtype's digits."""
+    if gram.ndim != 2 or gram.shape[0] != gram.shape[1]:
+        raise KernelError(
+            f"kernel: shape {tuple(gram.shape)} is not allowed; use a square matrix (a block "
+            "kernel becomes one by ntkflow.block_matrix)"
+        )
     if gram.is_meta or not gram.numel():
         return
     largest = _largest(gram)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, KernelError
 
 
 def eigenpairs(
@@ -194,7 +194,16 @@ def block_matrix(block: Float[Any, "o1 o2 n1 n2"]) -> Float[Any, "rows columns"]
         >>> ntkflow.block_matrix(np.arange(4.0).reshape(2, 2, 1, 1))
         array([[0., 1.],
                [2., 3.]])
+
+    Raises:
+        KernelError: if it has not four axes.
     """
+    if getattr(block, "ndim", None) != 4:
+        what = tuple(block.shape) if hasattr(block, "shape") else type(block).__name__
+        raise KernelError(
+            f"kernel: {what} is not allowed; use the values (O, O, N1, N2) of a block kernel, as "
+            'ntkflow.empirical_ntk(..., outputs="block").values'
+        )
     o1, o2, n1, n2 = block.shape
     return block.swapaxes(1, 2).reshape(o1 * n1, o2 * n2)
 

@@ -52,8 +52,8 @@ def limit_kernels(
 
     Args:
         network: made of ntkflow's layers, activations, nn.Flatten, means over space and sums, in
-            any forward that torch.fx can trace. Only its structure and scales are read: widths
-            and parameters do not matter, and it may live on the meta device.
+            any forward that torch.fx can trace. Only its structure, scales and input size are
+            read: widths and parameters do not matter, and it may live on the meta device.
         x1: inputs (N1, d) or images (N1, C, H, W).
         x2: other inputs; default: x1 again, and then half of the tiles are mirrored.
         only: "nngp" or "ntk" to leave the other one out (None in the result).
@@ -66,7 +66,7 @@ def limit_kernels(
 
     Raises:
         UnsupportedLayerError: if a layer, named in the message, has no known limit.
-        ConfigurationError: if `only` is unknown.
+        ConfigurationError: if `only` is unknown, or inputs do not fit the first layer.
 
     Source: Jacot et al. 2018, arXiv:1806.07572, Theorem 1; Arora et al. 2019, arXiv:1904.11955,
     section 4 (convolutions); Yang 2020, arXiv:2006.14548 (sums).

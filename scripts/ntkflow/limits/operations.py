@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import UnsupportedLayerError
+from ..errors import ConfigurationError, UnsupportedLayerError
 from . import geometry
 from .duals import Dual, smooth_gap
 from .geometry import left, right
@@ -66,10 +66,17 @@ class Dense:
     sigma_w: float
     sigma_b: float
     bias: str
+    fan_in: int
 
     def read(self, x: Tensor) -> Row:
         """Row of the first weight layer, from the inputs themselves."""
-        q, units, _ = self._combine(self._features(x))
+        features = self._features(x)
+        if len(features) != self.fan_in:
+            raise ConfigurationError(
+                f"inputs of shape {tuple(x.shape)}: {self.name} sums over {len(features)} numbers "
+                f"there, but has weights for {self.fan_in}"
+            )
+        q, units, _ = self._combine(features)
         return Row(q, (units,))
 
     def meet(self, first: Side, second: Side, crossed: bool) -> Pair:

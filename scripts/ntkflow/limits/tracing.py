@@ -197,7 +197,7 @@ class _Reader:
         if node.target in self.used:
             raise UnsupportedLayerError(f"{self.label(node)}: its weights are used twice")
         self.used.add(node.target)
-        options = (self.label(node), layer.sigma_w, layer.sigma_b, layer.bias_init)
+        options = (self.label(node), layer.sigma_w, layer.sigma_b, layer.bias_init, layer.fan_in)
         if isinstance(layer, networks.Conv2d):
             padding = layer.kernel_size // 2 if layer.padding == "same" else 0
             operation = Convolution(*options, layer.kernel_size, padding)

@@ -88,8 +88,9 @@ def train_ensemble(
         finite or above 1e6 (L at step 0 + L of the zero function); its parameters become NaN.
 
     Raises:
-        ConfigurationError: if a name is unknown, a number out of range, the engine does not fit
-            the network, dropout has no seeds, or batch normalisation keeps running averages.
+        ConfigurationError: if a name is unknown, a number out of range, inputs and targets differ
+            in number, the engine does not fit the network, dropout has no seeds, or batch
+            normalisation keeps running averages.
 
     Example:
         >>> network, x = ntkflow.mlp(2, [64]), torch.randn(20, 2)
@@ -105,6 +106,8 @@ def train_ensemble(
     _check_names(loss=loss, optimizer=optimizer, decay=decay)
     penalty = Regularization(*_check_penalties(l1=l1, l2=l2), decay)
     some = next(iter(parameters.values()))
+    if len(x) != len(y):
+        raise ConfigurationError(f"y: {len(y)} targets for {len(x)} inputs; use one for each")
     seeds, x, y = len(some), x.to(some), y.to(some).reshape(len(y), -1)
     LOSSES[loss].check(y)
     plain = optimizer == "sgd" and not penalty
