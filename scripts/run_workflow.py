@@ -23,12 +23,13 @@ class Progress:
     """Turn Snakemake's output into `[done/total] what` lines; after trouble, show everything."""
 
     def __init__(self):
-        self.done, self.total, self.trouble = 0, 0, False
+        self.done, self.total, self.began, self.trouble = 0, 0, False, False
         self.started: dict[str, tuple[str, float]] = {}
 
     def feed(self, line: str) -> str | None:
         """The line to show for one line of Snakemake's output, or None."""
         if job := JOB.match(line):
+            self.began = True
             self.started[job[1]] = (job[2], time.monotonic())
             return f"{self._count()} started   {job[2]}"
         if finished := FINISHED.match(line):
@@ -89,15 +90,15 @@ def _memory_mb() -> int:
     return int(0.85 * pages * size / 1e6)
 
 
-def run(call: list[str]) -> int:
-    """Run Snakemake, showing its progress; returns its exit status."""
+def run(call: list[str]) -> tuple[int, bool]:
+    """Run Snakemake, showing its progress; its exit status, and whether a job was started."""
     progress = Progress()
     with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         for line in run.stdout:
             shown = progress.feed(line.rstrip("\n"))
             if shown is not None:
                 print(shown, flush=True)
-    return run.returncode
+    return run.returncode, progress.began
 
 
 def main() -> int:
@@ -116,9 +117,11 @@ def main() -> int:
     if arguments.scale != "default" and not _own_results(arguments.scale):
         return 2
     start = time.monotonic()
-    status = run(command(arguments.scale, arguments.cores, arguments.only, arguments.partial))
-    if status:
+    call = command(arguments.scale, arguments.cores, arguments.only, arguments.partial)
+    status, began = run(call)
+    if status and began:
         print("The run failed; `make report PARTIAL=1` makes a report of the results that exist.")
+    if status:
         return status
     report = Path(results_folder(arguments.scale), "report", "index.html").resolve()
     print(f"Report: {report} ({time.monotonic() - start:.0f} s)")

@@ -70,6 +70,14 @@ def test_every_experiment_has_a_stable_anchor(model, page):
     assert {f"experiment-{e['name']}" for e in model["experiments"]} < set(page.ids)
 
 
+def test_experiments_that_were_run_come_first(model, page):
+    order = [i.removeprefix("experiment-") for i in page.ids if i.startswith("experiment-")]
+    first = [e["name"] for e in model["experiments"] if e["status"] == "run"]
+    assert 0 < len(first) < len(order)
+    assert order[: len(first)] == first
+    assert f"runs {len(first)} of {len(order)} experiments" in " ".join("".join(page.text).split())
+
+
 def test_a_claim_without_experiment_gets_a_section(page):
     assert "experiment-absent_experiment" in page.ids
 

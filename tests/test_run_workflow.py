@@ -75,7 +75,7 @@ def test_command_holds_what_was_asked_for():
 def test_status_and_long_lines_pass_through(capfd):
     error = "ConfigurationError: " + 10 * "long " + "end"
     code = f"import sys; print('localrule Job 1: ' + 80 * 'x'); print({error!r}); sys.exit(3)"
-    assert run([sys.executable, "-c", code]) == 3
+    assert run([sys.executable, "-c", code]) == (3, True)
     first, second = capfd.readouterr().out.splitlines()
     assert first == "[0/0] started   " + 80 * "x"
     assert second == error
@@ -89,9 +89,9 @@ def test_results_lie_where_the_overlay_says(project, scale, folder):
     assert results_folder(scale) == folder
 
 
-def call_main(monkeypatch, *arguments, status=0):
+def call_main(monkeypatch, *arguments, status=0, began=True):
     monkeypatch.setattr(sys, "argv", ["run_workflow.py", *arguments])
-    monkeypatch.setattr(run_workflow, "run", lambda call: status)
+    monkeypatch.setattr(run_workflow, "run", lambda call: (status, began))
     return run_workflow.main()
 
 
@@ -107,6 +107,7 @@ def test_main_refuses_unknown_scales(project, monkeypatch, capsys):
     assert out == "SCALE: 'schema' is unknown; allowed: default, same, tiny\n"
 
 
-def test_main_says_how_to_report_after_a_failure(project, monkeypatch, capsys):
-    assert call_main(monkeypatch, status=1) == 1
-    assert "make report PARTIAL=1" in capsys.readouterr().out
+@pytest.mark.parametrize("began", [True, False])
+def test_main_says_how_to_report_what_a_failed_run_left(project, monkeypatch, capsys, began):
+    assert call_main(monkeypatch, status=1, began=began) == 1
+    assert ("make report PARTIAL=1" in capsys.readouterr().out) == began

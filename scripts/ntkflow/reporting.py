@@ -78,8 +78,8 @@ def tally_verdicts(claims: list[dict]) -> Counter:
 def arrange_sections(model: dict) -> list[dict]:
     """Return the experiments, each with its claims and its numbered, embedded figures.
 
-    Claims of an experiment that the model does not hold come last, in sections without protocol, so
-    that no claim can drop out of the report.
+    Those that were run come first. Claims of an experiment that the model does not hold come last,
+    in sections without protocol, so that no claim can drop out of the report.
     """
     experiments = list(model["experiments"])
     known = {experiment["name"] for experiment in experiments}
@@ -88,7 +88,7 @@ def arrange_sections(model: dict) -> list[dict]:
             known.add(claim["experiment"])
             experiments.append(_empty_experiment(claim))
     sections, first = [], 1
-    for experiment in experiments:
+    for experiment in sorted(experiments, key=lambda experiment: experiment["status"] != "run"):
         figures = _number_figures(experiment, first)
         claims = [c for c in model["claims"] if c["experiment"] == experiment["name"]]
         sections.append(experiment | {"claims": claims, "figures": figures})
