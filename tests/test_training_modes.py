@@ -133,3 +133,11 @@ def test_running_averages_are_refused():
 def test_there_is_no_limit_kernel(options):
     with pytest.raises(UnsupportedLayerError, match=r"Dropout|BatchNorm1d"):
         limit_kernels(mlp(3, (4,), **options), torch.ones(2, 3))
+
+
+def test_dropout_in_evaluation_mode_is_the_identity():
+    x = torch.eye(3)[:2]
+    kernels = limit_kernels(mlp(3, (4,), dropout=0.5).eval(), x)
+    expected = limit_kernels(mlp(3, (4,)), x)
+    assert torch.equal(kernels.ntk, expected.ntk)
+    assert torch.equal(kernels.nngp, expected.nngp)
