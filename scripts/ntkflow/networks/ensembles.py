@@ -44,13 +44,12 @@ def draw_parameters(
         for name, like in template.named_parameters()
     }
     drawn = [module for module in template.modules() if hasattr(module, "reset_parameters")]
-    parameters = [(stacked[name], p.detach()) for name, p in template.named_parameters()]
     for index, seed in enumerate(seeds):
         with seeded(torch_seed(seed, "init")):
             for module in drawn:
                 module.reset_parameters()
-        for into, parameter in parameters:
-            into[index] = parameter
+        for name, parameter in template.named_parameters():
+            stacked[name][index] = parameter.detach()
     return stacked
 
 
