@@ -144,6 +144,19 @@ def test_parameters_are_standard_normal_and_seeds_differ():
     assert correlations.abs().max() < 0.05
 
 
+def test_a_layer_may_draw_new_tensors():
+    class Scale(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.reset_parameters()
+
+        def reset_parameters(self):
+            self.weight = torch.nn.Parameter(torch.randn(2))
+
+    first, second = draw_parameters(Scale(), [0, 1])["weight"]
+    assert (first != second).all()
+
+
 def test_parameters_that_nothing_draws_are_an_error():
     network = torch.nn.Sequential(torch.nn.MultiheadAttention(4, 2))
     with pytest.raises(UnsupportedLayerError, match=r"layer '0': MultiheadAttention has param"):
