@@ -182,6 +182,18 @@ def test_kappa_takes_weights_of_an_ensemble():
     assert ntkflow.kappa is kappa
 
 
+def test_kappa_of_networks_without_gradient():
+    silent = mlp(1, [3], parameterization="standard")
+    with torch.no_grad():
+        silent[0].weight.fill_(-1.0)
+    x = y = torch.ones(1, 1)
+    found = kappa(silent, x, y, centred=True)
+    assert (found.jacobian, found.second_derivative) == (0, 0)
+    assert math.isnan(found.kappa)
+    saddle = kappa(lambda p, x: p["a"] * p["a"] * x, x, y, parameters={"a": torch.tensor(0.0)})
+    assert (saddle.jacobian, saddle.kappa) == (0, math.inf)
+
+
 def test_a_function_linear_in_its_weights_has_no_second_derivative():
     layer = torch.nn.Linear(3, 2, dtype=torch.float64)
     assert second_derivative_norm(layer, X) == 0

@@ -1,5 +1,6 @@
 """How lazy training is: operator norms of a network's first and second derivative, and kappa."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,9 @@ class Kappa:
     """Chizat and Bach's measure of laziness and its factors.
 
     Attributes:
-        kappa: distance x second_derivative / jacobian^2; training is lazy where it is << 1.
+        kappa: distance x second_derivative / jacobian^2; training is lazy where it is << 1. NaN
+            where both derivatives vanish, as in a ReLU network whose neurons are all silent, and
+            infinite where only the first does.
         distance: |f(x; theta_0) - y| on the data set.
         jacobian: operator norm of the first derivative of f.
         second_derivative: operator norm of the second derivative of f.
@@ -71,6 +74,8 @@ def kappa(
     distance = (start - y).norm().item()
     first = output_scale * _jacobian_norm(outputs, theta, **limits)
     second = output_scale * _second_derivative_norm(outputs, theta, **limits)
+    if first == 0:
+        return Kappa(math.inf if distance * second > 0 else math.nan, distance, first, second)
     return Kappa(distance * second / first**2, distance, first, second)
 
 
