@@ -1,6 +1,7 @@
 """Random networks with one hidden layer without biases at x = 1: norm of the gradient, operator
 norm of the Hessian, and laziness κ = |y| ‖∇²f‖ / ‖∇f‖² of the centred network, against the width.
-Dots: draws; lines: medians; numbers: slopes of the mean over all widths.
+Dots: draws; lines: medians; numbers: slopes of the mean over all widths. A ReLU network whose
+neurons are all silent has no κ and is left out there.
 """
 
 import matplotlib.pyplot as plt

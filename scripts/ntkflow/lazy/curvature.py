@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .vectors import as_vectors, pull_back, push_forward
+from .vectors import as_vectors, pull_back, push_forward, second_derivative
 
 STARTS = 3  # of the search for the second derivative's norm, which has local maxima
 
@@ -181,7 +181,7 @@ def _alternate(outputs, theta, start: int, count: int, tolerance, max_iterations
         before, norm = norm, v.norm().item()
         v = _unit(v)
         if count > 1:
-            image = _second_derivative(outputs, theta, u, v)
+            image = second_derivative(outputs, theta, u, v)
             norm, c = image.norm().item(), _unit(image)
         if norm - before <= tolerance * norm:
             break
@@ -196,19 +196,6 @@ def _hessian_product(outputs: Function, theta: Tensor, c: Tensor, v: Tensor) -> 
         if not slope.requires_grad:  # outputs linear in the weights
             return torch.zeros_like(v)
         return torch.autograd.grad(slope, leaf, v)[0]
-
-
-def _second_derivative(outputs: Function, theta: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """D^2 f(u, v), one number an output."""
-    leaf = theta.detach().requires_grad_()
-    with torch.enable_grad():
-        values = outputs(leaf)
-        c = torch.zeros_like(values, requires_grad=True)
-        (slope,) = torch.autograd.grad(values, leaf, c, create_graph=True)
-        (bent,) = torch.autograd.grad(slope, leaf, u, create_graph=True, materialize_grads=True)
-        if not bent.requires_grad:  # outputs linear in the weights
-            return torch.zeros_like(c)
-    return torch.autograd.grad(bent, c, v, materialize_grads=True)[0]
 
 
 def _unit(vector: Tensor) -> Tensor:

@@ -51,9 +51,29 @@ def push_forward(
     outputs: Callable[[Tensor], Tensor], theta: Tensor
 ) -> Callable[[Float[Tensor, " p"]], Float[Tensor, " no"]]:
     """The map v -> J v at the weights theta: the derivative of c -> J' c along v."""
+    _, c, pulled = _pulled(outputs, theta)
+    return lambda v: torch.autograd.grad(pulled, c, v, retain_graph=True)[0]
+
+
+def second_derivative(
+    outputs: Callable[[Tensor], Tensor],
+    theta: Tensor,
+    u: Float[Tensor, " p"],
+    v: Float[Tensor, " p"],
+) -> Float[Tensor, " no"]:
+    """D^2 f(u, v) at the weights theta, one number an output."""
+    leaf, c, pulled = _pulled(outputs, theta)
+    (bent,) = torch.autograd.grad(pulled, leaf, u, create_graph=True, materialize_grads=True)
+    if not bent.requires_grad:  # outputs linear in the weights
+        return torch.zeros_like(c)
+    return torch.autograd.grad(bent, c, v, materialize_grads=True)[0]
+
+
+def _pulled(outputs: Callable[[Tensor], Tensor], theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights, c (zero) and J' c as a differentiable function of both, linear in c."""
     with torch.enable_grad():
         leaf = theta.detach().requires_grad_()
         values = outputs(leaf)
         c = torch.zeros_like(values, requires_grad=True)
-        (slope,) = torch.autograd.grad(values, leaf, c, create_graph=True)
-    return lambda v: torch.autograd.grad(slope, c, v, retain_graph=True)[0]
+        (pulled,) = torch.autograd.grad(values, leaf, c, create_graph=True)
+    return leaf, c, pulled
