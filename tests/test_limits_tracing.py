@@ -198,7 +198,7 @@ def test_unsupported_forwards(function, message):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (nn.Linear(3, 3), r"1 \(Linear\) has no known limit; ntkflow\.Dense in its place has"),
+        (nn.Linear(3, 3), r"1 \(Linear\) has no known limit; use ntkflow\.Dense, whose"),
         (nn.BatchNorm1d(3), r"1 \(BatchNorm1d\) has no known limit"),
         (nn.Dropout(), r"1 \(Dropout\)"),
         (nn.Hardtanh(), r"1 \(Hardtanh\)"),

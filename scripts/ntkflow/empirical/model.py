@@ -9,11 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 from torch.utils import _pytree
 
 from ..errors import ConfigurationError, UnsupportedLayerError
+from ..networks.evaluation import draws_masks, uses_batch_statistics
 
 
 @dataclass(frozen=True)
@@ -138,11 +137,7 @@ def _path_name(path: tuple) -> str:
 
 def _check_evaluation_mode(module: nn.Module) -> None:
     for name, layer in module.named_modules():
-        batch_statistics = isinstance(layer, _BatchNorm) and (
-            layer.training or layer.running_mean is None
-        )
-        random = isinstance(layer, _DropoutNd) and layer.training and layer.p > 0
-        if batch_statistics or random:
+        if draws_masks(layer) or uses_batch_statistics(layer):
             raise UnsupportedLayerError(
                 f"layer {name!r}: {type(layer).__name__} in training mode, or without running "
                 "averages, makes the kernel depend on the batch or on chance; use network.eval(), "

@@ -10,7 +10,6 @@ import jaxtyping
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
-from torch.nn.modules.dropout import _DropoutNd
 
 from .. import networks
 from ..errors import UnsupportedLayerError
@@ -27,7 +26,13 @@ from .hermite import HermiteDual
 from .operations import Activation, Convolution, Dense, Flatten, Pool, Sum, Unflatten
 from .recursion import Program, Step
 
-SCALED = {nn.Linear: "ntkflow.Dense", nn.Conv2d: "ntkflow.Conv2d"}
+DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+# What has a limit instead of a layer that has none.
+INSTEAD = {
+    nn.Linear: "ntkflow.Dense, whose scales the limit needs",
+    nn.Conv2d: "ntkflow.Conv2d, whose scales the limit needs",
+    **dict.fromkeys(DROPOUT, "it in evaluation mode, by network.eval()"),
+}
 SUPPORTED = (
     "ntkflow's Dense, Conv2d, Residual and GlobalAveragePool, nn.Flatten, nn.Identity, sums, means "
     "over space, and activations (others: ntkflow.register_activation)"
@@ -179,7 +184,7 @@ class _Reader:
         """Step of a layer."""
         if isinstance(module, networks.Dense | networks.Conv2d):
             return self.read_weights(node, module)
-        if isinstance(module, nn.Identity | _DropoutNd) and not networks.drops_out(module):
+        if isinstance(module, (nn.Identity, *DROPOUT)) and not networks.drops_out(module):
             return self.value(node.args[0])
         if isinstance(module, networks.GlobalAveragePool):
             return self.read_pool(node)
@@ -289,11 +294,7 @@ class _Reader:
     def unsupported(self, node: fx.Node) -> UnsupportedLayerError:
         """Error that names what has no limit."""
         module = self.root.get_submodule(node.target) if node.op == "call_module" else None
-        hint = ""
-        if isinstance(module, _DropoutNd):
-            hint = "; in evaluation mode it has (network.eval())"
-        elif type(module) in SCALED:
-            hint = f"; {SCALED[type(module)]} in its place has, by the scales that it is given"
+        hint = f"; use {INSTEAD[type(module)]}" if type(module) in INSTEAD else ""
         return UnsupportedLayerError(
             f"{self.label(node)} has no known limit{hint}; supported: {SUPPORTED}"
         )

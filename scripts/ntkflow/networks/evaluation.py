@@ -10,12 +10,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 
+def draws_masks(layer: nn.Module) -> bool:
+    """Whether a layer is dropout that is in force."""
+    return isinstance(layer, _DropoutNd) and layer.training and layer.p > 0
+
+
 def drops_out(network: nn.Module) -> bool:
     """Whether the forward pass draws masks: a dropout layer in training mode."""
-    return any(
-        isinstance(layer, _DropoutNd) and layer.training and layer.p > 0
-        for layer in network.modules()
-    )
+    return any(map(draws_masks, network.modules()))
 
 
 def uses_batch_statistics(layer: nn.Module) -> bool:
