@@ -23,13 +23,12 @@ class Progress:
     """Turn Snakemake's output into `[done/total] what` lines; after trouble, show everything."""
 
     def __init__(self):
-        self.done, self.total, self.began, self.trouble = 0, 0, False, False
+        self.done, self.total, self.trouble = 0, 0, False
         self.started: dict[str, tuple[str, float]] = {}
 
     def feed(self, line: str) -> str | None:
         """The line to show for one line of Snakemake's output, or None."""
         if job := JOB.match(line):
-            self.began = True
             self.started[job[1]] = (job[2], time.monotonic())
             return f"{self._count()} started   {job[2]}"
         if finished := FINISHED.match(line):
@@ -98,7 +97,7 @@ def run(call: list[str]) -> tuple[int, bool]:
             shown = progress.feed(line.rstrip("\n"))
             if shown is not None:
                 print(shown, flush=True)
-    return run.returncode, progress.began
+    return run.returncode, bool(progress.done or progress.started)
 
 
 def main() -> int:

@@ -132,7 +132,7 @@ def _explain(error: ValidationError) -> tuple[list[str | int], str]:
         case "additionalProperties" | "unevaluatedProperties":
             known = _known_keys(error.schema, value)
             unknown = next(key for key in value if key not in known)
-            return [*path, unknown], f"unknown key; {allowed(unknown, sorted(known))}"
+            return [*path, unknown], f"unknown key; {describe_allowed(unknown, sorted(known))}"
         case "propertyNames" | "pattern" if isinstance(value, str):
             hint = error.schema.get("description", f"text that matches {rule}")
             return path, f"{value!r} is not allowed; allowed: {hint}"
@@ -140,7 +140,7 @@ def _explain(error: ValidationError) -> tuple[list[str | int], str]:
             missing = next(key for key in rule if key not in value)
             return [*path, missing], "missing; this key is required"
         case "enum":
-            return path, f"{value!r} is unknown; {allowed(value, list(map(str, rule)))}"
+            return path, f"{value!r} is unknown; {describe_allowed(value, list(map(str, rule)))}"
         case "const":
             return path, f"{value!r} is not allowed; allowed: {rule!r}"
         case "type":
@@ -157,7 +157,7 @@ def _explain(error: ValidationError) -> tuple[list[str | int], str]:
     return path, f"{value!r}: {error.message}"
 
 
-def allowed(given: Any, known: Sequence[str]) -> str:
+def describe_allowed(given: Any, known: Sequence[str]) -> str:
     """The allowed words, and the one that was probably meant."""
     near = difflib.get_close_matches(given, known, n=1) if isinstance(given, str) else []
     return f"allowed: {', '.join(known)}" + (f"; did you mean {near[0]}?" if near else "")

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from .configuration import (
-    allowed,
     complete,
     complete_experiment,
+    describe_allowed,
     dotted,
     merge,
     read_schema,
@@ -77,7 +77,7 @@ def _check_names(read: Sequence[tuple[str, Mapping]]) -> None:
         if name not in known and isinstance(block, Mapping) and "title" not in block:
             raise ConfigurationError(
                 f"{source}: {dotted(['experiments', name])}: is no experiment of {below[0][0]}, "
-                f"and a new one needs a title; {allowed(name, sorted(known))}"
+                f"and a new one needs a title; {describe_allowed(name, sorted(known))}"
             )
 
 
