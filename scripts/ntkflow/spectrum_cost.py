@@ -65,7 +65,8 @@ def measure_cost(call: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float,
     """Result of a call, its seconds, and by how many bytes it raised the process's memory.
 
     The memory is the operating system's high-water mark, which only Linux lets a process reset: NaN
-    elsewhere. Memory that earlier calls freed is handed back first.
+    elsewhere. Memory that earlier calls freed is handed back first. Linux counts pages in batches
+    per processor (proc(5) calls the number inaccurate): good to a few megabytes, not to the byte.
     """
     _release()
     before = _reset_peak()
@@ -88,8 +89,6 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 def _reset_peak() -> float:
     if not _RESET.exists():
         return np.nan
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
     _RESET.write_text("5")
     return _peak()
 
