@@ -121,6 +121,15 @@ def test_numbers_do_not_depend_on_cores(tiny, project):
         assert (project / path.relative_to(tiny)).read_bytes() == path.read_bytes()
 
 
+def test_ready_jobs_are_examined_only_when_one_finishes(project):
+    """Snakemake's own limit of jobs per second would look each second, and more often each time."""
+    done = snakemake(project, "--verbose")
+    assert done.status == 0, done.output
+    jobs = sum("Finished jobid" in line for line in done.lines)
+    looks = sum("Resources before job selection" in line for line in done.lines)
+    assert 1 < looks <= jobs + 1
+
+
 def test_resource_of_no_gpu_means_the_cpu(tiny, project):
     file, record = f"{RESULTS}/width~8/train/0-1.h5", "logs/train_ensemble/kernel_profile/width~8"
     done = snakemake(project, file, "--resources", "gpu=0")
