@@ -1,5 +1,6 @@
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -333,6 +334,28 @@ def test_shapes(m, n, outputs, times, dtype, device):
 def test_bad_options(options, message):
     with pytest.raises(ConfigurationError, match=message):
         TrainingDynamics(torch.eye(2), **options)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("name", "method", "arguments", "allowed"),
+    [
+        ("targets", "train_mean", ["2"], "5, ..."),
+        ("targets", "mean", ["3x5", "3"], "5, ..."),
+        ("cross_gram", "mean", ["5x3", "5"], "any, 5"),
+        ("residual", "lazy_distance", ["3"], "5, ..."),
+        ("nngp_train", "train_covariance", ["5"], "5, 5"),
+        ("nngp_train", "covariance", ["3x5", "3x5", "3x5", "3x3"], "5, 5"),
+        ("nngp_cross", "covariance", ["3x5", "5x5", "5x3", "3x3"], "3, 5"),
+        ("nngp_test", "covariance", ["3x5", "5x5", "3x5", "3"], "3, 3"),
+        ("nngp_test_diagonal", "variance", ["3x5", "5x5", "3x5", "3x3"], "3"),
+    ],
+)
+def test_arrays_that_do_not_fit_the_kernel_are_named(name, method, arguments, allowed):
+    dynamics = TrainingDynamics(torch.eye(5), learning_rate=0.1)
+    arrays = [torch.ones(*map(int, each.split("x"))) for each in arguments]
+    with pytest.raises(KernelError, match=rf"^{name}: shape .* use {re.escape(f'({allowed})')}"):
+        getattr(dynamics, method)(*arrays, 2)
 
 
 def test_bad_times():

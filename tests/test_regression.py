@@ -85,3 +85,25 @@ def test_meta_device():
     assert mean.is_meta
     assert covariance.shape == (4, 4)
     assert ridge_regression(gram, cross, targets).shape == (4, 2)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("name", "change", "allowed"),
+    [
+        ("targets", torch.ones(5), r"\(6, \.\.\.\)"),
+        ("cross_gram", torch.ones(6, 4), r"\(any, 6\)"),
+        ("test_gram", torch.ones(4), r"\(4, 4\)"),
+    ],
+)
+def test_arrays_that_do_not_fit_the_kernel_are_named(name, change, allowed):
+    names = ["gram", "cross_gram", "test_gram", "targets"]
+    arguments = dict(zip(names, problem(), strict=True)) | {name: change}
+    shape = rf"\({', '.join(map(str, change.shape))},?\)"
+    message = f"{name}: shape {shape} is not allowed; use {allowed}"
+    with pytest.raises(KernelError, match=message):
+        gaussian_process(**arguments)
+    if name != "test_gram":
+        del arguments["test_gram"]
+        with pytest.raises(KernelError, match=message):
+            ridge_regression(**arguments)

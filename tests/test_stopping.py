@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ntkflow import TrainingDynamics, early_stopping_time, expected_test_error
-from ntkflow.errors import ConfigurationError
+from ntkflow.errors import ConfigurationError, KernelError
 
 
 def noisy_circle(points=24, grid=60):
@@ -99,3 +99,12 @@ def test_nothing_to_learn_stops_at_once():
     dynamics = TrainingDynamics(torch.zeros(2, 2), learning_rate=0.1)
     zeros, clean = torch.zeros(1, 2), torch.ones(2)
     assert early_stopping_time(dynamics, zeros, clean, clean[:1], noise_std=1) == 0
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("change", [lambda test: test[:, None], lambda test: test[1:]])
+def test_test_targets_that_would_be_broadcast_are_named(change):
+    gram, cross, clean, clean_test = noisy_circle()
+    dynamics = TrainingDynamics(gram, learning_rate=0.1)
+    with pytest.raises(KernelError, match=r"clean_test: shape \(\d+,( 1)?\) .* use \(60\)"):
+        expected_test_error(dynamics, cross, clean, change(clean_test), 3, noise_std=1.0)

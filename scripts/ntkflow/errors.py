@@ -18,7 +18,7 @@ class UnsupportedLayerError(NtkflowError):
 
 
 class KernelError(NtkflowError):
-    """A kernel matrix has the wrong shape, is not symmetric or not positive definite."""
+    """A kernel, or an array that goes with it, has the wrong shape or is not semi-definite."""
 
 
 class DownloadError(NtkflowError):

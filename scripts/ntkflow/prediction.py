@@ -15,7 +15,7 @@ from torch import Tensor
 
 from . import filters
 from .errors import ConfigurationError
-from .solving import columns, semidefinite_eigenpairs
+from .solving import check_shape, columns, semidefinite_eigenpairs
 
 Times = Tensor | np.ndarray | Sequence[float] | Sequence[int] | float | int
 
@@ -78,6 +78,8 @@ class TrainingDynamics:
     Raises:
         KernelError: if `gram` is not finite and symmetric, or has a negative eigenvalue.
         ConfigurationError: if an option is out of range.
+
+    Methods raise a KernelError for arrays whose shape does not fit K.
     """
 
     def __init__(
@@ -162,7 +164,7 @@ class TrainingDynamics:
             targets: y, one row per training point, any number of outputs.
             t: a number (result (N, *o)) or T times (result (T, N, *o)); infinity is allowed.
         """
-        basis = cross_gram.double() @ self.eigenvectors
+        basis = self._in_modes(cross_gram)
         return self._apply(basis, self._learned_per_kappa(self._times(t)), targets, t)
 
     def train_covariance(
@@ -176,6 +178,7 @@ class TrainingDynamics:
             nngp_train: Sigma, covariance of the initial function on the training points.
             t: a number or T times (result with a leading axis T).
         """
+        check_shape("nngp_train", nngp_train, *self.eigenvectors.shape)
         kept = _saturated(self._filters(self._times(t))[0])
         operator = (self.eigenvectors * kept[:, None, :]) @ self.eigenvectors.T
         covariance = operator @ nngp_train.double() @ operator
@@ -205,6 +208,9 @@ class TrainingDynamics:
             centred: True for networks trained as h - h0, which have f0 = 0: the covariance is 0.
         """
         operator = self._operator(cross_gram, t)
+        check_shape("nngp_train", nngp_train, *self.eigenvectors.shape)
+        check_shape("nngp_cross", nngp_cross, *cross_gram.shape)
+        check_shape("nngp_test", nngp_test, len(cross_gram), len(cross_gram))
         cross, test = nngp_cross.double(), nngp_test.double()
         if centred:
             return test.new_zeros(*_leading(t), *test.shape)
@@ -230,6 +236,9 @@ class TrainingDynamics:
             t: a number or T times (result with a leading axis T).
         """
         operator = self._operator(cross_gram, t)
+        check_shape("nngp_train", nngp_train, *self.eigenvectors.shape)
+        check_shape("nngp_cross", nngp_cross, *cross_gram.shape)
+        check_shape("nngp_test_diagonal", nngp_test_diagonal, len(cross_gram))
         pull = operator @ nngp_train.double() - 2 * nngp_cross.double()
         variance = nngp_test_diagonal.double() + (pull * operator).sum(-1)
         return variance.reshape(*_leading(t), -1)
@@ -243,6 +252,7 @@ class TrainingDynamics:
         """
         times = self._times(t)
         learned = _saturated(self._filters(times)[1])
+        check_shape("residual", residual, len(self.rates), ...)
         weight = (self.eigenvectors.T @ columns(residual)).square().sum(1)
         squared = (learned * self._learned_per_kappa(times)) @ weight
         return squared.sqrt().reshape(_leading(t))
@@ -315,12 +325,16 @@ class TrainingDynamics:
         safe = torch.where(self._kappa > 0, self._kappa, 1.0)
         return torch.where(self._kappa > 0, learned / safe, limit)
 
+    def _in_modes(self, cross_gram: Tensor) -> Float[Tensor, "n m"]:
+        check_shape("cross_gram", cross_gram, None, len(self.rates))
+        return cross_gram.double() @ self.eigenvectors
+
     def _operator(self, cross_gram: Tensor, t: Times) -> Float[Tensor, "t n m"]:
-        basis = cross_gram.double() @ self.eigenvectors
-        filtered = basis * self._learned_per_kappa(self._times(t))[:, None, :]
+        filtered = self._in_modes(cross_gram) * self._learned_per_kappa(self._times(t))[:, None, :]
         return filtered @ self.eigenvectors.T
 
     def _apply(self, basis, weights, targets, t) -> Tensor:
+        check_shape("targets", targets, len(self.rates), ...)
         projections = self.eigenvectors.T @ columns(targets)
         values = basis @ (weights[:, :, None] * projections)
         return values.reshape(*_leading(t), len(basis), *targets.shape[1:])

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .solving import cholesky, columns
+from .solving import check_shape, cholesky, columns
 
 
 def ridge_regression(
@@ -40,9 +40,12 @@ def ridge_regression(
         Predictions, one row per test point.
 
     Raises:
-        KernelError: if K + ridge I is not positive definite to working precision.
+        KernelError: if K + ridge I is not positive definite to working precision, or shapes do not
+            fit each other.
     """
     factor = cholesky(gram, ridge)
+    check_shape("cross_gram", cross_gram, None, len(gram))
+    check_shape("targets", targets, len(gram), ...)
     weights = torch.cholesky_solve(columns(targets), factor)
     return (cross_gram.double() @ weights).reshape(len(cross_gram), *targets.shape[1:])
 
@@ -78,9 +81,13 @@ def gaussian_process(
         Mean, shaped like `ridge_regression`'s, and covariance of one output, (N, N).
 
     Raises:
-        KernelError: if K + ridge I is not positive definite to working precision.
+        KernelError: if K + ridge I is not positive definite to working precision, or shapes do not
+            fit each other.
     """
     factor = cholesky(gram, ridge)
+    check_shape("cross_gram", cross_gram, None, len(gram))
+    check_shape("test_gram", test_gram, len(cross_gram), len(cross_gram))
+    check_shape("targets", targets, len(gram), ...)
     cross = cross_gram.double()
     weights = torch.cholesky_solve(columns(targets), factor)
     half = torch.linalg.solve_triangular(factor, cross.T, upper=False)

@@ -1,6 +1,7 @@
 """Symmetric kernels: checks, Cholesky factors and eigenpairs, in float64."""
 
 import math
+from types import EllipsisType
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,22 @@ from .errors import ConfigurationError, KernelError
 def columns(targets: Tensor) -> Float[Tensor, "m k"]:
     """Targets (M, ...) as a float64 matrix with M rows."""
     return targets.double().reshape(len(targets), -1)
+
+
+def check_shape(name: str, values: Tensor, *sizes: int | EllipsisType | None) -> None:
+    """Raise a KernelError unless `values` has these axes: None is any size, a last `...` any axes.
+
+    `check_shape("targets", y, 4, ...)` takes (4,), (4, 1) and (4, 10).
+    """
+    more = sizes[-1] is ...
+    wanted = sizes[:-1] if more else sizes
+    found = values.shape[: len(wanted)] if more else values.shape
+    fits = len(found) == len(wanted)
+    if not fits or any(w not in (None, f) for w, f in zip(wanted, found, strict=True)):
+        words = ["..." if size is ... else "any" if size is None else str(size) for size in sizes]
+        raise KernelError(
+            f"{name}: shape {tuple(values.shape)} is not allowed; use ({', '.join(words)})"
+        )
 
 
 def check_symmetric(gram: Tensor) -> None:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .prediction import Times, TrainingDynamics
+from .solving import check_shape
 
 
 def expected_test_error(
@@ -41,6 +42,7 @@ def expected_test_error(
         >>> ntkflow.expected_test_error(dynamics, one, signal, signal, 1, noise_std=1.0).item()
         1.25
     """
+    check_shape("clean_test", clean_test, len(cross_gram), *clean_train.shape[1:])
     bias = dynamics.mean(cross_gram, clean_train, t) - clean_test.double()
     bias = bias.flatten(-clean_test.ndim).square().sum(-1)
     column = (cross_gram.double() @ dynamics.eigenvectors).square().sum(0)
