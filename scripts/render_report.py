@@ -50,10 +50,10 @@ def describe_experiment(
     name: str, block: dict, drawn: dict, networks: str | None, times: pd.DataFrame
 ) -> dict:
     """One experiment's section."""
-    texts = ("title", "source", "question", "explanation", "status", "status_reason", "protocol")
+    texts = ("title", "source", "question", "explanation", "status", "status_reason")
     return {
         "name": name,
-        **{key: block[key] for key in texts},
+        **{key: block[key] for key in (*texts, "protocol", "defaults")},
         "figures": [
             describe_figure(figure, caption, drawn[name, figure])
             for figure, caption in block["captions"].items()

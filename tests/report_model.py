@@ -85,6 +85,7 @@ def experiment(name: str, title: str, **changes) -> dict:
         "status": "run",
         "status_reason": "",
         "protocol": [["widths", "100, 500, 2048"], ["learning rate", "1.0"], ["steps", "200"]],
+        "defaults": [["activation", "relu"]],
         "figures": [],
         "notes": ["seed 3 diverged at step 12 (width 2048)"],
         "seconds": 187.2,
@@ -204,7 +205,13 @@ def build_model() -> dict:
                 ],
             ),
             experiment(
-                "simple_task", "A simple task", protocol=[], notes=[], explanation="", seconds=None
+                "simple_task",
+                "A simple task",
+                protocol=[],
+                defaults=[],
+                notes=[],
+                explanation="",
+                seconds=None,
             ),
             experiment(
                 "alpha_sweep",

@@ -49,17 +49,31 @@ def test_own_captions_are_complete(scale):
 
 
 def test_protocol_holds_exact_values(plan):
-    rows = dict(protocol(plan.block("kernel_profile")))
+    rows, defaults = map(dict, protocol(plan.block("kernel_profile"), plan.experiment_schema))
     assert rows["network.width"] == "100, 500, 2048 (swept)"
     assert rows["network.sigma_b"] == "0.1"
     assert rows["where network.width = 2048"] == "seeds = 5, seeds_per_job = 5"
-    assert rows["measurement profile"] == "when initialization, trained, limit, anchor_angle 0"
+    assert rows["measurement profile"] == "when initialization, trained, limit"
+    assert defaults["measurement profile"] == "anchor_angle 0"
+    assert defaults["network.activation"] == "relu"
+    assert defaults["network.sigma_w_last"] == "null"
+    assert defaults["training.centred"] == "false"
+
+
+def test_every_value_is_in_the_protocol_once(plan):
+    sections = ("task", "network", "training")
+    for name in plan.experiments:
+        block = plan.block(name)
+        rows, defaults = protocol(block, plan.experiment_schema)
+        keys = [key for key, _ in rows + defaults if key.startswith(sections)]
+        assert sorted(keys) == sorted(f"{s}.{key}" for s in sections for key in block.get(s, {}))
 
 
 def test_protocol_does_not_depend_on_the_order_of_keys(plan):
     block = plan.block("kernel_profile")
     turned = [dict(reversed(rule.items())) for rule in block["overrides"]]
-    assert protocol(block | {"overrides": turned}) == protocol(block)
+    schema = plan.experiment_schema
+    assert protocol(block | {"overrides": turned}, schema) == protocol(block, schema)
 
 
 def test_tables_of_a_figure_are_read_from_its_script(tmp_path):

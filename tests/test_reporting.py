@@ -108,9 +108,16 @@ def test_figures_follow_the_text_colour(html):
 
 
 def test_criteria_show_value_interval_bound_and_outcome(html):
-    row = html.split('id="claim-exp001.profile-concentrates"')[1].split("<tbody>")[1]
+    claim = html.split('id="claim-exp001.profile-concentrates"')[1].split("</article>")[0]
+    row = claim.split('<table class="criteria')[1]
     for text in ("−0.512", "−0.561 to −0.463", "−0.5 ± 0.15", "100", "holds"):
         assert text in row
+
+
+def test_what_was_measured_is_a_line_a_criterion(html):
+    row = html.split('href="#claim-exp001.profile-concentrates"')[1].split("</tr>")[0]
+    (line,) = row.split("<li>")[1:]
+    assert "<strong>−0.512</strong> <span>(−0.561 to −0.463)</span>" in line
 
 
 def test_claims_refer_to_their_figures(html):

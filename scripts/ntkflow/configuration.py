@@ -223,6 +223,15 @@ def complete(data: Any, schema: Mapping) -> Any:
     return copy.deepcopy(data)
 
 
+def keys_at_default(data: Mapping, schema: Mapping) -> set[str]:
+    """Keys of completed `data` whose value is the one they have when left out."""
+    return {
+        key
+        for key, rule in _properties(schema, data).items()
+        if "default" in rule and data.get(key) == complete(rule["default"], rule)
+    }
+
+
 def complete_experiment(block: Mapping, schema: Mapping) -> dict:
     """`complete` for an experiment's block, values under dotted keys (`network.width`) included."""
     block = complete(block, schema)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .configuration import keys_at_default
 from .errors import ConfigurationError
 from .planning import Plan
 
@@ -75,18 +76,32 @@ def _parse(script: str | Path) -> ast.Module:
     return ast.parse(Path(script).read_text(encoding="utf-8"))
 
 
-def protocol(block: Mapping[str, Any]) -> list[list[str]]:
-    """Exact values of an experiment as (key, value) pairs, swept keys with their list."""
-    sweep = block.get("sweep", {})
-    rows = []
+def protocol(block: Mapping[str, Any], schema: Mapping) -> tuple[list[list[str]], list[list[str]]]:
+    """Exact values of an experiment as (key, value) pairs, swept keys with their list.
+
+    Args:
+        block: a completed block of the configuration.
+        schema: `Plan.experiment_schema`, which knows the defaults.
+
+    Returns:
+        What the experiment sets, and what it leaves at the default.
+    """
+    rules, sweep = schema["properties"], block.get("sweep", {})
+    rows, defaults = [], []
     for section in ("task", "network", "training"):
-        for key, value in block.get(section, {}).items():
+        values = block.get(section, {})
+        usual = keys_at_default(values, rules[section])
+        for key, value in values.items():
             swept = sweep.get(f"{section}.{key}")
             text = f"{_join(swept)} (swept)" if swept else _text(value)
-            rows.append([f"{section}.{key}", text])
+            chosen = swept or key not in usual
+            (rows if chosen else defaults).append([f"{section}.{key}", text])
     for entry in block["measurements"]:
-        details = [f"{key} {_text(value)}" for key, value in entry.items() if key != "kind"]
-        rows.append([f"measurement {entry['kind']}", ", ".join(details)])
+        usual = keys_at_default(entry, rules["measurements"]["items"])
+        chosen = [key for key in entry if key not in usual and key != "kind"]
+        for target, keys in ((rows, chosen), (defaults, [key for key in entry if key in usual])):
+            details = ", ".join(f"{key} {_text(entry[key])}" for key in keys)
+            target.extend([[f"measurement {entry['kind']}", details]] if keys else [])
     for key in ("seeds", "initializations"):
         rows.append([key, _text(block[key])])
     for rule in block["overrides"]:
@@ -95,7 +110,7 @@ def protocol(block: Mapping[str, Any]) -> list[list[str]]:
             for part in ("where", "set")
         )
         rows.append([f"where {where}", values])
-    return rows
+    return rows, defaults
 
 
 def report_config(
@@ -105,12 +120,14 @@ def report_config(
     experiments = {}
     for name, block in plan.config["experiments"].items():
         run = name in plan.experiments
+        rows, defaults = protocol(block, plan.experiment_schema)
         reason = "" if run else "disabled" if not block["enabled"] else "left out of this run"
         experiments[name] = {
             **{key: block[key] for key in ("title", "source", "question", "explanation")},
             "status": "run" if run else "not run",
             "status_reason": reason,
-            "protocol": protocol(block),
+            "protocol": rows,
+            "defaults": defaults,
             "captions": {
                 drawn: caption(f"{folder}/{drawn}.py", block)
                 for folder in (figure_folder, animation_folder)
@@ -132,6 +149,9 @@ def _value(block: Mapping[str, Any], key: str) -> str:
 
 
 def _text(value: Any) -> str:
+    """A value as YAML writes it, lists without brackets."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list):
         return _join(value)
     if isinstance(value, float):

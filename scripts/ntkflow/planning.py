@@ -88,11 +88,14 @@ class Plan:
         config: a valid configuration, completed with its schema's defaults.
         schema: its JSON schema, to check what sweeps and overrides put into cells.
         source: file named in errors.
+
+    Attributes:
+        experiment_schema: the part of the schema that rules an experiment's block.
     """
 
     def __init__(self, config: Mapping, schema: Mapping, *, source: str = "configuration"):
         self.config, self.source = config, source
-        self._experiment_schema = schema["properties"]["experiments"]["additionalProperties"]
+        self.experiment_schema = schema["properties"]["experiments"]["additionalProperties"]
         self._cells: dict[str, list[Cell]] = {}
         self._projected: dict[tuple[str, str], list[Cell]] = {}
 
@@ -126,7 +129,7 @@ class Plan:
         """Cells of an experiment, or the distinct cells that a stage sees."""
         if experiment not in self._cells:
             self._cells[experiment] = expand(
-                experiment, self.block(experiment), self._experiment_schema, source=self.source
+                experiment, self.block(experiment), self.experiment_schema, source=self.source
             )
         if stage is None:
             return self._cells[experiment]

@@ -106,6 +106,7 @@ def _empty_experiment(claim: dict) -> dict:
         "status": "not run",
         "status_reason": claim["reason"],
         "protocol": [],
+        "defaults": [],
         "figures": [],
         "notes": [],
         "seconds": None,
