@@ -65,7 +65,6 @@ def claim(id: str, experiment: str, verdict: str, **changes) -> dict:
         "experiment": experiment,
         "statement": f"The statement of {id}, in one sentence of ordinary length",
         "published": "about 0.2825 at the peak",
-        "measured": "0.2826 (0.2801 to 0.2851)",
         "verdict": verdict,
         "reason": "",
         "flags": [],
@@ -170,7 +169,6 @@ def build_model() -> dict:
                 "alpha_sweep",
                 "not run",
                 reason="needs width 10000, which the default scale does not run",
-                measured="",
                 criteria=[
                     criterion(value=None, low=None, high=None, n_seeds=None, status="absent")
                 ],

@@ -348,7 +348,10 @@ def test_bad_options(options, message):
         ("nngp_train", "covariance", ["3x5", "3x5", "3x5", "3x3"], "5, 5"),
         ("nngp_cross", "covariance", ["3x5", "5x5", "5x3", "3x3"], "3, 5"),
         ("nngp_test", "covariance", ["3x5", "5x5", "3x5", "3"], "3, 3"),
-        ("nngp_test_diagonal", "variance", ["3x5", "5x5", "3x5", "3x3"], "3"),
+        ("nngp_train", "variance", ["3x5", "5", "3x5", "3"], "5, 5"),
+        ("nngp_cross", "variance", ["3x5", "5x5", "5x3", "3"], "3, 5"),
+        ("cross_gram", "variance", ["5x3", "5x5", "3x5", "3"], "any, 5"),
+        ("nngp_test_diagonal", "variance", ["3x5", "5x5", "3x5", "3x3"], "3,"),
     ],
 )
 def test_arrays_that_do_not_fit_the_kernel_are_named(name, method, arguments, allowed):

@@ -125,6 +125,23 @@ def test_claims_refer_to_their_figures(html):
     assert '<a href="#figure-kernel_profile.spread">Figure 2</a>' in article
 
 
+def test_own_claims_are_not_counted_as_the_sources(model, page):
+    assert "8 claims:" in " ".join("".join(page.text).split())
+    more = {**model, "claims": [*model["claims"], claim("ours.x", "simple_task", "reproduced")]}
+    text = " ".join("".join(Page(render(more, TEMPLATE)).text).split())
+    assert "9 claims, 1 of them our own:" in text
+
+
+def test_default_values_are_folded_away(html):
+    section = html.split('id="experiment-kernel_profile"')[1].split("</section>")[0]
+    folded = section.split('<details class="defaults">')[1].split("</details>")[0]
+    assert '<th scope="row">activation</th><td>relu</td>' in folded
+    assert "widths" not in folded
+    assert "widths" in section
+    without = html.split('id="experiment-simple_task"')[1].split("</section>")[0]
+    assert "defaults" not in without
+
+
 def test_a_missing_key_is_an_error(model):
     incomplete = {**model, "claims": [claim("exp001.x", "simple_task", "reproduced")]}
     del incomplete["claims"][0]["flags"]

@@ -1,4 +1,5 @@
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,12 @@ from ntkflow.spectrum_cost import measure_cost
 COUNT = 5 * 10**7
 
 
+def resolution():
+    """Bytes that Linux may not have counted yet: a batch of pages on every processor."""
+    processors = os.cpu_count()
+    return max(32, 2 * processors) * processors * os.sysconf("SC_PAGE_SIZE")
+
+
 def test_second_call_that_takes_the_same_memory_is_seen():
     torch.ones(COUNT)  # starts torch's threads, which would count in the first call
     for _ in range(3):
@@ -17,6 +24,6 @@ def test_second_call_that_takes_the_same_memory_is_seen():
         assert seconds > 0
         # Only Linux lets a process reset its high-water mark.
         if Path("/proc/self/clear_refs").exists():
-            assert size == pytest.approx(4 * COUNT, rel=0.1)
+            assert size == pytest.approx(4 * COUNT, abs=4e6 + resolution())
         else:
             assert math.isnan(size)

@@ -102,9 +102,22 @@ def test_nothing_to_learn_stops_at_once():
 
 
 @pytest.mark.usefixtures("unchecked_types")
-@pytest.mark.parametrize("change", [lambda test: test[:, None], lambda test: test[1:]])
-def test_test_targets_that_would_be_broadcast_are_named(change):
-    gram, cross, clean, clean_test = noisy_circle()
+@pytest.mark.parametrize(
+    ("name", "change", "allowed"),
+    [
+        ("clean_test", lambda test: test[:, None], r"\(60,\)"),  # would be broadcast
+        ("clean_test", lambda test: test[1:], r"\(60,\)"),
+        ("clean_train", lambda train: train[1:], r"\(24, \.\.\.\)"),
+        ("cross_gram", lambda cross: cross.T, r"\(any, 24\)"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(name, change, allowed):
+    names = ("cross_gram", "clean_train", "clean_test")
+    gram, *arrays = noisy_circle()
+    arguments = dict(zip(names, arrays, strict=True))
+    arguments[name] = change(arguments[name])
     dynamics = TrainingDynamics(gram, learning_rate=0.1)
-    with pytest.raises(KernelError, match=r"clean_test: shape \(\d+,( 1)?\) .* use \(60\)"):
-        expected_test_error(dynamics, cross, clean, change(clean_test), 3, noise_std=1.0)
+    with pytest.raises(KernelError, match=rf"^{name}: shape .* use {allowed}$"):
+        expected_test_error(dynamics, **arguments, t=3, noise_std=1.0)
+    with pytest.raises(KernelError, match=rf"^{name}: shape .* use {allowed}$"):
+        early_stopping_time(dynamics, **arguments, noise_std=1.0)

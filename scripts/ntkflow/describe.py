@@ -84,7 +84,7 @@ def protocol(block: Mapping[str, Any], schema: Mapping) -> tuple[list[list[str]]
         schema: `Plan.experiment_schema`, which knows the defaults.
 
     Returns:
-        What the experiment sets, and what it leaves at the default.
+        Values that are swept or differ from the default, and the rest.
     """
     rules, sweep = schema["properties"], block.get("sweep", {})
     rows, defaults = [], []

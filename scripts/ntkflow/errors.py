@@ -18,7 +18,7 @@ class UnsupportedLayerError(NtkflowError):
 
 
 class KernelError(NtkflowError):
-    """A kernel, or an array that goes with it, has the wrong shape or is not semi-definite."""
+    """A kernel is not finite, symmetric or positive (semi-)definite, or a shape does not fit."""
 
 
 class DownloadError(NtkflowError):

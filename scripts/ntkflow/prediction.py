@@ -207,10 +207,9 @@ class TrainingDynamics:
             t: a number or T times (result with a leading axis T).
             centred: True for networks trained as h - h0, which have f0 = 0: the covariance is 0.
         """
-        operator = self._operator(cross_gram, t)
-        check_shape("nngp_train", nngp_train, *self.eigenvectors.shape)
-        check_shape("nngp_cross", nngp_cross, *cross_gram.shape)
+        self._check_covariances(cross_gram, nngp_train, nngp_cross)
         check_shape("nngp_test", nngp_test, len(cross_gram), len(cross_gram))
+        operator = self._operator(cross_gram, t)
         cross, test = nngp_cross.double(), nngp_test.double()
         if centred:
             return test.new_zeros(*_leading(t), *test.shape)
@@ -235,10 +234,9 @@ class TrainingDynamics:
             nngp_test_diagonal: variance of the initial function at the test points.
             t: a number or T times (result with a leading axis T).
         """
-        operator = self._operator(cross_gram, t)
-        check_shape("nngp_train", nngp_train, *self.eigenvectors.shape)
-        check_shape("nngp_cross", nngp_cross, *cross_gram.shape)
+        self._check_covariances(cross_gram, nngp_train, nngp_cross)
         check_shape("nngp_test_diagonal", nngp_test_diagonal, len(cross_gram))
+        operator = self._operator(cross_gram, t)
         pull = operator @ nngp_train.double() - 2 * nngp_cross.double()
         variance = nngp_test_diagonal.double() + (pull * operator).sum(-1)
         return variance.reshape(*_leading(t), -1)
@@ -250,9 +248,9 @@ class TrainingDynamics:
             residual: r = y - f0 on the training points; outputs add up.
             t: a number (result a scalar) or T times (result (T,)).
         """
+        check_shape("residual", residual, len(self.rates), ...)
         times = self._times(t)
         learned = _saturated(self._filters(times)[1])
-        check_shape("residual", residual, len(self.rates), ...)
         weight = (self.eigenvectors.T @ columns(residual)).square().sum(1)
         squared = (learned * self._learned_per_kappa(times)) @ weight
         return squared.sqrt().reshape(_leading(t))
@@ -324,6 +322,11 @@ class TrainingDynamics:
         learned = _saturated(self._filters(times)[1])
         safe = torch.where(self._kappa > 0, self._kappa, 1.0)
         return torch.where(self._kappa > 0, learned / safe, limit)
+
+    def _check_covariances(self, cross_gram: Tensor, train: Tensor, cross: Tensor) -> None:
+        check_shape("cross_gram", cross_gram, None, len(self.rates))
+        check_shape("nngp_train", train, *self.eigenvectors.shape)
+        check_shape("nngp_cross", cross, *cross_gram.shape)
 
     def _in_modes(self, cross_gram: Tensor) -> Float[Tensor, "n m"]:
         check_shape("cross_gram", cross_gram, None, len(self.rates))

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .solving import check_shape, cholesky, columns
+from .solving import check_shape, check_square, cholesky, columns
 
 
 def ridge_regression(
@@ -43,9 +43,10 @@ def ridge_regression(
         KernelError: if K + ridge I is not positive definite to working precision, or shapes do not
             fit each other.
     """
-    factor = cholesky(gram, ridge)
+    check_square(gram)
     check_shape("cross_gram", cross_gram, None, len(gram))
     check_shape("targets", targets, len(gram), ...)
+    factor = cholesky(gram, ridge)
     weights = torch.cholesky_solve(columns(targets), factor)
     return (cross_gram.double() @ weights).reshape(len(cross_gram), *targets.shape[1:])
 
@@ -84,10 +85,11 @@ def gaussian_process(
         KernelError: if K + ridge I is not positive definite to working precision, or shapes do not
             fit each other.
     """
-    factor = cholesky(gram, ridge)
+    check_square(gram)
     check_shape("cross_gram", cross_gram, None, len(gram))
     check_shape("test_gram", test_gram, len(cross_gram), len(cross_gram))
     check_shape("targets", targets, len(gram), ...)
+    factor = cholesky(gram, ridge)
     cross = cross_gram.double()
     weights = torch.cholesky_solve(columns(targets), factor)
     half = torch.linalg.solve_triangular(factor, cross.T, upper=False)

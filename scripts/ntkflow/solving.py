@@ -26,18 +26,22 @@ def check_shape(name: str, values: Tensor, *sizes: int | EllipsisType | None) ->
     fits = len(found) == len(wanted)
     if not fits or any(w not in (None, f) for w, f in zip(wanted, found, strict=True)):
         words = ["..." if size is ... else "any" if size is None else str(size) for size in sizes]
-        raise KernelError(
-            f"{name}: shape {tuple(values.shape)} is not allowed; use ({', '.join(words)})"
-        )
+        allowed = ", ".join(words) + "," * (len(words) == 1)
+        raise KernelError(f"{name}: shape {tuple(values.shape)} is not allowed; use ({allowed})")
 
 
-def check_symmetric(gram: Tensor) -> None:
-    """Raise a KernelError unless `gram` is finite, and symmetric to half its dtype's digits."""
+def check_square(gram: Tensor) -> None:
+    """Raise a KernelError unless `gram` is a square matrix."""
     if gram.ndim != 2 or gram.shape[0] != gram.shape[1]:
         raise KernelError(
             f"kernel: shape {tuple(gram.shape)} is not allowed; use a square matrix (a block "
             "kernel becomes one by ntkflow.block_matrix)"
         )
+
+
+def check_symmetric(gram: Tensor) -> None:
+    """Raise a KernelError unless `gram` is finite, and symmetric to half its dtype's digits."""
+    check_square(gram)
     if gram.is_meta or not gram.numel():
         return
     largest = _largest(gram)

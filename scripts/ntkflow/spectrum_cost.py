@@ -66,7 +66,8 @@ def measure_cost(call: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float,
 
     The memory is the operating system's high-water mark, which only Linux lets a process reset: NaN
     elsewhere. Memory that earlier calls freed is handed back first. Linux counts pages in batches
-    per processor (proc(5) calls the number inaccurate): good to a few megabytes, not to the byte.
+    per processor (proc(5) calls the number inaccurate): good to a megabyte on two processors, to
+    some tens on a hundred.
     """
     _release()
     before = _reset_peak()

@@ -35,6 +35,9 @@ def expected_test_error(
         t: a number (result a scalar) or T times (result (T,)).
         noise_std: sigma >= 0.
 
+    Raises:
+        KernelError: if an array's shape does not fit.
+
     Example:
         >>> one = torch.ones(1, 1)
         >>> dynamics = ntkflow.TrainingDynamics(one, learning_rate=0.25)
@@ -42,7 +45,7 @@ def expected_test_error(
         >>> ntkflow.expected_test_error(dynamics, one, signal, signal, 1, noise_std=1.0).item()
         1.25
     """
-    check_shape("clean_test", clean_test, len(cross_gram), *clean_train.shape[1:])
+    _check_shapes(dynamics, cross_gram, clean_train, clean_test)
     bias = dynamics.mean(cross_gram, clean_train, t) - clean_test.double()
     bias = bias.flatten(-clean_test.ndim).square().sum(-1)
     column = (cross_gram.double() @ dynamics.eigenvectors).square().sum(0)
@@ -78,7 +81,9 @@ def early_stopping_time(
 
     Raises:
         ConfigurationError: if the step is beyond stability.
+        KernelError: if an array's shape does not fit.
     """
+    _check_shapes(dynamics, cross_gram, clean_train, clean_test)
 
     def error(times):
         return expected_test_error(
@@ -94,6 +99,15 @@ def early_stopping_time(
     if start <= min(found, end):
         return 0.0
     return math.inf if end <= found * (1 + 1e-12) else best
+
+
+def _check_shapes(
+    dynamics: TrainingDynamics, cross_gram: Tensor, clean_train: Tensor, clean_test: Tensor
+) -> None:
+    """Targets of another shape would be broadcast, and give a number."""
+    check_shape("cross_gram", cross_gram, None, len(dynamics.rates))
+    check_shape("clean_train", clean_train, len(dynamics.rates), ...)
+    check_shape("clean_test", clean_test, len(cross_gram), *clean_train.shape[1:])
 
 
 def _minimum(function: Callable, low: float, high: float, *, whole: bool) -> float:

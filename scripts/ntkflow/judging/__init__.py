@@ -103,7 +103,7 @@ def decide(judged: Sequence[Judgement]) -> tuple[str, str]:
 
 
 def summarise(judged: Sequence[Judgement]) -> str:
-    """Measured numbers of a claim in one line."""
+    """Measured numbers of a claim in one line, for readers of claims.json."""
     parts = []
     for one in judged:
         if one.value is None:
