@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from ntkflow.configuration import read_schema
+from ntkflow.configuration import as_yaml, read_schema
 
 START, END = "<!-- parameters: start (made by `make docs`) -->", "<!-- parameters: end -->"
 
@@ -47,12 +47,13 @@ def _nested(name: str, rule: dict) -> list[str]:
 def _row(name: str, rule: dict, required: bool, note: str = "") -> str:
     default = f"`{json.dumps(rule['default'])}`" if "default" in rule else ""
     default = "required" if required else default
-    return f"| `{name}` | {_type(rule)} | {default} | {rule.get('description', '')}{note} |"
+    meaning = rule.get("description", "").replace("|", "\\|")
+    return f"| `{name}` | {_type(rule)} | {default} | {meaning}{note} |"
 
 
 def _type(rule: dict) -> str:
     if "enum" in rule:
-        return ", ".join(f"`{value}`" for value in rule["enum"])
+        return ", ".join(f"`{as_yaml(value)}`" for value in rule["enum"])
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     limits = [f"{sign} {rule[key]}" for key, sign in signs.items() if key in rule]
     kinds = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]

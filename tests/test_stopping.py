@@ -121,3 +121,10 @@ def test_arrays_that_do_not_fit_are_named(name, change, allowed):
         expected_test_error(dynamics, **arguments, t=3, noise_std=1.0)
     with pytest.raises(KernelError, match=rf"^{name}: shape .* use {allowed}$"):
         early_stopping_time(dynamics, **arguments, noise_std=1.0)
+
+
+def test_noise_is_not_negative():
+    gram, cross, clean, clean_test = noisy_circle()
+    dynamics = TrainingDynamics(gram, learning_rate=0.1)
+    with pytest.raises(ConfigurationError, match=r"noise_std: -1.0 is not allowed"):
+        expected_test_error(dynamics, cross, clean, clean_test, 3, noise_std=-1.0)

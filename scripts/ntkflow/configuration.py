@@ -140,7 +140,10 @@ def _explain(error: ValidationError) -> tuple[list[str | int], str]:
             missing = next(key for key in rule if key not in value)
             return [*path, missing], "missing; this key is required"
         case "enum":
-            return path, f"{value!r} is unknown; {describe_allowed(value, list(map(str, rule)))}"
+            return (
+                path,
+                f"{value!r} is unknown; {describe_allowed(value, list(map(as_yaml, rule)))}",
+            )
         case "const":
             return path, f"{value!r} is not allowed; allowed: {rule!r}"
         case "type":
@@ -155,6 +158,11 @@ def _explain(error: ValidationError) -> tuple[list[str | int], str]:
         case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
             return path, f"{value!r} is not allowed; allowed: {_type_name(error.schema)}"
     return path, f"{value!r}: {error.message}"
+
+
+def as_yaml(word: str | None) -> str:
+    """An allowed word as a file says it."""
+    return "null" if word is None else word
 
 
 def describe_allowed(given: Any, known: Sequence[str]) -> str:

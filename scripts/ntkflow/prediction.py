@@ -14,8 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import filters
+from .checks import check_shape
 from .errors import ConfigurationError
-from .solving import check_shape, columns, semidefinite_eigenpairs
+from .solving import check_square, columns, semidefinite_eigenpairs
 
 Times = Tensor | np.ndarray | Sequence[float] | Sequence[int] | float | int
 
@@ -96,6 +97,7 @@ class TrainingDynamics:
         _check_choice("method", method, ("gradient_descent", "gradient_flow"))
         _check_range("learning_rate", learning_rate, learning_rate > 0, "a number > 0")
         _check_range("momentum", momentum, 0 <= momentum < 1, "a number in [0, 1)")
+        check_square(gram)
         divisor = len(gram) if divisor is None else divisor
         _check_range("divisor", divisor, divisor > 0, "a number > 0")
         self.learning_rate, self.loss, self.divisor = learning_rate, loss, divisor

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .solving import check_shape, check_square, cholesky, columns
+from .checks import check_shape
+from .solving import check_square, cholesky, columns
 
 
 def ridge_regression(

@@ -1,12 +1,12 @@
 """Symmetric kernels: checks, Cholesky factors and eigenpairs, in float64."""
 
 import math
-from types import EllipsisType
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .checks import check_tensors
 from .errors import ConfigurationError, KernelError
 
 
@@ -15,23 +15,9 @@ def columns(targets: Tensor) -> Float[Tensor, "m k"]:
     return targets.double().reshape(len(targets), -1)
 
 
-def check_shape(name: str, values: Tensor, *sizes: int | EllipsisType | None) -> None:
-    """Raise a KernelError unless `values` has these axes: None is any size, a last `...` any axes.
-
-    `check_shape("targets", y, 4, ...)` takes (4,), (4, 1) and (4, 10).
-    """
-    more = sizes[-1] is ...
-    wanted = sizes[:-1] if more else sizes
-    found = values.shape[: len(wanted)] if more else values.shape
-    fits = len(found) == len(wanted)
-    if not fits or any(w not in (None, f) for w, f in zip(wanted, found, strict=True)):
-        words = ["..." if size is ... else "any" if size is None else str(size) for size in sizes]
-        allowed = ", ".join(words) + "," * (len(words) == 1)
-        raise KernelError(f"{name}: shape {tuple(values.shape)} is not allowed; use ({allowed})")
-
-
 def check_square(gram: Tensor) -> None:
     """Raise a KernelError unless `gram` is a square matrix."""
+    check_tensors(kernel=gram)
     if gram.ndim != 2 or gram.shape[0] != gram.shape[1]:
         raise KernelError(
             f"kernel: shape {tuple(gram.shape)} is not allowed; use a square matrix (a block "

@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .checks import check_shape
+from .errors import ConfigurationError
 from .prediction import Times, TrainingDynamics
-from .solving import check_shape
 
 
 def expected_test_error(
@@ -37,6 +38,7 @@ def expected_test_error(
 
     Raises:
         KernelError: if an array's shape does not fit.
+        ConfigurationError: if `noise_std` is negative.
 
     Example:
         >>> one = torch.ones(1, 1)
@@ -46,6 +48,8 @@ def expected_test_error(
         1.25
     """
     _check_shapes(dynamics, cross_gram, clean_train, clean_test)
+    if not noise_std >= 0:
+        raise ConfigurationError(f"noise_std: {noise_std!r} is not allowed; use a number >= 0")
     bias = dynamics.mean(cross_gram, clean_train, t) - clean_test.double()
     bias = bias.flatten(-clean_test.ndim).square().sum(-1)
     column = (cross_gram.double() @ dynamics.eigenvectors).square().sum(0)
@@ -80,7 +84,7 @@ def early_stopping_time(
         better than training to the end.
 
     Raises:
-        ConfigurationError: if the step is beyond stability.
+        ConfigurationError: if the step is beyond stability, or `noise_std` is negative.
         KernelError: if an array's shape does not fit.
     """
     _check_shapes(dynamics, cross_gram, clean_train, clean_test)

@@ -8,6 +8,7 @@ from typing import Any
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from ..checks import check_tensors
 from ..errors import ConfigurationError
 from .factors import Layout
 from .jacobian import jacobian_kernel
@@ -100,6 +101,7 @@ def empirical_ntk(
         >>> ntkflow.empirical_ntk(network, x[:1], x, outputs="mean").values.shape
         torch.Size([1, 5])
     """
+    check_tensors(x1=x1, x2=x2)
     model = as_model(network, parameters)
     if len(x1) == 0 or (x2 is not None and len(x2) == 0):
         raise ConfigurationError("x1, x2: no rows; give at least one input")

@@ -11,6 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.utils import _pytree
 
+from ..checks import check_tensors
 from ..errors import ConfigurationError, NtkflowError
 from .blocks import row_slices
 from .model import Model, as_model
@@ -65,6 +66,7 @@ def ntk_operator(
         >>> (theta @ residual).shape  # -df/dt under gradient flow of |f - y|^2 / 2
         torch.Size([10])
     """
+    check_tensors(x=x)
     if len(x) == 0:
         raise ConfigurationError("x: no rows; give at least one input")
     if dtype is not None:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..checks import check_tensors
 from ..errors import ConfigurationError, UnsupportedLayerError
 from .operations import Row, covariance
 from .recursion import Program, State, pairs, rows, take
@@ -76,6 +77,7 @@ def limit_kernels(
         >>> ntkflow.limit_kernels(network, torch.randn(100, 784)).ntk.shape
         torch.Size([100, 100])
     """
+    check_tensors(x1=x1, x2=x2)
     if only not in (None, *LimitKernels._fields):
         raise ConfigurationError(f"only: {only!r} is unknown; use 'nngp', 'ntk' or None")
     program = trace(network)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..checks import check_tensors
 from ..errors import ConfigurationError
 from ..networks import drops_out, has_modes
 from ..networks.evaluation import uses_batch_statistics
@@ -102,6 +103,7 @@ def train_ensemble(
         >>> found.losses.shape, found.diverged_at.tolist()
         (torch.Size([3, 2]), [-1, -1, -1])
     """
+    check_tensors(x=x, y=y)
     _check(learning_rate, steps, output_scale, record_steps, snapshot_steps)
     _check_names(loss=loss, optimizer=optimizer, decay=decay)
     penalty = Regularization(*_check_penalties(l1=l1, l2=l2), decay)

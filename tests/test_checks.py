@@ -1,0 +1,43 @@
+"""Arguments that are no tensors: every function of the library names them."""
+
+import numpy as np
+import pytest
+import torch
+
+import ntkflow
+from ntkflow.errors import ConfigurationError
+
+pytestmark = pytest.mark.usefixtures("unchecked_types")
+
+NETWORK, X = ntkflow.mlp(3, [4]), torch.ones(2, 3)
+START = ntkflow.draw_parameters(NETWORK, seeds=[0])
+ARRAY, GRAM = np.ones((2, 3)), torch.eye(2)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("x1", lambda: ntkflow.empirical_ntk(NETWORK, ARRAY)),
+        ("x2", lambda: ntkflow.empirical_ntk(NETWORK, X, ARRAY)),
+        ("x", lambda: ntkflow.ntk_operator(NETWORK, ARRAY)),
+        ("x1", lambda: ntkflow.limit_kernels(NETWORK, ARRAY)),
+        ("x2", lambda: ntkflow.limit_kernels(NETWORK, X, ARRAY)),
+        (
+            "y",
+            lambda: ntkflow.train_ensemble(NETWORK, START, X, ARRAY, learning_rate=0.1, steps=1),
+        ),
+        ("kernel", lambda: ntkflow.TrainingDynamics(ARRAY, learning_rate=0.1)),
+        ("cross_gram", lambda: ntkflow.ridge_regression(GRAM, ARRAY, X)),
+        ("targets", lambda: ntkflow.ridge_regression(GRAM, GRAM, ARRAY)),
+    ],
+)
+def test_arrays_are_named(name, call):
+    with pytest.raises(ConfigurationError, match=f"^{name}: ndarray .* use a torch.Tensor$"):
+        call()
+
+
+def test_a_kernel_has_its_matrix_in_values():
+    kernel = ntkflow.empirical_ntk(NETWORK, X)
+    with pytest.raises(ConfigurationError, match=r"kernel: Kernel is .* torch.Tensor, its values$"):
+        ntkflow.TrainingDynamics(kernel, learning_rate=0.1)
+    assert ntkflow.TrainingDynamics(kernel.values[0, 0], learning_rate=0.1).rates.shape == (2,)
