@@ -104,6 +104,11 @@ def test_mistakes_name_key_value_and_what_is_allowed(changes, problem):
         ({"width": -3}, "width: -3 is not allowed; allowed: integer >= 1"),
         ({"width": 1.5}, "width: 1.5 is not allowed; allowed: integer >= 1"),
         ({"activation": "rellu"}, "activation: 'rellu' is unknown; allowed: relu, erf, gelu,"),
+        (
+            {"activation_first": "None"},
+            "activation_first: 'None' is unknown; "
+            "allowed: relu, erf, gelu, sin, abs, tanh, linear, null",
+        ),
         ({"kind": "rnn"}, "kind: 'rnn' is unknown; allowed: mlp, cnn, one_parameter"),
         ({"dropout": 1.0}, "dropout: 1.0 is not allowed; allowed: number >= 0 and < 1"),
         ({"normalization": "layer"}, "normalization: 'layer' is unknown; allowed: none, batch"),

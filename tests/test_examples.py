@@ -65,3 +65,6 @@ def test_readme_parameter_table_is_that_of_the_schema(monkeypatch):
     write_docs = importlib.import_module("write_docs")
     schema = write_docs.read_schema(ROOT / "config" / "schema.yaml")
     assert write_docs.rewrite(README, schema) == README
+    rows = write_docs.table(schema).splitlines()
+    columns = {len(re.findall(r"(?<!\\)\|", row)) - 1 for row in rows}  # \| is text in Markdown
+    assert columns == {4}

@@ -1,14 +1,15 @@
 """Time (left) and memory beyond the data (right) for all eigenvalues of the Gram matrix, and for
 the first ten by products with the Jacobian alone, against the number n of digits; one point a
-network of width {network.width}, lines through the medians. Dashed: n³, n² and n. Times include
-what else ran on the machine.
+network of width {network.width}, lines through the medians. Black: powers of n through the last
+median. Times include what else ran on the machine.
 """
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, INK, WIDTH, label_log_axis
+from ntkflow.plotting import COLOURS, INK, WIDTH, label_log_axis, line_key
 
 CASES = {"": "all, from the matrix", "free_": "first ten, without the matrix"}
+DASHES, _POWERS = {3: "--", 2: "-.", 1: ":"}, {3: "³", 2: "²", 1: ""}
 PANELS = (("seconds", "seconds", 1.0, (3, 1)), ("bytes", "MB", 1e6, (2, 1)))
 
 
@@ -23,8 +24,10 @@ def draw(tables, cfg):
             median = values.groupby(table["train_points"]).median()
             axes.plot(median.index, median, color=colour, lw=1.2, label=case)
             line = median.iloc[-1] * (median.index / median.index[-1]) ** float(power)
-            axes.plot(median.index, line, "--", color=INK, lw=0.7)
+            axes.plot(median.index, line, DASHES[power], color=INK, lw=0.7)
         axes.set(xscale="log", yscale="log", xlabel="number of samples n", ylabel=label)
         label_log_axis(axes.xaxis, sorted(table["train_points"].unique()))
-    panels[0].legend()
+        key = [(f"∝ n{_POWERS[power]}", {"color": INK, "ls": DASHES[power]}) for power in powers]
+        axes.add_artist(axes.legend(handles=line_key(key), loc="upper left"))
+    panels[0].legend(loc="lower right")
     return figure

@@ -3,7 +3,7 @@ from the network on the same split. Points: splits; bars and numbers: mean and s
 over splits; crosses: the published value of one split. A name says whose kernel (one sample of
 untrained networks, an average over them, the trained network, infinite width), whether with all
 pairs of outputs (block) or their mean, and the machine: Adam on cross-entropy from a random or zero
-start, or ridge regression.
+start, or ridge regression. Where the read-out is swept: accuracies only, a panel for each.
 """
 
 import matplotlib.pyplot as plt
@@ -31,7 +31,9 @@ def draw(tables, cfg):
     else:
         groups = {"": table, DIFFERENCE: _minus_network(table)}
     size = (WIDTH, 1.1 + 0.26 * len(names))
-    figure, panels = plt.subplots(1, len(groups), figsize=size, sharey=True, squeeze=False)
+    figure, panels = plt.subplots(
+        1, len(groups), figsize=size, sharey=True, sharex="head" in table, squeeze=False
+    )
     for axes, (title, group) in zip(panels[0], groups.items(), strict=True):
         axes.set_title(title)
         _draw_fits(axes, group, names)
@@ -41,11 +43,12 @@ def draw(tables, cfg):
         panels[0, 1].axvline(0, color=LIMIT_COLOUR, lw=0.8)
     panels[0, 0].set_yticks(range(len(names)), names)
     panels[0, 0].set_ylabel("kernel, outputs, machine")
-    panels[0, 0].invert_yaxis()
+    panels[0, 0].set_ylim(len(names) - 0.5, -0.5)
+    machines = [name for name in _MACHINES if any(fit.endswith(name) for fit in names)]
     key = [
         ("network", {"color": LIMIT_COLOUR, "marker": "o", "ls": ""}),
-        *[(name, {"color": _colour(name), "marker": "o", "ls": ""}) for name in _MACHINES],
-        ("published", {"color": LIMIT_COLOUR, "marker": "x", "ls": ""}),
+        *[(name, {"color": _colour(name), "marker": "o", "ls": ""}) for name in machines],
+        *[("published", {"color": LIMIT_COLOUR, "marker": "x", "ls": ""})] * ("head" not in table),
     ]
     figure.legend(handles=line_key(key), loc="outside upper center", ncols=len(key))
     return figure

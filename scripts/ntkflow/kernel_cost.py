@@ -1,6 +1,5 @@
 """Time and memory of three ways to a block kernel: a loop, torch.func, and layer by layer."""
 
-import ctypes
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +27,6 @@ def kernel_cost(entry: Mapping[str, Any], ensemble: Ensemble, data: StageFile) -
         row = []
         for way in ways.values():
             way(ensemble.network, one.parameters, x[:1])  # first calls load code
-            _release_memory()
             _, seconds, size = measure_cost(
                 lambda way=way, one=one: way(ensemble.network, one.parameters, x)
             )
@@ -83,13 +81,6 @@ def vmap_kernel(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) ->
 def _as_block(gram: Tensor, count: int) -> Tensor:
     """From rows image by image to (O, O, N, N)."""
     return gram.reshape(count, -1, count, len(gram) // count).permute(1, 3, 0, 2)
-
-
-def _release_memory() -> None:
-    """Give freed memory back to the system, where the C library can: its peak would hide in it."""
-    release = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if release is not None:
-        release(0)
 
 
 def _layerwise(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
