@@ -105,7 +105,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", default="default", help="default, or an overlay of config/")
     parser.add_argument("--cores", type=int, default=1)
-    parser.add_argument("--only", default="", help="experiments, separated by commas")
+    parser.add_argument("--only", default="", help="experiments or sources, separated by commas")
     parser.add_argument("--partial", action="store_true", help="report on what exists")
     arguments = parser.parse_args()
     scales = {"default", *(path.stem for path in Path("config").glob("*.yaml"))}

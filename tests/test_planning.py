@@ -330,7 +330,10 @@ def test_names_on_the_command_line(tmp_path):
     good = wrap(e=EXPERIMENT, f=EXPERIMENT | {"enabled": False})
     assert load(tmp_path, good).experiments == ["e"]
     assert load(tmp_path, good, overrides={"only": ["f"]}).experiments == []
-    with pytest.raises(ConfigurationError, match=r"^--config: only: 'g' is unknown; allowed: e, f"):
+    assert load(tmp_path, good, overrides={"only": ["ours"]}).experiments == ["e"]
+    assert load(tmp_path, good, overrides={"only": ["e", "ours"]}).experiments == ["e"]
+    message = r"^--config: only: 'g' is unknown; allowed: e, f, ours$"
+    with pytest.raises(ConfigurationError, match=message):
         load(tmp_path, good, overrides={"only": ["g"]})
     with pytest.raises(ConfigurationError, match=r"^--config: threads: 0 is not allowed"):
         load(tmp_path, good, overrides={"threads": 0})

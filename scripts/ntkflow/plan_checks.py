@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from .configuration import describe_allowed
 from .errors import ConfigurationError
 from .stages import EVALUATED, ONE_MODE, PREDICTABLE, RESERVED, STAGES
 
@@ -13,15 +14,15 @@ def check_plan(plan: "Plan") -> None:
     """Expand every experiment once and check what a schema cannot say.
 
     Raises:
-        ConfigurationError: if a name is taken, `only` names no experiment, or a sweep, override
-            or measurement is wrong.
+        ConfigurationError: if a name is taken, `only` names no experiment and no source, or a
+            sweep, override or measurement is wrong.
     """
     known = plan.config["experiments"]
+    selectable = [*known, *dict.fromkeys(block["source"] for block in known.values())]
     for name in plan.config["only"]:
-        if name not in known:
-            raise ConfigurationError(
-                f"{plan.source}: only: {name!r} is unknown; allowed: {', '.join(known)}"
-            )
+        if name not in selectable:
+            allowed = describe_allowed(name, selectable)
+            raise ConfigurationError(f"{plan.source}: only: {name!r} is unknown; {allowed}")
     for name in known:
         if name in RESERVED:
             raise plan.error([name], "this name is taken by the workflow; allowed: another")

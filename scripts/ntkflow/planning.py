@@ -113,12 +113,12 @@ class Plan:
 
     @property
     def experiments(self) -> list[str]:
-        """Names of the experiments to run: enabled, and named in `only` unless that is empty."""
+        """Names of the experiments to run: enabled, and in `only` by name or source, if given."""
         only = self.config["only"]
         return [
             name
             for name, block in self.config["experiments"].items()
-            if block["enabled"] and (not only or name in only)
+            if block["enabled"] and (not only or name in only or block["source"] in only)
         ]
 
     def block(self, experiment: str) -> dict[str, Any]:
