@@ -1,6 +1,7 @@
 """Words for what the configuration says: captions, protocols and the report's view of a plan."""
 
 import ast
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,10 +99,11 @@ def protocol(block: Mapping[str, Any], schema: Mapping) -> tuple[list[list[str]]
             (rows if chosen else defaults).append([f"{section}.{key}", text])
     for entry in block["measurements"]:
         usual = keys_at_default(entry, rules["measurements"]["items"])
-        chosen = [key for key in entry if key not in usual and key != "kind"]
-        for target, keys in ((rows, chosen), (defaults, [key for key in entry if key in usual])):
-            details = ", ".join(f"{key} {_text(entry[key])}" for key in keys)
-            target.extend([[f"measurement {entry['kind']}", details]] if keys else [])
+        for target, at_default in ((rows, False), (defaults, True)):
+            keys = [key for key in entry if key != "kind" and (key in usual) == at_default]
+            if keys:
+                details = ", ".join(f"{key} {_text(entry[key])}" for key in keys)
+                target.append([f"measurement {entry['kind']}", details])
     for key in ("seeds", "initializations"):
         rows.append([key, _text(block[key])])
     for rule in block["overrides"]:
@@ -151,7 +153,7 @@ def _value(block: Mapping[str, Any], key: str) -> str:
 def _text(value: Any) -> str:
     """A value as YAML writes it, lists without brackets."""
     if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
+        return json.dumps(value)
     if isinstance(value, list):
         return _join(value)
     if isinstance(value, float):

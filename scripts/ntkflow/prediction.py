@@ -166,7 +166,8 @@ class TrainingDynamics:
             targets: y, one row per training point, any number of outputs.
             t: a number (result (N, *o)) or T times (result (T, N, *o)); infinity is allowed.
         """
-        basis = self._in_modes(cross_gram)
+        check_shape("cross_gram", cross_gram, None, len(self.rates))
+        basis = cross_gram.double() @ self.eigenvectors
         return self._apply(basis, self._learned_per_kappa(self._times(t)), targets, t)
 
     def train_covariance(
@@ -330,12 +331,9 @@ class TrainingDynamics:
         check_shape("nngp_train", train, *self.eigenvectors.shape)
         check_shape("nngp_cross", cross, *cross_gram.shape)
 
-    def _in_modes(self, cross_gram: Tensor) -> Float[Tensor, "n m"]:
-        check_shape("cross_gram", cross_gram, None, len(self.rates))
-        return cross_gram.double() @ self.eigenvectors
-
     def _operator(self, cross_gram: Tensor, t: Times) -> Float[Tensor, "t n m"]:
-        filtered = self._in_modes(cross_gram) * self._learned_per_kappa(self._times(t))[:, None, :]
+        basis = cross_gram.double() @ self.eigenvectors
+        filtered = basis * self._learned_per_kappa(self._times(t))[:, None, :]
         return filtered @ self.eigenvectors.T
 
     def _apply(self, basis, weights, targets, t) -> Tensor:

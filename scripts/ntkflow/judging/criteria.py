@@ -225,15 +225,11 @@ KINDS = {
 }
 
 
-_UNBOUNDED = 1e300  # upper end of a range that has none
-
-
 def allowed(criterion: Mapping[str, Any]) -> str:
     """What a criterion allows, in words."""
     match criterion["kind"]:
         case "within" | "slope" | "intercept" | "rank":
-            low, high = criterion["range"]
-            return f"at least {low:g}" if high >= _UNBOUNDED else f"{low:g} to {high:g}"
+            return f"{criterion['range'][0]:g} to {criterion['range'][1]:g}"
         case "consistent":
             return (
                 f"{criterion['expected']:g} within {criterion['standard_errors']:g} standard errors"
