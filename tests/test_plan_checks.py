@@ -1,0 +1,162 @@
+"""Mistakes that a schema cannot find."""
+
+import re
+
+import pytest
+from plans import EXPERIMENT, ROOT, SCHEMA, build_plan, load, wrap
+
+from ntkflow.configuration import complete
+from ntkflow.errors import ConfigurationError
+from ntkflow.plan_checks import check_plan
+from ntkflow.planning import Plan
+from ntkflow.stages import RESERVED
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (
+            {"sweep": {"network.width": [4, "8"]}},
+            "sweep.network.width[1]: '8' is not allowed; allowed: integer >= 1",
+        ),
+        (
+            {"sweep": {"training.learning_rate": ["1e-2"]}},
+            "sweep.training.learning_rate[0]: '1e-2' is not allowed; allowed: number > 0 "
+            "(YAML reads 1e-2 as text: write 1.0e-2)",
+        ),
+        (
+            {"sweep": {"network.wdth": [4]}},
+            "sweep.network.wdth[0]: unknown key; allowed: activation, activation_first, bias, "
+            "depth, dropout, kind, normalization, parameterization, sigma_b, sigma_w, "
+            "sigma_w_last, width; did you mean width?",
+        ),
+        (
+            {"sweep": {"seeds": [4]}},
+            "sweep.seeds: cannot be swept; allowed: task.<key>, network.<key>, training.<key>",
+        ),
+        (
+            {"sweep": {"network.width.x": [4]}},
+            "sweep.network.width.x: cannot be swept; allowed: task.<key>, network.<key>, "
+            "training.<key>",
+        ),
+        (
+            {"sweep": {"network.kind": ["mlp"], "task.kind": ["gaussian_product"]}},
+            "sweep.network.kind: two axes are called 'kind'; allowed: different last parts",
+        ),
+        (
+            {"sweep": {"network.sigma_w": [1.0, 1.00000001]}},
+            "sweep: two cells are called 'sigma_w~1'; allowed: values that differ when named",
+        ),
+        (
+            {"overrides": [{"where": {"network.depth": 1}, "set": {"seeds": 2}}]},
+            "overrides[0].where.network.depth: not a swept key; allowed: network.width, "
+            "training.learning_rate",
+        ),
+        (
+            {"overrides": [{"where": {"network.width": 8}, "set": {"seeds": -1}}]},
+            "overrides[0].set.seeds: -1 is not allowed; allowed: integer >= 0",
+        ),
+        (
+            {"overrides": [{"where": {"network.width": 8}, "set": {"training.step": 0}}]},
+            "overrides[0].set.training.step: unknown key; allowed: centred, decay, dtype, "
+            "engine, l1, l2, learning_rate, loss, optimizer, output_scale, records, snapshots, "
+            "spacing, steps; did you mean steps?",
+        ),
+        (
+            {"overrides": [
+                {"where": {"training.learning_rate": 1}, "set": {"initializations": 2}}
+            ]},
+            "overrides: initializations differ between cells that share one initialization folder, "
+            "'width~4'; allowed: overrides where that folder's axes have a value",
+        ),
+        (
+            {
+                "measurements": [{"kind": "function", "when": ["prediction"]}],
+                "training": {"learning_rate": 0.5, "steps": 3, "l2": 0.1},
+            },
+            "training.l2: 0.1 has no prediction at infinite width; allowed: 0.0",
+        ),
+        (
+            {"measurements": 2 * EXPERIMENT["measurements"]},
+            "measurements[1].kind: 'profile' appears twice; allowed once",
+        ),
+        (
+            {"sweep": {"network.dropout": [0.0, 0.5]}},
+            "measurements[0].kind: 'profile' is not allowed with network.dropout 0.5; allowed: "
+            "gram, gram_spectrum, gram_rank, classification",
+        ),
+        (
+            {"network": EXPERIMENT["network"] | {"normalization": "batch", "dropout": 0.1}},
+            "measurements[0].kind: 'profile' is not allowed with network.normalization batch and "
+            "network.dropout 0.1; allowed: gram, gram_spectrum, gram_rank, classification",
+        ),
+        (
+            {"network": EXPERIMENT["network"] | {"normalization": "batch"},
+             "training": EXPERIMENT["training"] | {"engine": "dense"}},
+            "training.engine: 'dense' is not allowed with network.normalization; allowed: auto, "
+            "general",
+        ),
+        (
+            {"sweep": {"network.dropout": [0.5]},
+             "training": EXPERIMENT["training"] | {"centred": True}},
+            "training.centred: True is not allowed with network.dropout; allowed: False",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_in_an_experiment(changes, problem):
+    with pytest.raises(ConfigurationError) as error:
+        build_plan(**changes)
+    assert str(error.value) == f"a.yaml: experiments.e.{problem}"
+
+
+def test_an_override_needs_its_section():
+    experiment = {key: value for key, value in EXPERIMENT.items() if key != "training"}
+    experiment["sweep"] = {"network.width": [4]}
+    experiment["overrides"] = [{"where": {"network.width": 4}, "set": {"training.steps": 1}}]
+    with pytest.raises(ConfigurationError, match=r"\.set\.training\.steps: the experiment has no"):
+        check_plan(Plan(complete(wrap(e=experiment), SCHEMA), SCHEMA))
+
+
+def test_errors_name_the_file_that_brought_the_mistake(tmp_path):
+    good = wrap(e=EXPERIMENT)
+    bad = {"experiments": {"e": {"sweep": {"network.width": ["8"]}}}}
+    with pytest.raises(ConfigurationError, match=r"/1\.yaml: experiments\.e\.sweep"):
+        load(tmp_path, good, bad, {"results": "results/y"})
+    with pytest.raises(ConfigurationError, match=r"/0\.yaml: experiments\.e\.sweep"):
+        load(tmp_path, wrap(e=EXPERIMENT | bad["experiments"]["e"]), {"results": "results/y"})
+    with pytest.raises(ConfigurationError, match=r"/1\.yaml: experiments\.e\.seeds: -1"):
+        load(tmp_path, good, {"experiments": {"e": {"seeds": -1}}}, {"results": "results/y"})
+
+
+def test_a_misspelt_experiment_is_no_new_one(tmp_path):
+    good, other = wrap(circle=EXPERIMENT), {"experiments": {"circel": {"seeds": 3}}}
+    with pytest.raises(ConfigurationError) as error:
+        load(tmp_path, good, other)
+    assert str(error.value) == (
+        f"{tmp_path}/1.yaml: experiments.circel: is no experiment of {tmp_path}/0.yaml, and a new "
+        "one needs a title; allowed: circle; did you mean circle?"
+    )
+    whole = {"experiments": {"circel": EXPERIMENT}}
+    assert load(tmp_path, good, whole).experiments == ["circle", "circel"]
+
+
+def test_names_on_the_command_line(tmp_path):
+    good = wrap(e=EXPERIMENT, f=EXPERIMENT | {"enabled": False})
+    assert load(tmp_path, good).experiments == ["e"]
+    assert load(tmp_path, good, overrides={"only": ["f"]}).experiments == []
+    assert load(tmp_path, good, overrides={"only": ["ours"]}).experiments == ["e"]
+    assert load(tmp_path, good, overrides={"only": ["e", "ours"]}).experiments == ["e"]
+    message = r"^--config: only: 'g' is unknown; allowed: e, f, ours$"
+    with pytest.raises(ConfigurationError, match=message):
+        load(tmp_path, good, overrides={"only": ["g"]})
+    with pytest.raises(ConfigurationError, match=r"^--config: threads: 0 is not allowed"):
+        load(tmp_path, good, overrides={"threads": 0})
+
+
+def test_rules_and_folders_are_no_names_of_experiments():
+    rules = {"report", "logs", "benchmarks", "downloads"}
+    for file in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]:
+        rules |= set(re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE))
+    assert rules == RESERVED
+    with pytest.raises(ConfigurationError, match=r"experiments\.report: this name is taken"):
+        check_plan(Plan(complete(wrap(report=EXPERIMENT), SCHEMA), SCHEMA))
