@@ -1,4 +1,4 @@
-# Binds ntkflow.planning to this workflow: configuration, path patterns, input functions.
+# Binds ntkstudy.plan to this workflow: configuration, path patterns, input functions.
 import os
 import sys
 
@@ -6,10 +6,10 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
-from ntkflow import describe, planning
 from ntkflow.errors import ConfigurationError
-from ntkflow.imports import import_closure
-from ntkflow.mnist_files import FULL_SUMS
+from ntkstudy.data.mnist_files import FULL_SUMS
+from ntkstudy.plan import describe, planning
+from ntkstudy.plan.imports import import_closure
 
 SCHEMA = "config/schema.yaml"
 CLAIMS = "config/claims.yaml"

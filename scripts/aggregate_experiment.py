@@ -3,8 +3,8 @@
 import pandas as pd
 
 from job import run_job
-from ntkflow.storage import replacing
-from ntkflow.tables import read_group
+from ntkstudy.data.storage import replacing
+from ntkstudy.data.tables import read_group
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:

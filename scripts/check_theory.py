@@ -1,10 +1,10 @@
 """Check formulas against Monte Carlo, counter-examples and small experiments of their own."""
 
 from job import run_job
-from ntkflow.inputs import input_sizes
-from ntkflow.networks import build_network
-from ntkflow.storage import open_file, write_file
-from ntkflow.theory import check_theory
+from ntkstudy.data.inputs import input_sizes
+from ntkstudy.data.storage import open_file, write_file
+from ntkstudy.networks import build_network
+from ntkstudy.theory import check_theory
 
 
 def main(input: dict, output: dict, cfg: dict, device: str) -> None:

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from job import run_job
-from ntkflow.comparison import COMPARISONS
-from ntkflow.storage import replacing
+from ntkstudy.data.storage import replacing
+from ntkstudy.derived.comparison import COMPARISONS
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:

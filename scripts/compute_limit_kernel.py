@@ -1,10 +1,10 @@
 """Compute the same measurements for the infinitely wide network."""
 
 from job import run_job
-from ntkflow.inputs import input_sizes
-from ntkflow.limit_measurements import measure_limit
-from ntkflow.networks import build_network
-from ntkflow.storage import open_file, write_file
+from ntkstudy.data.inputs import input_sizes
+from ntkstudy.data.storage import open_file, write_file
+from ntkstudy.measurements.limits import measure_limit
+from ntkstudy.networks import build_network
 
 
 def main(input: dict, output: dict, cfg: dict, device: str) -> None:

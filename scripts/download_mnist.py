@@ -1,8 +1,8 @@
 """Download one of the four MNIST files."""
 
 from job import run_job
-from ntkflow.downloading import download
-from ntkflow.mnist_files import read_checksums, stem
+from ntkstudy.data.downloading import download
+from ntkstudy.data.mnist_files import read_checksums, stem
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:

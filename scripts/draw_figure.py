@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from job import run_job
-from ntkflow.plotting import save_figure, use_style
+from ntkstudy.report.plotting import save_figure, use_style
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:

@@ -4,12 +4,13 @@ import numpy as np
 import torch
 
 from job import run_job
-from ntkflow.ensemble_measurements import measure_ensemble
-from ntkflow.ensembles import Ensemble
-from ntkflow.inputs import input_sizes
-from ntkflow.measurements import stack_measurements
-from ntkflow.networks import build_network, draw_parameters
-from ntkflow.storage import Array, open_file, write_file
+from ntkflow.networks import draw_parameters
+from ntkstudy.data.inputs import input_sizes
+from ntkstudy.data.storage import Array, open_file, write_file
+from ntkstudy.measurements.ensembles import measure_ensemble
+from ntkstudy.measurements.members import Ensemble
+from ntkstudy.measurements.networks import stack_measurements
+from ntkstudy.networks import build_network
 
 
 def main(input: dict, output: dict, cfg: dict, device: str) -> None:

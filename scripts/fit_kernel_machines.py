@@ -3,11 +3,12 @@
 import torch
 
 from job import run_job
-from ntkflow.inputs import input_sizes
-from ntkflow.kernel_classifiers import kernel_classifiers
-from ntkflow.measurements import Member, stack_measurements
-from ntkflow.networks import build_network, draw_parameters, member
-from ntkflow.storage import open_file, write_file
+from ntkflow.networks import draw_parameters, member
+from ntkstudy.data.inputs import input_sizes
+from ntkstudy.data.storage import open_file, write_file
+from ntkstudy.measurements.kernel_classifiers import kernel_classifiers
+from ntkstudy.measurements.networks import Member, stack_measurements
+from ntkstudy.networks import build_network
 
 
 def main(input: dict, output: dict, cfg: dict, device: str) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ntkflow.errors import NtkflowError
-from ntkflow.storage import describe_failure
+from ntkstudy.data.storage import describe_failure
 
 
 def run_job(main: Callable[..., None], namespace: dict[str, Any]) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from job import run_job
-from ntkflow.configuration import complete, read_schema, read_yaml, validate
 from ntkflow.errors import ConfigurationError
-from ntkflow.judging import judge_claim
-from ntkflow.storage import replacing
+from ntkstudy.claims import judge_claim
+from ntkstudy.data.storage import replacing
+from ntkstudy.plan.configuration import complete, read_schema, read_yaml, validate
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:

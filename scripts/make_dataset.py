@@ -3,9 +3,9 @@
 import numpy as np
 
 from job import run_job
-from ntkflow.datasets import line_set, probe_set, training_set
-from ntkflow.mnist import choose_images
-from ntkflow.storage import Array, write_file
+from ntkstudy.data.mnist import choose_images
+from ntkstudy.data.storage import Array, write_file
+from ntkstudy.data.tasks import line_set, probe_set, training_set
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:

@@ -3,11 +3,12 @@
 import torch
 
 from job import run_job
-from ntkflow.ensemble_measurements import join_ensembles, measure_ensemble
-from ntkflow.ensembles import Ensemble
-from ntkflow.inputs import input_sizes
-from ntkflow.networks import build_network, draw_parameters
-from ntkflow.storage import open_file, write_file
+from ntkflow.networks import draw_parameters
+from ntkstudy.data.inputs import input_sizes
+from ntkstudy.data.storage import open_file, write_file
+from ntkstudy.measurements.ensembles import join_ensembles, measure_ensemble
+from ntkstudy.measurements.members import Ensemble
+from ntkstudy.networks import build_network
 
 NUMBERS = 2**24  # weights that are held at once
 

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from job import run_job
-from ntkflow.learning import learning_times
-from ntkflow.storage import replacing
+from ntkstudy.data.storage import replacing
+from ntkstudy.derived.learning import learning_times
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:

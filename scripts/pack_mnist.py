@@ -11,8 +11,8 @@ import gzip
 import hashlib
 from pathlib import Path
 
-from ntkflow.mnist import read_images, write_idx
-from ntkflow.mnist_files import FOLDER, FULL_SUMS, NAMES, image_files
+from ntkstudy.data.mnist import read_images, write_idx
+from ntkstudy.data.mnist_files import FOLDER, FULL_SUMS, NAMES, image_files
 
 TRAIN, TEST = 4000, 1000
 

@@ -1,10 +1,10 @@
 """Predict the training of the infinitely wide network at the snapshots of an experiment."""
 
 from job import run_job
-from ntkflow.inputs import input_sizes
-from ntkflow.networks import build_network
-from ntkflow.predicted_measurements import Prediction, measure_prediction
-from ntkflow.storage import open_file, write_file
+from ntkstudy.data.inputs import input_sizes
+from ntkstudy.data.storage import open_file, write_file
+from ntkstudy.measurements.predictions import Prediction, measure_prediction
+from ntkstudy.networks import build_network
 
 
 def main(input: dict, output: dict, cfg: dict, device: str) -> None:

@@ -8,8 +8,8 @@ import pandas as pd
 import yaml
 
 from job import run_job
-from ntkflow.reporting import render
-from ntkflow.storage import git_revision, replacing, software_versions
+from ntkstudy.data.storage import git_revision, replacing, software_versions
+from ntkstudy.report.page import render
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:

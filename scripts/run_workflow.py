@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from ntkflow.configuration import read_yaml
+from ntkstudy.plan.configuration import read_yaml
 
 JOB = re.compile(r"(?:localrule )?Job (\d+): (.+)")
 FINISHED = re.compile(r"Finished jobid: (\d+)")

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from job import run_job
-from ntkflow.evolution import summarise_evolution
-from ntkflow.storage import replacing
+from ntkstudy.data.storage import replacing
+from ntkstudy.derived.evolution import summarise_evolution
 
 
 def main(input: dict, output: dict) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from job import run_job
-from ntkflow.storage import replacing
-from ntkflow.summaries import SUMMARIES
+from ntkstudy.data.storage import replacing
+from ntkstudy.derived.summaries import SUMMARIES
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:

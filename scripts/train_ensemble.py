@@ -3,14 +3,15 @@
 import torch
 
 from job import run_job
-from ntkflow.ensemble_measurements import measure_ensemble
-from ntkflow.ensembles import Ensemble
-from ntkflow.inputs import load_training_set
-from ntkflow.measurements import stack_measurements
-from ntkflow.networks import build_network, draw_parameters
-from ntkflow.schedule import spread_steps
-from ntkflow.storage import Array, StageFile, open_file, write_file
+from ntkflow.networks import draw_parameters
 from ntkflow.training import TrainingResult, train_ensemble
+from ntkstudy.data.inputs import load_training_set
+from ntkstudy.data.storage import Array, StageFile, open_file, write_file
+from ntkstudy.measurements.ensembles import measure_ensemble
+from ntkstudy.measurements.members import Ensemble
+from ntkstudy.measurements.networks import stack_measurements
+from ntkstudy.networks import build_network
+from ntkstudy.plan.schedule import spread_steps
 
 # Keys of the configuration that are options of `train_ensemble` under the same name.
 OPTIONS = (

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from ntkflow.configuration import as_yaml, read_schema
+from ntkstudy.plan.configuration import as_yaml, read_schema
 
 START, END = "<!-- parameters: start (made by `make docs`) -->", "<!-- parameters: end -->"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ntkflow.judging import judge_criterion
+from ntkstudy.claims import judge_criterion
 
 WIDTHS = (100, 400, 1600)
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import yaml
 
-from ntkflow.configuration import complete, read_schema
-from ntkflow.plan_checks import check_plan
-from ntkflow.planning import Plan, load_plan
+from ntkstudy.plan.checks import check_plan
+from ntkstudy.plan.configuration import complete, read_schema
+from ntkstudy.plan.planning import Plan, load_plan
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = read_schema(ROOT / "config" / "schema.yaml")

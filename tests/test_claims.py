@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ntkflow.configuration import complete, read_schema, read_yaml, validate
 from ntkflow.errors import ConfigurationError
-from ntkflow.planning import load_plan
+from ntkstudy.plan.configuration import complete, read_schema, read_yaml, validate
+from ntkstudy.plan.planning import load_plan
 
 CONFIG = Path(__file__).parents[1] / "config"
 SCHEMA = read_schema(CONFIG / "claims_schema.yaml")

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ntkflow.configuration import (
+from ntkflow.errors import ConfigurationError
+from ntkstudy.plan.configuration import (
     complete,
     dotted,
     merge,
@@ -12,7 +13,6 @@ from ntkflow.configuration import (
     resolve_references,
     validate,
 )
-from ntkflow.errors import ConfigurationError
 
 CONFIG = Path(__file__).parents[1] / "config"
 SCHEMA = read_schema(CONFIG / "schema.yaml")

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from ntkflow.configuration import read_schema
-from ntkflow.describe import caption, drawable_figures, needed_tables, protocol, report_config
 from ntkflow.errors import ConfigurationError
-from ntkflow.planning import Plan, load_plan
+from ntkstudy.plan.configuration import read_schema
+from ntkstudy.plan.describe import caption, drawable_figures, needed_tables, protocol, report_config
+from ntkstudy.plan.planning import Plan, load_plan
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config"

@@ -6,8 +6,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 import download_mnist
-from ntkflow.downloading import download
 from ntkflow.errors import DownloadError
+from ntkstudy.data.downloading import download
 
 CONTENT = bytes(range(256)) * 40
 PACKED = gzip.compress(CONTENT, mtime=0)

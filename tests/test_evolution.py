@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ntkflow.evolution import summarise_evolution
+from ntkstudy.derived.evolution import summarise_evolution
 
 STEPS = np.arange(0, 300, 20)
 

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ntkflow.datasets import circle_grid
-from ntkflow.plotting import COLOURS, colour_of, save_figure, use_style
+from ntkstudy.data.tasks import circle_grid
+from ntkstudy.report.plotting import COLOURS, colour_of, save_figure, use_style
 
 GAMMA = circle_grid(8)
 CONFIG = {

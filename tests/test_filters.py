@@ -2,7 +2,7 @@ import pytest
 import torch
 from mpmath import mp, mpf
 
-from ntkflow import filters
+from ntkflow.dynamics import filters
 
 # Slow, ordinary, critically damped (mu = .9), oscillating, at and beyond the stability limits.
 RATES = [0.0, 1e-300, 1e-12, 1e-3, (1 - 0.9**0.5) ** 2, 0.1, 0.5, 1.0, 1.9, 2.0, 2.1, 3.0]

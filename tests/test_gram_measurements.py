@@ -8,12 +8,12 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from ntkflow.empirical import empirical_ntk
-from ntkflow.ensemble_measurements import measure_ensemble
-from ntkflow.ensembles import Ensemble
-from ntkflow.mechanisms import softmax_weighted
 from ntkflow.networks import draw_parameters, member, mlp
-from ntkflow.storage import Array, open_file, write_file
 from ntkflow.training import train_ensemble
+from ntkstudy.data.storage import Array, open_file, write_file
+from ntkstudy.measurements.ensembles import measure_ensemble
+from ntkstudy.measurements.mechanisms import softmax_weighted
+from ntkstudy.measurements.members import Ensemble
 
 TRAINING = {"learning_rate": 0.5, "steps": 6, "l2": 0.01, "l1": 0.0, "decay": "coupled"}
 

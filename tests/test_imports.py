@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ntkflow.imports import import_closure
+from ntkstudy.plan.imports import import_closure
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "scripts"
@@ -146,7 +146,8 @@ import sys
 import torch
 
 from ntkflow.lazy import kappa
-from ntkflow.networks import build_network, draw_parameters, member
+from ntkflow.networks import draw_parameters, member
+from ntkstudy.networks import build_network
 from ntkflow.training import train_ensemble
 
 network = dict(kind="mlp", depth=1, width=4, activation="relu", sigma_w=1.0, sigma_w_last=None)

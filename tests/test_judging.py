@@ -6,8 +6,8 @@ import pytest
 from judging_tables import ASYMPTOTE, MEAN_LAW, POWER_LAW, WIDTHS, judge, noise, table
 
 from ntkflow.errors import ConfigurationError
-from ntkflow.judging import Judgement, decide, judge_claim
-from ntkflow.uncertainty import interval
+from ntkstudy.claims import Judgement, decide, judge_claim
+from ntkstudy.claims.uncertainty import interval
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from judging_tables import MEAN_LAW, POWER_LAW, judge, noise, table
 
-from ntkflow.judging import judge_claim, judge_criterion
+from ntkstudy.claims import judge_claim, judge_criterion
 
 
 @pytest.mark.parametrize(

@@ -7,25 +7,26 @@ from torch import nn
 
 import fit_kernel_machines
 import make_dataset
-from ntkflow import kernel_classifiers as kernel_classifiers_module
-from ntkflow.block_measurements import block_structure, kernel_corner, limit_distance, limit_gap
 from ntkflow.empirical import empirical_ntk
-from ntkflow.ensembles import Ensemble
-from ntkflow.kernel_classifiers import (
+from ntkflow.limits import limit_kernels
+from ntkflow.linalg.spectra import block_matrix
+from ntkflow.networks import draw_parameters, member
+from ntkflow.training import train_ensemble
+from ntkstudy.data.mnist_files import image_files
+from ntkstudy.data.storage import Array, open_file, write_file
+from ntkstudy.measurements import kernel_classifiers as kernel_classifiers_module
+from ntkstudy.measurements.blocks import block_structure, kernel_corner, limit_distance, limit_gap
+from ntkstudy.measurements.kernel_classifiers import (
     Digits,
     Kernels,
     _score,
     kernel_classifiers,
     limit_network,
 )
-from ntkflow.kernel_cost import kernel_cost, loop_kernel, vmap_kernel
-from ntkflow.limits import limit_kernels
-from ntkflow.measurements import Member
-from ntkflow.mnist_files import image_files
-from ntkflow.networks import build_network, draw_parameters, member
-from ntkflow.spectra import block_matrix
-from ntkflow.storage import Array, open_file, write_file
-from ntkflow.training import train_ensemble
+from ntkstudy.measurements.kernel_cost import kernel_cost, loop_kernel, vmap_kernel
+from ntkstudy.measurements.members import Ensemble
+from ntkstudy.measurements.networks import Member
+from ntkstudy.networks import build_network
 
 ROOT = Path(__file__).parents[1]
 TASK = {

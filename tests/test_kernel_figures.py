@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ntkflow.plotting import use_style
+from ntkstudy.report.plotting import use_style
 
 CONFIG = {"network": {"kind": "mlp"}, "training": {"steps": 9}}
 FITS = ["network", "sample block random", "sample block zero", "limit mean ridge"]

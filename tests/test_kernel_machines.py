@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from ntkflow.errors import ConfigurationError
-from ntkflow.kernel_machines import (
+from ntkflow.regression.kernel_machines import (
     accuracy,
     choose_ridge,
     evaluate,

@@ -5,11 +5,11 @@ import torch
 from torch.func import functional_call, hessian, jacrev
 
 import ntkflow
+from ntkflow.dynamics import LinearizedTraining
 from ntkflow.empirical import empirical_ntk
 from ntkflow.errors import ConfigurationError
 from ntkflow.lazy import (
     Linearized,
-    LinearizedTraining,
     ScaledOutput,
     jacobian_norm,
     kappa,

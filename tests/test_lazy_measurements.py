@@ -3,14 +3,15 @@ import pytest
 import torch
 from torch.func import functional_call
 
+from ntkflow.dynamics import LinearizedTraining
 from ntkflow.empirical import empirical_ntk
-from ntkflow.ensemble_measurements import measure_ensemble
-from ntkflow.ensembles import Ensemble
-from ntkflow.lazy import LinearizedTraining, kappa
-from ntkflow.measurements import Member, measure
+from ntkflow.lazy import kappa
 from ntkflow.networks import draw_parameters, member, mlp
-from ntkflow.storage import open_file
 from ntkflow.training import train_ensemble
+from ntkstudy.data.storage import open_file
+from ntkstudy.measurements.ensembles import measure_ensemble
+from ntkstudy.measurements.members import Ensemble
+from ntkstudy.measurements.networks import Member, measure
 
 TASK = {
     "kind": "line_points", "inputs": [-1.0, 0.5, 2.0], "targets": [1.0, -1.0, 0.5],

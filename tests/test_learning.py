@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ntkflow.learning import crossing_time, learning_times
-from ntkflow.schedule import spread_steps
+from ntkstudy.derived.learning import crossing_time, learning_times
+from ntkstudy.plan.schedule import spread_steps
 
 RATES = {2: 0.1, 7: 0.01}
 STEPS = np.array(spread_steps(30, 1000, "log"))

@@ -13,15 +13,7 @@ from torch.func import functional_call, jacrev, vmap
 
 from ntkflow.errors import ConfigurationError, UnsupportedLayerError
 from ntkflow.limits import limit_kernels
-from ntkflow.networks import (
-    Conv2d,
-    Dense,
-    GlobalAveragePool,
-    Residual,
-    cnn,
-    draw_parameters,
-    mlp,
-)
+from ntkflow.networks import Conv2d, Dense, GlobalAveragePool, Residual, cnn, draw_parameters, mlp
 
 ORACLE = Path(__file__).parent / "data" / "oracle"
 FILES = sorted(path.name for path in ORACLE.glob("conv_*.npz"))

@@ -4,12 +4,13 @@ import torch
 from torch.func import functional_call
 
 from ntkflow.empirical import empirical_ntk
-from ntkflow.limit_measurements import measure_limit
 from ntkflow.limits import circle_eigenvalues, limit_kernels
-from ntkflow.measurements import Member, measure, stack_measurements
-from ntkflow.networks import build_network, draw_parameters, member
-from ntkflow.predicted_measurements import Prediction, measure_prediction
-from ntkflow.storage import open_file
+from ntkflow.networks import draw_parameters, member
+from ntkstudy.data.storage import open_file
+from ntkstudy.measurements.limits import measure_limit
+from ntkstudy.measurements.networks import Member, measure, stack_measurements
+from ntkstudy.measurements.predictions import Prediction, measure_prediction
+from ntkstudy.networks import build_network
 
 TASK = {
     "kind": "circle_product", "train_points": 6, "probe_points": 12, "data_seed": 0, "noise": 0.1

@@ -1,7 +1,7 @@
 import pytest
 
-from ntkflow.memory import memory_mb
 from ntkflow.networks import mlp
+from ntkstudy.plan.memory import memory_mb
 
 TASK = {"kind": "gaussian_product", "train_points": 8, "probe_points": 4}
 

@@ -25,7 +25,6 @@ RUNS = {
     "LinearizedTraining": lambda: ntkflow.LinearizedTraining(
         NETWORK, X, Y, learning_rate=0.1
     ).weights(3)["0.weight"],
-    "OneParameter": lambda: ntkflow.OneParameter(**M)(X[:, :1]),
     "Residual": lambda: ntkflow.Residual(ntkflow.Dense(3, 3, **M))(X),
     "ScaledOutput": lambda: ntkflow.ScaledOutput(NETWORK, 10.0)(X),
     "Sin": lambda: ntkflow.Sin()(X),

@@ -6,8 +6,8 @@ import pytest
 
 import pack_mnist
 from ntkflow.errors import ConfigurationError, StorageError
-from ntkflow.mnist import MEAN, choose_images, read_idx, read_images, scale_pixels, write_idx
-from ntkflow.mnist_files import BUNDLED_SUMS, FOLDER, NAMES, image_files, read_checksums
+from ntkstudy.data.mnist import MEAN, choose_images, read_idx, read_images, scale_pixels, write_idx
+from ntkstudy.data.mnist_files import BUNDLED_SUMS, FOLDER, NAMES, image_files, read_checksums
 
 ROOT = Path(__file__).parents[1]
 TASK = {

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ntkflow.modes import spectrum_arrays
+from ntkstudy.measurements.modes import spectrum_arrays
 
 
 def test_leading_eigenvalues_are_divided_by_the_number_of_inputs():

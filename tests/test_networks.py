@@ -11,7 +11,6 @@ from ntkflow.networks import (
     GlobalAveragePool,
     Residual,
     activation_layer,
-    build_network,
     cnn,
     draw_parameters,
     evaluated,
@@ -19,6 +18,7 @@ from ntkflow.networks import (
     member,
     mlp,
 )
+from ntkstudy.networks import build_network
 
 BLOCK = {
     "kind": "mlp", "depth": 2, "width": 6, "activation": "relu",

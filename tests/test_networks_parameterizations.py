@@ -5,16 +5,9 @@ from torch.func import functional_call
 
 from ntkflow import empirical_ntk
 from ntkflow.errors import ConfigurationError
-from ntkflow.networks import (
-    StandardConv2d,
-    StandardLinear,
-    build_network,
-    cnn,
-    draw_parameters,
-    member,
-    mlp,
-)
+from ntkflow.networks import StandardConv2d, StandardLinear, cnn, draw_parameters, member, mlp
 from ntkflow.training import train_ensemble
+from ntkstudy.networks import build_network
 
 BLOCK = {
     "kind": "mlp", "depth": 2, "width": 40, "activation": "relu", "parameterization": "pytorch",

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from ntkflow.dynamics.null_models import shrinkage_factor, soft_second_moment
+from ntkflow.empirical.one_hidden_layer import mean_kernels
 from ntkflow.networks import draw_parameters, mlp
-from ntkflow.null_models import shrinkage_factor, soft_second_moment
-from ntkflow.shallow import mean_kernels
 from ntkflow.training import train_ensemble
 
 TRAINING = {"learning_rate": 0.05, "l1": 0.0, "l2": 0.0, "decay": "coupled", "optimizer": "sgd"}

@@ -5,11 +5,11 @@ import re
 import pytest
 from plans import EXPERIMENT, ROOT, SCHEMA, build_plan, load, wrap
 
-from ntkflow.configuration import complete
 from ntkflow.errors import ConfigurationError
-from ntkflow.plan_checks import check_plan
-from ntkflow.planning import Plan
-from ntkflow.stages import RESERVED
+from ntkstudy.plan.checks import check_plan
+from ntkstudy.plan.configuration import complete
+from ntkstudy.plan.planning import Plan
+from ntkstudy.plan.stages import RESERVED
 
 
 @pytest.mark.parametrize(

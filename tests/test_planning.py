@@ -7,10 +7,10 @@ import pytest
 import yaml
 from plans import EXPERIMENT, ROOT, SCHEMA, build_plan, load, wrap
 
-from ntkflow.configuration import complete
-from ntkflow.describe import drawable_figures
 from ntkflow.errors import ConfigurationError
-from ntkflow.planning import Plan, check_writable, load_plan
+from ntkstudy.plan.configuration import complete
+from ntkstudy.plan.describe import drawable_figures
+from ntkstudy.plan.planning import Plan, check_writable, load_plan
 
 FIGURES = ROOT / "scripts" / "figures"
 SCALES = {"default": [], "quick": ["quick.yaml"], "full": ["full.yaml"]}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ntkflow.configuration import read_schema
-from ntkflow.planning import Plan, load_plan
+from ntkstudy.plan.configuration import read_schema
+from ntkstudy.plan.planning import Plan, load_plan
 
 CONFIG = Path(__file__).parents[1] / "config"
 OVERRIDES = [

@@ -4,7 +4,7 @@ import pytest
 from browser import start_browser
 from report_model import build_model
 
-from ntkflow.reporting import render
+from ntkstudy.report.page import render
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,9 @@ import pytest
 from jinja2 import UndefinedError
 from report_model import INK, build_model, claim, draw_figure
 
-from ntkflow import reporting, vector_graphics
-from ntkflow.reporting import format_duration, format_interval, format_number, render
+from ntkstudy.report import page as reporting
+from ntkstudy.report import vector_graphics
+from ntkstudy.report.page import format_duration, format_interval, format_number, render
 
 TEMPLATE = Path(__file__).parents[1] / "report" / "template"
 VOID = {"meta", "link", "br", "col", "img", "input", "hr"}

@@ -1,6 +1,6 @@
 import pytest
 
-from ntkflow.schedule import spread_steps
+from ntkstudy.plan.schedule import spread_steps
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,12 @@ import make_dataset
 import measure_initialization
 import render_report
 import train_ensemble
-from ntkflow.describe import report_config
 from ntkflow.errors import ConfigurationError, StorageError
-from ntkflow.networks import build_network, draw_parameters
-from ntkflow.planning import Plan, load_plan
-from ntkflow.storage import open_file
+from ntkflow.networks import draw_parameters
+from ntkstudy.data.storage import open_file
+from ntkstudy.networks import build_network
+from ntkstudy.plan.describe import report_config
+from ntkstudy.plan.planning import Plan, load_plan
 
 ROOT = Path(__file__).parents[1]
 TINY = """

@@ -3,8 +3,9 @@ import torch
 from torch import nn
 
 from ntkflow.empirical import empirical_ntk, ntk_operator, top_eigenpairs
+from ntkflow.empirical.one_hidden_layer import mean_kernels, scalar_twin
+from ntkflow.linalg.batches import eigenvalues, largest_eigenvalues
 from ntkflow.networks import draw_parameters, member, mlp
-from ntkflow.shallow import eigenvalues, largest_eigenvalues, mean_kernels, scalar_twin
 
 X = torch.randn(9, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 

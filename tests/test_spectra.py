@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntkflow import spectra
 from ntkflow.errors import ConfigurationError, KernelError
+from ntkflow.linalg import spectra
 
 RNG = np.random.default_rng(0)
 

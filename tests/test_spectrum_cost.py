@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ntkflow.spectrum_cost import measure_cost
+from ntkstudy.measurements.spectrum_cost import measure_cost
 
 COUNT = 5 * 10**7
 

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from ntkflow.errors import StorageError
-from ntkflow.storage import Array, git_revision, open_file, replacing, software_versions, write_file
+from ntkstudy.data.storage import (
+    Array,
+    git_revision,
+    open_file,
+    replacing,
+    software_versions,
+    write_file,
+)
 
 CONFIG = {"stage": "ntk", "experiment": "e", "cell": {"width": 4}, "seeds": [2, 3], "network": {}}
 ARRAYS = {
@@ -156,10 +163,13 @@ def test_revision_is_empty_without_git(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "module", ["ntkflow", "planning", "storage", "judging", "plotting", "tables", "spectra"]
+    "name",
+    [
+        *("ntkflow", "ntkstudy.plan.planning", "ntkstudy.data.storage", "ntkstudy.claims"),
+        *("ntkstudy.report.plotting", "ntkstudy.data.tables", "ntkflow.linalg.spectra"),
+    ],
 )
-def test_light_modules_import_no_torch(module):
-    name = module if module == "ntkflow" else f"ntkflow.{module}"
+def test_light_modules_import_no_torch(name):
     code = f"import sys, {name}; sys.exit('torch' in sys.modules)"
     subprocess.run(
         [sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1] / "scripts"

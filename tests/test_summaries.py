@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ntkflow.summaries import fitted_rate, kappa_summary, lazy_summary, rates_summary
+from ntkstudy.derived.summaries import fitted_rate, kappa_summary, lazy_summary, rates_summary
 
 STEPS = np.arange(0, 101, 10)
 

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ntkflow.storage import Array, write_file
-from ntkflow.tables import read_group
+from ntkstudy.data.storage import Array, write_file
+from ntkstudy.data.tables import read_group
 
 CONFIG = {"stage": "ntk", "experiment": "e", "cell": {"width": 4, "rate": 0.5}, "seeds": [7, 9]}
 GAMMA = np.array([-np.pi, 0.0, 1.0])

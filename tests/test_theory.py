@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from ntkflow import limit_kernels
-from ntkflow.datasets import training_set
-from ntkflow.networks import OneParameter, draw_parameters, member, mlp
-from ntkflow.storage import StageFile, open_file
-from ntkflow.theory import CHECKS, Setting, check_theory
-from ntkflow.theory.kernels import relu_ntk
+from ntkflow.networks import draw_parameters, member, mlp
+from ntkstudy.data.storage import StageFile, open_file
+from ntkstudy.data.tasks import training_set
+from ntkstudy.theory import CHECKS, Setting, check_theory
+from ntkstudy.theory.kernels import relu_ntk
+from ntkstudy.networks.one_parameter import OneParameter
 
 CIRCLE = {"kind": "circle_product", "train_points": 6, "probe_points": 24, "noise": 0.0}
 TRAINING = {
@@ -168,7 +169,7 @@ def test_setting_draws_the_same_networks_alone_and_in_groups(tmp_path, monkeypat
     x = torch.zeros(1, 2, dtype=torch.float64)
     setting = Setting(one, x, x[:, :1], StageFile.__new__(StageFile), {})
     together = [p["0.weight"] for p in setting.members(3)]
-    monkeypatch.setattr("ntkflow.theory.setting.NUMBERS", 1)
+    monkeypatch.setattr("ntkstudy.theory.setting.NUMBERS", 1)
     for first, second in zip(together, setting.members(3), strict=True):
         assert torch.equal(first, second["0.weight"])
     assert set(CHECKS) >= {"recursion", "convexity"}

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from workflow import copy_project, execute, plan, snakemake, write_overlay
 
-from ntkflow.imports import import_closure
+from ntkstudy.plan.imports import import_closure
 
 QUICK = "config/quick.yaml"
 TABLES = Path("results/quick/kernel_profile/tables")
@@ -223,10 +223,14 @@ def test_editing_a_figure_script_redraws_it_alone(finished):
 
 
 @pytest.mark.parametrize(
-    "module", ["storage", "measurements", "limits", "plotting", "judging", "training/losses"]
+    "module",
+    [
+        *("ntkstudy/data/storage", "ntkstudy/measurements/gram", "ntkstudy/measurements/limits"),
+        *("ntkstudy/report/plotting", "ntkstudy/claims", "ntkflow/training/losses"),
+    ],
 )
 def test_editing_a_module_reruns_the_rules_that_import_it(finished, module):
-    path = finished / f"scripts/ntkflow/{module}.py"
+    path = finished / f"scripts/{module}.py"
     path = path if path.exists() else path.with_suffix("") / "__init__.py"
     path.write_text(path.read_text() + "\n# Edited.\n")
     scripts = {rule: [f"{rule}.py"] for rule in STAGES}

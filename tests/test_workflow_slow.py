@@ -16,7 +16,7 @@ import pytest
 import yaml
 from workflow import PROJECT, TINY, copy_project, execute, plan, snakemake, write_overlay
 
-from ntkflow.configuration import merge
+from ntkstudy.plan.configuration import merge
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ kernel; grey: at the start. Centred networks of width {network.width}, step
 import matplotlib.pyplot as plt
 
 from figures.ellipses import outline
-from ntkflow.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH
+from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH
 
 SHOWN = 4  # scales
 

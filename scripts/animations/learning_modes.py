@@ -8,7 +8,7 @@ scale.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_angle_axis, line_key
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_angle_axis, line_key
 
 
 def draw(tables, cfg):

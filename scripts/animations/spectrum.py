@@ -7,7 +7,7 @@ kernel averaged over outputs, not divided by n.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import WIDTH, line_key, spread_colours
+from ntkstudy.report.plotting import WIDTH, line_key, spread_colours
 
 
 def draw(tables, cfg):

@@ -6,7 +6,7 @@ Numbers: norm of the change over the initial norm, of the part shown.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import WIDTH
+from ntkstudy.report.plotting import WIDTH
 
 
 def draw(tables, cfg):

@@ -5,7 +5,7 @@ published accuracy of the NNGP kernel with 1,000 images (Lee et al. 2018).
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
 
 PUBLISHED = (1000, 0.928)
 NAMES = {"network": "network", "limit mean ridge": "limit kernel, ridge"}

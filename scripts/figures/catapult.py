@@ -5,7 +5,7 @@ Above the grey line at 2 a step is unstable for the initial kernel. Networks tha
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
 
 
 def draw(tables, cfg):

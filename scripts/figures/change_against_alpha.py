@@ -7,7 +7,7 @@ seeds; crosses: values of the source.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, WIDTH, draw_spread
+from ntkstudy.report.plotting import COLOURS, WIDTH, draw_spread
 
 PUBLISHED = [108.5, 26.6, 2.63, 0.101, 5.58e-3, 1.01e-3, 6.8e-5]
 

@@ -6,7 +6,7 @@ training set. One dot a network; left of the grey line the loss is not convex.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
 
 ROWS = {"function": "outputs", "linearized": "weights, linearised", "network": "weights, network"}
 

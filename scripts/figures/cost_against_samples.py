@@ -6,7 +6,7 @@ median. Times include what else ran on the machine.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, INK, WIDTH, label_log_axis, line_key
+from ntkstudy.report.plotting import COLOURS, INK, WIDTH, label_log_axis, line_key
 
 CASES = {"": "all, from the matrix", "free_": "first ten, without the matrix"}
 DASHES, _POWERS = {3: "--", 2: "-.", 1: ":"}, {3: "³", 2: "²", 1: ""}

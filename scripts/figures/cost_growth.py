@@ -4,7 +4,7 @@ width {network.width}. Dots: repetitions; line: median; grey: slope 2.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread, label_log_axis
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread, label_log_axis
 
 
 def draw(tables, cfg):

@@ -4,7 +4,7 @@ after training, against the width. Points: networks; lines: means. Dashed: width
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, WIDTH, draw_inverse_root, draw_means, scale_width_axes
+from ntkstudy.report.plotting import COLOURS, WIDTH, draw_inverse_root, draw_means, scale_width_axes
 
 
 def draw(tables, cfg):

@@ -6,7 +6,7 @@ with it.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread
 
 
 def draw(tables, cfg):

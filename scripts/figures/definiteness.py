@@ -5,7 +5,7 @@ points. Values below 10⁻¹⁷ are drawn there: they are zero up to rounding.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
 
 FLOOR = 1e-17
 

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ntkflow.finite_width import kernel_dispersion
-from ntkflow.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH
-from ntkflow.uncertainty import interval
+from ntkstudy.claims.uncertainty import interval
+from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH
 
 MARKERS = ("o", "s", "^", "D", "v")
 

@@ -8,8 +8,8 @@ negative, the upper end of its 95 % interval is shown as a triangle. Dashed: wid
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, scale_width_axes
-from ntkflow.uncertainty import interval
+from ntkstudy.claims.uncertainty import interval
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, scale_width_axes
 
 
 def draw(tables, cfg):

@@ -6,8 +6,8 @@ Dashed: width to the power −1. Loss mean (f(x) − y)².
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
-from ntkflow.uncertainty import interval
+from ntkstudy.claims.uncertainty import interval
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
 
 
 def draw(tables, cfg):

@@ -7,7 +7,7 @@ line: the step predicted from eigenvalues, projections and the noise's strength;
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_log_axis
+from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_log_axis
 
 
 def draw(tables, cfg):

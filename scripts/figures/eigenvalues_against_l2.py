@@ -7,7 +7,7 @@ other. Kernel averaged over outputs, not divided by n; cross-entropy, mean over 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import WIDTH, line_key, spread_colours
+from ntkstudy.report.plotting import WIDTH, line_key, spread_colours
 
 FLOOR = 1e-13
 

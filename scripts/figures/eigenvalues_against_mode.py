@@ -7,7 +7,7 @@ one marker per σ_b. Dashed: k⁻². Eigenvalues that are exactly 0 (odd k ≥ 3
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
 
 MARKERS = ("o", "s", "^", "D")
 ZERO = 1e-12  # below this an eigenvalue is the rounding error of 0

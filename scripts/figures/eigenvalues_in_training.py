@@ -5,7 +5,7 @@ dark (largest) to light. Dashed: eigenvalues of the infinitely wide network. Los
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import INK, WIDTH, line_key, spread_colours
+from ntkstudy.report.plotting import INK, WIDTH, line_key, spread_colours
 
 
 def draw(tables, cfg):

@@ -10,7 +10,7 @@ columns.)
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH
+from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH
 
 LONG = 2.0  # half the initial long axis, in units of the outputs
 

@@ -8,7 +8,7 @@ start, or ridge regression. Where the read-out is swept: accuracies only, a pane
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, line_key
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, line_key
 
 # Test accuracies of the semester report, table 1, and of its repository.
 PUBLISHED = {

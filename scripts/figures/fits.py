@@ -4,7 +4,7 @@
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, INK, WIDTH
+from ntkstudy.report.plotting import COLOURS, INK, WIDTH
 
 
 def draw(tables, cfg):

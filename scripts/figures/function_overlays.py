@@ -6,7 +6,7 @@ standard deviations over their initialisations. Below: distance of the averages 
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import INK, LIMIT_COLOUR, WIDTH, label_angle_axis, spread_colours
+from ntkstudy.report.plotting import INK, LIMIT_COLOUR, WIDTH, label_angle_axis, spread_colours
 
 
 def draw(tables, cfg):

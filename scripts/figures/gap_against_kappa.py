@@ -6,7 +6,7 @@ right.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import WIDTH, spread_colours
+from ntkstudy.report.plotting import WIDTH, spread_colours
 
 
 def draw(tables, cfg):

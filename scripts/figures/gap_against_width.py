@@ -5,7 +5,7 @@ Dashed: width to the power −1/2.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, WIDTH, draw_inverse_root, draw_means, scale_width_axes
+from ntkstudy.report.plotting import COLOURS, WIDTH, draw_inverse_root, draw_means, scale_width_axes
 
 
 def draw(tables, cfg):

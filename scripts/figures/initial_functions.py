@@ -4,7 +4,7 @@ line a network, for three widths. Dots: the training inputs.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, INK, WIDTH
+from ntkstudy.report.plotting import COLOURS, INK, WIDTH
 
 SHOWN = 100  # networks
 

@@ -6,7 +6,7 @@ neurons are all silent has no κ and is left out there.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, WIDTH, draw_spread, fitted_slope
+from ntkstudy.report.plotting import COLOURS, WIDTH, draw_spread, fitted_slope
 
 PANELS = {"jacobian": "‖∇f‖", "second_derivative": "‖∇²f‖", "kappa": "κ"}
 

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import SymLogNorm
 
-from ntkflow.plotting import WIDTH
+from ntkstudy.report.plotting import WIDTH
 
 
 def draw(tables, cfg):

@@ -5,7 +5,7 @@ Dashed: the published 3 GB for 1,000 images, scaled to fewer.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
 
 WAYS = {"loop": "loop", "vmap": "vmap(jacrev)", "layerwise": "layer by layer"}
 

@@ -7,7 +7,7 @@ wide network; dotted: sharpness 2, the edge of stability. Loss mean (f(x) − y)
 import matplotlib.pyplot as plt
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from ntkflow.plotting import INK, LIMIT_COLOUR, WIDTH, colour_of, line_key
+from ntkstudy.report.plotting import INK, LIMIT_COLOUR, WIDTH, colour_of, line_key
 
 ROWS = (
     ("drift", "drift of the kernel"),

@@ -5,7 +5,7 @@ network (left), and its relative standard deviation against the width (right; gr
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
 
 
 def draw(tables, cfg):

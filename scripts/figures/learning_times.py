@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
-from ntkflow.plotting import LIMIT_COLOUR, WIDTH, spread_colours
+from ntkstudy.report.plotting import LIMIT_COLOUR, WIDTH, spread_colours
 
 
 def draw(tables, cfg):

@@ -5,7 +5,7 @@ mode's eigenvalue λ of K/M. One dot a mode and network; grey: equal. Below: the
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
 
 
 def draw(tables, cfg):

@@ -7,7 +7,7 @@ Dots: seeds; line: median; grey: slope −1.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread
 
 
 def draw(tables, cfg):

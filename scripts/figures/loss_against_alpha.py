@@ -5,7 +5,7 @@ over seeds. Right: steps until it is down to a thousandth. Dots: seeds; line: me
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, WIDTH, draw_spread, spread_colours
+from ntkstudy.report.plotting import COLOURS, WIDTH, draw_spread, spread_colours
 
 
 def draw(tables, cfg):

@@ -4,7 +4,7 @@ seeds; bands: 10 to 90 %. Where several step sizes are run: the largest.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import WIDTH, label_log_axis, spread_colours
+from ntkstudy.report.plotting import WIDTH, label_log_axis, spread_colours
 
 FLOOR = 1e-12  # losses below are left out: rounding
 

@@ -10,7 +10,7 @@ networks as they are. One point a network, {initializations} networks of width
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, INK, WIDTH
+from ntkstudy.report.plotting import COLOURS, INK, WIDTH
 
 CASES = {
     "mse": "squared loss",

@@ -6,7 +6,7 @@ mean over samples.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import INK, WIDTH, line_key, spread_colours
+from ntkstudy.report.plotting import INK, WIDTH, line_key, spread_colours
 
 
 def draw(tables, cfg):

@@ -7,7 +7,7 @@ and at frozen statistics of batch normalisation.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import (
+from ntkstudy.report.plotting import (
     INK,
     TRAINING_AXES,
     WIDTH,

@@ -7,8 +7,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH
-from ntkflow.uncertainty import interval
+from ntkstudy.claims.uncertainty import interval
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
 
 
 def draw(tables, cfg):

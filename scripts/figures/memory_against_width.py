@@ -5,7 +5,7 @@ over jacrev, and layer by layer. Points: mean over networks. Grey: the square of
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
 
 WAYS = {"loop": "loop", "vmap": "vmap(jacrev)", "layerwise": "layer by layer"}
 

@@ -7,7 +7,7 @@ largest step where it has several (mean over seeds; bars: standard deviation).
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import INK, LIMIT_COLOUR, WIDTH, spread_colours
+from ntkstudy.report.plotting import INK, LIMIT_COLOUR, WIDTH, spread_colours
 
 
 def draw(tables, cfg):

@@ -6,7 +6,7 @@ width. Largest step size of the experiment.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import LIMIT_COLOUR, WIDTH, spread_colours
+from ntkstudy.report.plotting import LIMIT_COLOUR, WIDTH, spread_colours
 
 
 def draw(tables, cfg):

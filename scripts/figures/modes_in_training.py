@@ -6,7 +6,7 @@ step size η = {training.learning_rate}, output scale α = {training.output_scal
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 
-from ntkflow.plotting import INK, WIDTH, spread_colours
+from ntkstudy.report.plotting import INK, WIDTH, spread_colours
 
 
 def draw(tables, cfg):

@@ -6,7 +6,7 @@ grey: slope −1. Crosses: values of the source.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread, label_log_axis
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread, label_log_axis
 
 PUBLISHED = {10: 0.426, 100: 0.047, 1000: 0.0063}
 

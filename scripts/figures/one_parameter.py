@@ -5,7 +5,7 @@ Right: distance of the minimiser from w₀ and that of the tangent's.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
 
 
 def draw(tables, cfg):

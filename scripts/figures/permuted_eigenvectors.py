@@ -5,7 +5,7 @@ at initialisation (blue), and with the same eigenvalues but the eigenvectors in 
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, WIDTH, line_key
+from ntkstudy.report.plotting import COLOURS, WIDTH, line_key
 
 CASES = {"loss": "own eigenvectors", "permuted": "eigenvectors in another order"}
 

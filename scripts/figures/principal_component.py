@@ -7,7 +7,14 @@ mean (f(x) − y)² / α², step η = {training.learning_rate}.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import INK, LIMIT_COLOUR, WIDTH, label_log_axis, line_key, spread_colours
+from ntkstudy.report.plotting import (
+    INK,
+    LIMIT_COLOUR,
+    WIDTH,
+    label_log_axis,
+    line_key,
+    spread_colours,
+)
 
 
 def draw(tables, cfg):

@@ -7,7 +7,7 @@ mean (f(x) − y)². Thick line: the infinitely wide network.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import (
+from ntkstudy.report.plotting import (
     INK,
     LIMIT_COLOUR,
     WIDTH,

@@ -7,7 +7,7 @@ time (grey band and line).
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_angle_axis
+from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_angle_axis
 
 REACH = 1.2816  # standard deviations from the median to the 10th and 90th percentile
 

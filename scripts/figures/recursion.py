@@ -7,7 +7,7 @@ slides (dashed).
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, INK, WIDTH
+from ntkstudy.report.plotting import COLOURS, INK, WIDTH
 
 
 def draw(tables, cfg):

@@ -6,7 +6,7 @@ as well. Squared loss, mean over samples, step η = {training.learning_rate}, wi
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import INK, WIDTH, line_key, spread_colours
+from ntkstudy.report.plotting import INK, WIDTH, line_key, spread_colours
 
 
 def draw(tables, cfg):

@@ -8,7 +8,7 @@ grey: slope −1/2.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import (
+from ntkstudy.report.plotting import (
     COLOURS,
     LIMIT_COLOUR,
     WIDTH,

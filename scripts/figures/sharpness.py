@@ -6,7 +6,7 @@ width.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import LIMIT_COLOUR, WIDTH, spread_colours
+from ntkstudy.report.plotting import LIMIT_COLOUR, WIDTH, spread_colours
 
 
 def draw(tables, cfg):

@@ -7,8 +7,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from ntkflow.plotting import COLOURS, WIDTH, anchor_angle, swept_columns
-from ntkflow.uncertainty import interval
+from ntkstudy.claims.uncertainty import interval
+from ntkstudy.report.plotting import COLOURS, WIDTH, anchor_angle, swept_columns
 
 
 def draw(tables, cfg):

@@ -7,7 +7,7 @@ the curvature.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread
 
 
 def draw(tables, cfg):

@@ -6,7 +6,7 @@ training. Grey lines: infinite width. Kernel averaged over outputs.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import COLOURS, LIMIT_COLOUR, WIDTH
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
 
 QUANTITIES = {"trace": "trace", "lambda_max": "largest eigenvalue"}
 

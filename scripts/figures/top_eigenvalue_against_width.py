@@ -7,7 +7,7 @@ over networks, and width to the power −1/2 through the last point (dashed). Gr
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_log_axis
+from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_log_axis
 
 PUBLISHED = {2: 20.2, 4: 11.8, 8: 5.7, 16: 11.2, 32: 11.9, 64: 9.1, 128: 7.3}
 

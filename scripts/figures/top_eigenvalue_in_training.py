@@ -8,7 +8,7 @@ divided by n, without dropout and at frozen statistics of batch normalisation.
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import (
+from ntkstudy.report.plotting import (
     INK,
     TRAINING_AXES,
     WIDTH,

@@ -5,7 +5,7 @@ the kernel is measured. Training happens off the circle: the kernel on it is a p
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkflow.plotting import INK, WIDTH, anchor_angle
+from ntkstudy.report.plotting import INK, WIDTH, anchor_angle
 
 
 def draw(tables, cfg):

@@ -5,7 +5,7 @@ mean (f(x) − y)²), mean over seeds, with the lazy distance that the infinitel
 
 import matplotlib.pyplot as plt
 
-from ntkflow.plotting import LIMIT_COLOUR, WIDTH, spread_colours
+from ntkstudy.report.plotting import LIMIT_COLOUR, WIDTH, spread_colours
 
 
 def draw(tables, cfg):

@@ -1,11 +1,10 @@
 """Networks: layers, the networks made of them, and parameters of whole ensembles."""
 
 from .activations import ACTIVATIONS, Abs, Erf, Sin, activation_layer
-from .builders import build_network, cnn, mlp
+from .builders import cnn, mlp
 from .ensembles import draw_parameters, member
 from .evaluation import drops_out, evaluated, has_modes
 from .layers import Conv2d, Dense, GlobalAveragePool, Residual
-from .one_parameter import OneParameter
 from .parameterizations import StandardConv2d, StandardLinear
 
 __all__ = [
@@ -15,13 +14,11 @@ __all__ = [
     "Dense",
     "Erf",
     "GlobalAveragePool",
-    "OneParameter",
     "Residual",
     "Sin",
     "StandardConv2d",
     "StandardLinear",
     "activation_layer",
-    "build_network",
     "cnn",
     "draw_parameters",
     "drops_out",

@@ -80,7 +80,7 @@ class ArcGroup:
     mode = torch.inference_mode
 
     def __init__(self, engine: ArcEngine, weights: Tensor, bias: Tensor):
-        from . import arc_loops  # the compiler takes its time: only where it is needed
+        from . import arc_loops
 
         self.loops = arc_loops
         self.parameters = [weights, bias]

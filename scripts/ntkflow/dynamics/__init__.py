@@ -1,0 +1,7 @@
+"""Training in closed form: mode by mode, with a kernel that stays as it is."""
+
+from .early_stopping import early_stopping_time, expected_test_error
+from .linearized_training import LinearizedTraining
+from .training_dynamics import TrainingDynamics
+
+__all__ = ["LinearizedTraining", "TrainingDynamics", "early_stopping_time", "expected_test_error"]

@@ -1,0 +1,1 @@
+"""Eigenpairs, what a spectrum says, and solvers of positive semi-definite systems."""

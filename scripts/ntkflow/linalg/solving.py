@@ -1,0 +1,81 @@
+"""Symmetric kernels: checks, Cholesky factors and eigenpairs, in float64."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..checks import check_tensors
+from ..errors import ConfigurationError, KernelError
+
+
+def columns(targets: Tensor) -> Float[Tensor, "m k"]:
+    """Targets (M, ...) as a float64 matrix with M rows."""
+    return targets.double().reshape(len(targets), -1)
+
+
+def check_square(gram: Tensor) -> None:
+    """Raise a KernelError unless `gram` is a square matrix."""
+    check_tensors(kernel=gram)
+    if gram.ndim != 2 or gram.shape[0] != gram.shape[1]:
+        raise KernelError(
+            f"kernel: shape {tuple(gram.shape)} is not allowed; use a square matrix (a block "
+            "kernel becomes one by ntkflow.block_matrix)"
+        )
+
+
+def check_symmetric(gram: Tensor) -> None:
+    """Raise a KernelError unless `gram` is finite, and symmetric to half its dtype's digits."""
+    check_square(gram)
+    if gram.is_meta or not gram.numel():
+        return
+    largest = _largest(gram)
+    if not math.isfinite(largest):
+        raise KernelError("kernel: it has entries that are not finite")
+    asymmetry = _largest(gram - gram.T)
+    if asymmetry > math.sqrt(torch.finfo(gram.dtype).eps) * largest:
+        raise KernelError(f"kernel: entries (i, j) and (j, i) differ by up to {asymmetry:.3g}")
+
+
+def _largest(values: Tensor) -> float:
+    """Largest absolute value; not finite if one of them is not."""
+    low, high = torch.aminmax(values)
+    return max(-low.item(), high.item())
+
+
+def semidefinite_eigenpairs(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Descending eigenpairs in float64, with eigenvalues within rounding of zero set to zero."""
+    check_symmetric(gram)
+    ascending, vectors = torch.linalg.eigh(gram.double())
+    kappa = ascending.flip(0)
+    scale = len(gram) * ascending.abs().max()
+    noise = torch.finfo(gram.dtype).eps * scale
+    if not gram.is_meta and bool(kappa[-1] < -noise):
+        raise KernelError(
+            f"kernel: smallest eigenvalue {kappa[-1].item():.4g} is negative beyond rounding "
+            f"({-noise.item():.3g}); add at least its size to the diagonal"
+        )
+    kappa = torch.where(kappa > torch.finfo(torch.float64).eps * scale, kappa, 0.0)
+    return kappa, vectors.flip(1)
+
+
+def cholesky(gram: Tensor, ridge: float | int) -> Tensor:
+    """Lower Cholesky factor of K + ridge I, or a KernelError where it is singular."""
+    if not ridge >= 0:
+        raise ConfigurationError(f"ridge: {ridge!r} is not allowed; use a number >= 0")
+    check_symmetric(gram)
+    regularized = gram.to(torch.float64, copy=True)
+    regularized.diagonal().add_(ridge)
+    factor, info = torch.linalg.cholesky_ex(regularized)
+    if gram.is_meta:
+        return factor
+    pivots = factor.diagonal().square()
+    level = len(gram) * torch.finfo(torch.float64).eps * regularized.diagonal().max()
+    if info.item() or not bool((pivots > level).all()):
+        smallest = torch.linalg.eigvalsh(regularized)[0].item() - ridge
+        raise KernelError(
+            f"kernel: not positive definite with ridge={ridge:g} (smallest eigenvalue "
+            f"{smallest:.3g}); add a ridge"
+        )
+    return factor

@@ -1,0 +1,177 @@
+"""Kernel machines f(x) = sum_i K(x, x_i) c_i as classifiers: Adam on cross-entropy, or ridge.
+
+Kernels are matrices: (N, M) where all outputs share the kernel, or (O N, O M), the block kernel
+that couples outputs, in the order of `ntkflow.block_matrix`. Coefficients are (..., O, M) for both.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import ConfigurationError
+from ..training.losses import CrossEntropy
+from ..training.optimizers import Regularization, make_optimizer
+from .ridge import ridge_regression
+
+
+class Fit(NamedTuple):
+    """Coefficients (S, O, M) of machines trained together, and how many updates they got."""
+
+    coefficients: Tensor
+    updates: int
+
+
+def evaluate(
+    kernel: Float[Tensor, "rows columns"], coefficients: Float[Tensor, "*s o m"]
+) -> Float[Tensor, "*s o n"]:
+    """Outputs f = K c at the rows of the kernel.
+
+    Example:
+        >>> from ntkflow.kernel_machines import evaluate
+        >>> evaluate(torch.eye(2), torch.tensor([[3.0, 4.0]]))
+        tensor([[3., 4.]])
+
+    Args:
+        kernel: (N, M), shared by the outputs, or (O N, O M).
+        coefficients: c, one row per output.
+    """
+    outputs, samples = coefficients.shape[-2:]
+    if kernel.shape[1] == samples:
+        return coefficients @ kernel.T
+    return (coefficients.flatten(-2) @ kernel.T).unflatten(-1, (outputs, -1))
+
+
+def fit_cross_entropy(
+    gram: Float[Tensor, "rows rows"],
+    y: Float[Tensor, "m o"],
+    start: Float[Tensor, "s o m"],
+    *,
+    learning_rate: float,
+    steps: int,
+    tolerance: float = 0.0,
+) -> Fit:
+    """Train kernel machines by full-batch Adam on the softmax cross-entropy.
+
+    L(c) = -(1/M) sum_i log softmax(K c)_{y_i}; its gradient is K (softmax - y) / M. A step reads K
+    twice, whatever the number of machines. Residuals of saturated softmaxes underflow: after
+    `torch.set_flush_denormal(True)` such steps take a quarter of the time on a CPU.
+
+    Args:
+        gram: K on the training points, symmetric; its type and device are those of the training.
+        y: one-hot targets.
+        start: coefficients at the start, one set per machine.
+        learning_rate: of Adam, > 0.
+        steps: most updates.
+        tolerance: stop when all losses are below it.
+
+    Returns:
+        Final coefficients and the number of updates.
+    """
+    machines = _Machines(gram, start.to(gram).clone())
+    y = y.to(gram)
+    outputs = torch.empty(len(start), *y.shape, dtype=gram.dtype, device=gram.device)
+    residual = torch.empty_like(outputs)
+    loss = CrossEntropy.scaled(y, 1.0, torch.zeros_like(outputs))
+    optimizer = make_optimizer("adam", learning_rate, Regularization())
+    for step in range(steps):
+        machines.forward(outputs)
+        if tolerance > 0 and bool((loss.value(outputs) < tolerance).all()):
+            return Fit(machines.parameters[0], step)
+        optimizer.update(machines, loss, outputs, residual)
+    return Fit(machines.parameters[0], steps)
+
+
+class _Machines:
+    """Machines on one kernel as the group of models that an optimizer updates."""
+
+    def __init__(self, gram: Tensor, coefficients: Tensor):
+        self.gram, self.parameters = gram, [coefficients]
+
+    def forward(self, out: Tensor) -> None:
+        """Write the outputs (S, M, O) into `out`."""
+        out.copy_(evaluate(self.gram, self.parameters[0]).mT)
+
+    def pull_back(
+        self, cotangent: Tensor, into: list[Tensor], scale: float, *, keep: float = 1.0
+    ) -> None:
+        """Multiply `into` by `keep` and add `scale` K times the cotangent; K is symmetric."""
+        into[0].mul_(keep).add_(evaluate(self.gram, cotangent.mT), alpha=scale)
+
+
+def flatten_targets(
+    kernel: Float[Tensor, "rows columns"], y: Float[Tensor, "m o"]
+) -> Float[Tensor, "columns *o"]:
+    """Targets as `ridge_regression` takes them beside a kernel of this shape."""
+    return y if kernel.shape[1] == len(y) else y.T.reshape(-1)
+
+
+def ridge_classifier(
+    gram: Float[Tensor, "rows rows"],
+    cross_gram: Float[Tensor, "others rows"],
+    y: Float[Tensor, "m o"],
+    *,
+    ridge: float,
+) -> Float[Tensor, "o n"]:
+    """Outputs of kernel ridge regression on one-hot targets, in float64.
+
+    Args:
+        gram: K on the training points.
+        cross_gram: of other points against them, in the same layout.
+        y: one-hot targets.
+        ridge: over the mean of K's diagonal.
+    """
+    absolute = ridge * gram.diagonal().double().mean().item()
+    found = ridge_regression(gram, cross_gram, flatten_targets(gram, y), ridge=absolute)
+    return found.T if found.ndim == 2 else found.reshape(y.shape[1], -1)
+
+
+def choose_ridge(
+    gram: Float[Tensor, "rows rows"],
+    y: Float[Tensor, "m o"],
+    ridges: Sequence[float],
+    *,
+    held_out: float,
+) -> float:
+    """The ridge with the best accuracy on held-out training points, the largest of equal ones.
+
+    Args:
+        gram: K on the training points.
+        y: one-hot targets.
+        ridges: candidates, over the mean of K's diagonal.
+        held_out: share of the points, the last ones, that judge and are not trained on.
+
+    Raises:
+        ConfigurationError: if a share of that size leaves no point on one side.
+    """
+    samples = len(y)
+    kept = samples - round(held_out * samples)
+    if not 0 < kept < samples:
+        raise ConfigurationError(
+            f"held_out: {held_out!r} is not allowed for {samples} samples; allowed: a share that "
+            "leaves some on both sides"
+        )
+    train, test = _rows(gram, y, slice(0, kept)), _rows(gram, y, slice(kept, samples))
+    inner, cross = gram[train][:, train], gram[test][:, train]
+    labels = y[kept:].argmax(1)
+    scores = {}
+    for ridge in sorted(ridges):
+        found = ridge_classifier(inner, cross, y[:kept], ridge=ridge)
+        scores[ridge] = accuracy(found, labels)
+    return max(sorted(ridges, reverse=True), key=lambda ridge: scores[ridge])
+
+
+def _rows(gram: Tensor, y: Tensor, samples: slice) -> Tensor:
+    """Indices of some samples, in every output's block."""
+    size, (count, outputs) = len(gram), y.shape
+    index = torch.arange(count, device=gram.device)[samples]
+    if size == count:
+        return index
+    return (torch.arange(outputs, device=gram.device)[:, None] * count + index).reshape(-1)
+
+
+def accuracy(outputs: Float[Tensor, "o n"], labels: Tensor) -> float:
+    """Share of the points whose largest output is that of their label."""
+    return (outputs.argmax(0) == labels).double().mean().item()

@@ -1,0 +1,1 @@
+"""The study: configurations, files, stages, claims and the report; it calls `ntkflow`."""

@@ -1,0 +1,143 @@
+"""Judge claims from tables: a verdict follows from criteria, each with its uncertainty over seeds.
+
+A criterion reduces a table to one number per group of seeds (or one per value of an axis), gives it
+a 95 % interval, and compares the interval with what the claim allows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ntkflow.errors import ConfigurationError
+
+from .criteria import KINDS, allowed, combine
+from .samples import AbsentError, Sample
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One criterion judged: the number, its interval, what was allowed, and the status."""
+
+    role: str
+    kind: str
+    description: str
+    value: float | None
+    low: float | None
+    high: float | None
+    allowed: str
+    n_seeds: int | None
+    status: str  # holds, fails, straddles, absent or, of an excess, measured
+    note: str = ""
+
+
+def judge_claim(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Judge one claim.
+
+    Args:
+        claim: an entry of claims.yaml.
+        tables: the tables of the claim's experiment by name; empty if it was not run.
+
+    Returns:
+        The claim's texts with `verdict`, `reason`, `measured` and `criteria` added.
+
+    Raises:
+        ConfigurationError: if a criterion names a column that its table lacks, or its `where`
+            leaves several rows per seed.
+    """
+    try:
+        judged = [
+            judge_criterion(
+                criterion, role, claim.get("requires", {}) if role != "excess" else {}, tables
+            )
+            for role in ("observation", "explanation", "correction", "excess")
+            for criterion in claim["criteria"].get(role, [])
+        ]
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{claim['id']}: {error}") from None
+    verdict, reason = decide(judged)
+    return {
+        "id": claim["id"],
+        "source": claim["source"],
+        "section": claim["section"],
+        "experiment": claim["experiment"],
+        "statement": claim["statement"],
+        "published": claim["published"],
+        "measured": summarise(judged),
+        "verdict": verdict,
+        "reason": reason,
+        "flags": list(claim.get("flags", [])),
+        "criteria": [asdict(one) for one in judged],
+        "explanation": claim["explanation"],
+        "figures": list(claim.get("figures", [])),
+    }
+
+
+def decide(judged: Sequence[Judgement]) -> tuple[str, str]:
+    """Verdict and reason from the criteria.
+
+    Anything absent: not run. Observation fails: contradicted. Explanation fails and correction
+    holds: corrected; without a correction that holds: contradicted. All hold: reproduced. An
+    interval across a bound where the verdict hangs on it: inconclusive. The role `excess` is shown
+    beside the verdict and has no part in it.
+    """
+    absent = [one.note for one in judged if one.status == "absent" and one.role != "excess"]
+    if absent:
+        return "not run", absent[0]
+    observation, explanation, correction = (
+        combine(one.status for one in judged if one.role == role)
+        for role in ("observation", "explanation", "correction")
+    )
+    if observation == "fails":
+        return "contradicted", "the observation does not appear"
+    if observation == "straddles" or explanation == "straddles":
+        return "inconclusive", "an interval straddles its bound"
+    if explanation == "holds":
+        return "reproduced", ""
+    if not any(one.role == "correction" for one in judged) or correction == "fails":
+        return "contradicted", "the observation appears, its explanation fails"
+    if correction == "straddles":
+        return "inconclusive", "the correction's interval straddles its bound"
+    return "corrected", "the observation appears, its explanation fails, the correction holds"
+
+
+def summarise(judged: Sequence[Judgement]) -> str:
+    """Measured numbers of a claim in one line, for readers of claims.json."""
+    parts = []
+    for one in judged:
+        if one.value is None:
+            continue
+        text = f"{one.value:.4g}"
+        if one.low is not None and one.high is not None:
+            text += f" [{one.low:.4g}, {one.high:.4g}]"
+        parts.append(f"{one.description}: {text}")
+    return "; ".join(parts)
+
+
+def judge_criterion(
+    criterion: Mapping[str, Any],
+    role: str,
+    requires: Mapping[str, Any],
+    tables: Mapping[str, pd.DataFrame],
+) -> Judgement:
+    """Judge one criterion; what is missing makes it absent, with the reason in its note."""
+    texts = dict(role=role, kind=criterion["kind"], description=criterion["description"])
+    try:
+        sample = Sample.read(criterion, requires, tables)
+    except AbsentError as reason:
+        return Judgement(
+            **texts, value=None, low=None, high=None, allowed=allowed(criterion),
+            n_seeds=None, status="absent", note=str(reason),
+        )  # fmt: skip
+    value, low, high, status = KINDS[criterion["kind"]](criterion, sample)
+    return Judgement(
+        **texts, value=value, low=_finite(low), high=_finite(high), allowed=allowed(criterion),
+        n_seeds=None if sample.exact else sample.n_seeds, status=status, note=sample.note,
+    )  # fmt: skip
+
+
+def _finite(bound: float | None) -> float | None:
+    """An open end is None: JSON knows no infinity."""
+    return bound if bound is not None and np.isfinite(bound) else None

@@ -1,0 +1,169 @@
+"""What a criterion reads from a table: one sample over seeds per point of an axis."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ntkflow.errors import ConfigurationError
+
+# Kinds that compare points of an axis.
+_TRENDS = ("slope", "decreasing", "increasing", "intercept", "linear")
+
+
+class AbsentError(Exception):
+    """What a criterion needs was not run; the message says what."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Values of a criterion: one array over seeds per point of the axis it runs along.
+
+    A table without seeds is exact: each of its values counts as a sample without spread.
+    """
+
+    points: np.ndarray
+    values: list[np.ndarray]
+    note: str
+    exact: bool = False
+    expected: np.ndarray | None = None  # one value per point
+
+    @property
+    def n_seeds(self) -> int:
+        """Seeds at the point that has fewest."""
+        return min(len(values) for values in self.values)
+
+    @staticmethod
+    def read(
+        criterion: Mapping[str, Any],
+        requires: Mapping[str, Any],
+        tables: Mapping[str, pd.DataFrame],
+    ) -> "Sample":
+        """Sample of a criterion.
+
+        Raises:
+            AbsentError: if the table, an axis, a point or enough seeds are missing.
+            ConfigurationError: if a column is unknown or `where` leaves several rows per seed.
+        """
+        name = criterion["table"]
+        if name not in tables:
+            raise AbsentError(f"table {name} was not made at this scale")
+        table, where, along = tables[name], criterion.get("where", {}), criterion.get("along")
+        _require_points(table, requires)
+        if "over" in criterion and criterion["over"] in table:
+            table = table.assign(seed=table[criterion["over"]])
+        exact = "seed" not in table
+        if exact:
+            table = pd.concat([table.assign(seed=seed) for seed in (0, 1)], ignore_index=True)
+        axes = [along] if isinstance(along, str) else along or []
+        keys = [*axes, "seed"]
+        series = _select(table, criterion["column"], where, keys)
+        if "relative_to" in criterion:
+            series = _relative(series, table, criterion, where, keys)
+        if criterion["kind"] == "matches":
+            series = _matching(series, along, [point for point, _ in criterion["expected"]])
+        expected = None
+        if criterion["kind"] in ("agrees", "rank"):
+            known = _select(table, criterion["expected"], where, keys)
+            expected = known.groupby(level=along).mean().to_numpy()
+        groups = series.groupby(level=along) if along else [(0, series)]
+        points, values = zip(*((point, group.to_numpy()) for point, group in groups), strict=True)
+        # A point where every seed diverged stays, with no seeds, so that it is missed below.
+        finite = [one[np.isfinite(one)] for one in values]
+        lost = len(series) - sum(map(len, finite))
+        note = f"values left out because their networks diverged: {lost}" if lost else ""
+        sample = Sample(np.array(points), finite, note, exact, expected)
+        if not exact:
+            required = requires.get(along, points) if isinstance(along, str) else points
+            sample.require_seeds(requires.get("seeds", 2), [one in required for one in points])
+        if criterion["kind"] in _TRENDS and len(points) < 2:
+            raise AbsentError(f"needs two values of {along}, this scale has {points[0]}")
+        return sample
+
+    def require_seeds(self, needed: int, required: Sequence[bool]) -> None:
+        """Enough seeds at the points that the claim requires; two at any others that were run."""
+        for at_required, values in zip(required, self.values, strict=True):
+            least = needed if at_required else 2
+            if len(values) < least:
+                left = f" ({self.note})" if self.note else ""
+                raise AbsentError(f"needs {least} seeds, this scale has {len(values)}{left}")
+
+
+def _require_points(table: pd.DataFrame, requires: Mapping[str, Any]) -> None:
+    for axis, points in requires.items():
+        if axis != "seeds":
+            missing = [
+                point
+                for point in points
+                if axis not in table or not _rows(table[axis], point).any()
+            ]
+            if missing:
+                raise AbsentError(f"needs {axis} {', '.join(map(str, missing))}, not run here")
+
+
+def _select(
+    table: pd.DataFrame, column: str, where: Mapping[str, Any], keys: list[str]
+) -> pd.Series:
+    """Column of the rows that match `where`, indexed by `keys`, which must tell them apart."""
+    if column not in table:
+        raise ConfigurationError(
+            f"column: {column!r} is not in the table; allowed: {', '.join(table)}"
+        )
+    for axis in [*where, *keys]:
+        if axis not in table:
+            raise AbsentError(f"needs the axis {axis}, which is not swept or measured here")
+    for axis, wanted in where.items():
+        table = table[_rows(table[axis], wanted)]
+    if table.empty:
+        raise AbsentError(f"no rows with {dict(where)} in the table")
+    series = table.set_index(keys)[column]
+    if series.index.has_duplicates:
+        raise ConfigurationError(
+            f"where: {dict(where)} leaves several rows per {' and '.join(keys)}; "
+            "allowed: a `where` that leaves one"
+        )
+    return series
+
+
+def _relative(
+    series: pd.Series, table: pd.DataFrame, criterion: Mapping, where: Mapping, keys: list[str]
+) -> pd.Series:
+    """Seed by seed over the rows of `relative_to`: one for all points of an axis that it names."""
+    fixed = [key for key in keys if key in criterion["relative_to"]]
+    shared = [key for key in keys if key not in fixed]
+    base = _select(table, criterion["column"], where | criterion["relative_to"], shared)
+    index = series.index.droplevel(fixed) if fixed else series.index
+    ratio = (series / base.reindex(index).to_numpy())[index.isin(base.index)]
+    for axis in keys[:-1]:
+        points, left = (set(each.index.get_level_values(axis)) for each in (series, ratio))
+        if points != left:
+            missing = ", ".join(map(str, sorted(points - left)))
+            raise AbsentError(f"no seed to compare with at {axis} {missing}")
+    return ratio
+
+
+def _matching(series: pd.Series, along: str, points: list) -> pd.Series:
+    """The values at the points that a criterion expects, all of which must have been run."""
+    values = series.index.get_level_values(along).to_series(index=series.index)
+    masks = {point: _rows(values, point) for point in points}
+    missing = [f"{point:g}" for point, mask in masks.items() if not mask.any()]
+    if missing:
+        raise AbsentError(f"needs {along} {', '.join(missing)}, not run here")
+    return series[np.any(list(masks.values()), axis=0)]
+
+
+def _rows(values: pd.Series, wanted: Any) -> pd.Series:
+    """Mask of the rows with a value: `min`, `max`, or equal to so many digits as people write.
+
+    A list [low, high] takes the values from low to high, both included.
+    """
+    if isinstance(wanted, list):
+        return values.between(*wanted)
+    if wanted in ("min", "max"):
+        wanted = getattr(values, wanted)()
+    if not pd.api.types.is_float_dtype(values):
+        return values == wanted
+    # Tables hold nine digits. Near zero only zero itself matches, however small the others are.
+    return pd.Series(np.isclose(values, wanted, rtol=1e-5, atol=1e-12), index=values.index)

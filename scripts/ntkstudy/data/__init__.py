@@ -1,0 +1,1 @@
+"""Data sets, and the files and tables that the workflow writes."""

@@ -1,0 +1,1 @@
+"""What is measured on networks and on their limits, one module per family."""

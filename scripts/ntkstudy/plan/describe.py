@@ -1,0 +1,166 @@
+"""Words for what the configuration says: captions, protocols and the report's view of a plan."""
+
+import ast
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ntkflow.errors import ConfigurationError
+
+from .configuration import keys_at_default
+from .planning import Plan
+
+
+def caption(script: str | Path, block: Mapping[str, Any]) -> str:
+    """Caption of a figure: its script's docstring, `{training.steps}` replaced from the experiment.
+
+    Args:
+        script: a file of scripts/figures.
+        block: the experiment's block of the configuration.
+
+    Raises:
+        ConfigurationError: if the caption names a key that the experiment lacks.
+    """
+    text = " ".join((ast.get_docstring(_parse(script)) or "").split())
+    try:
+        return re.sub(r"\{([a-z_.]+)\}", lambda match: _value(block, match[1]), text)
+    except KeyError as error:
+        raise ConfigurationError(
+            f"{script}: the caption names {error}, which this experiment does not have"
+        ) from None
+
+
+def needed_tables(script: str | Path) -> set[str]:
+    """Tables that a figure draws: the names in its `tables["..."]`."""
+    return {
+        node.slice.value
+        for node in ast.walk(_parse(script))
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "tables"
+        and isinstance(node.slice, ast.Constant)
+    }
+
+
+def drawable_figures(plan: Plan, experiment: str, folder: str) -> list[str]:
+    """Figures of an experiment; of a partial run, those whose tables exist.
+
+    Args:
+        plan: the plan of the run.
+        experiment: a name in it.
+        folder: of the scripts; its name, figures or animations, is the key in the configuration.
+
+    Raises:
+        ConfigurationError: if a figure has no script, or the experiment does not make its tables.
+    """
+    figures, tables = [], set(plan.table_names(experiment))
+    kind = Path(folder).name
+    for index, name in enumerate(plan.block(experiment)[kind]):
+        script = Path(folder, f"{name}.py")
+        where = f"{plan.source}: experiments.{experiment}.{kind}[{index}]: {name!r}"
+        if not script.exists():
+            allowed = ", ".join(sorted(path.stem for path in Path(folder).glob("*.py")))
+            raise ConfigurationError(f"{where} is unknown; allowed: {allowed}")
+        missing = sorted(needed_tables(script) - tables)
+        if not missing:
+            figures.append(name)
+        elif not plan.config["partial"]:
+            raise ConfigurationError(
+                f"{where} needs the table {missing[0]}; allowed: figures that draw "
+                f"{', '.join(sorted(tables))}"
+            )
+    return figures
+
+
+def _parse(script: str | Path) -> ast.Module:
+    return ast.parse(Path(script).read_text(encoding="utf-8"))
+
+
+def protocol(block: Mapping[str, Any], schema: Mapping) -> tuple[list[list[str]], list[list[str]]]:
+    """Exact values of an experiment as (key, value) pairs, swept keys with their list.
+
+    Args:
+        block: a completed block of the configuration.
+        schema: `Plan.experiment_schema`, which knows the defaults.
+
+    Returns:
+        Values that are swept or differ from the default, and the rest.
+    """
+    rules, sweep = schema["properties"], block.get("sweep", {})
+    rows, defaults = [], []
+    for section in ("task", "network", "training"):
+        values = block.get(section, {})
+        usual = keys_at_default(values, rules[section])
+        for key, value in values.items():
+            swept = sweep.get(f"{section}.{key}")
+            text = f"{_join(swept)} (swept)" if swept else _text(value)
+            chosen = swept or key not in usual
+            (rows if chosen else defaults).append([f"{section}.{key}", text])
+    for entry in block["measurements"]:
+        usual = keys_at_default(entry, rules["measurements"]["items"])
+        for target, at_default in ((rows, False), (defaults, True)):
+            keys = [key for key in entry if key != "kind" and (key in usual) == at_default]
+            if keys:
+                details = ", ".join(f"{key} {_text(entry[key])}" for key in keys)
+                target.append([f"measurement {entry['kind']}", details])
+    for key in ("seeds", "initializations"):
+        rows.append([key, _text(block[key])])
+    for rule in block["overrides"]:
+        where, values = (
+            _join(f"{key} = {_text(value)}" for key, value in rule[part].items())
+            for part in ("where", "set")
+        )
+        rows.append([f"where {where}", values])
+    return rows, defaults
+
+
+def report_config(
+    plan: Plan, figure_folder: str, animation_folder: str = "scripts/animations"
+) -> dict[str, Any]:
+    """What the report's job may know: every experiment's texts, protocol, captions and status."""
+    experiments = {}
+    for name, block in plan.config["experiments"].items():
+        run = name in plan.experiments
+        rows, defaults = protocol(block, plan.experiment_schema)
+        reason = "" if run else "disabled" if not block["enabled"] else "left out of this run"
+        experiments[name] = {
+            **{key: block[key] for key in ("title", "source", "question", "explanation")},
+            "status": "run" if run else "not run",
+            "status_reason": reason,
+            "protocol": rows,
+            "defaults": defaults,
+            "captions": {
+                drawn: caption(f"{folder}/{drawn}.py", block)
+                for folder in (figure_folder, animation_folder)
+                for drawn in (drawable_figures(plan, name, folder) if run else [])
+            },
+        }
+    return {
+        "results": plan.results,
+        "experiments": experiments,
+        "config": plan.config,
+        "seeds": "Networks use seeds 0, 1, ... of their cell; data use the task's data_seed.",
+    }
+
+
+def _value(block: Mapping[str, Any], key: str) -> str:
+    for part in key.split("."):
+        block = block[part]
+    return _text(block)
+
+
+def _text(value: Any) -> str:
+    """A value as YAML writes it, lists without brackets."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, list):
+        return _join(value)
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)
+
+
+def _join(values) -> str:
+    return ", ".join(_text(value) for value in values)

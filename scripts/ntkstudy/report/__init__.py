@@ -1,0 +1,1 @@
+"""The HTML report: its page, the style of figures, vector graphics."""

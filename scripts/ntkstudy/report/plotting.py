@@ -1,0 +1,208 @@
+"""Style of the figures: colours, ink, sizes and the axes that several figures share."""
+
+import base64
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import (
+    FixedLocator,
+    LogLocator,
+    NullLocator,
+    StrMethodFormatter,
+)
+from PIL import Image
+
+from ..data.storage import replacing
+
+# Okabe and Ito's palette without black and yellow: told apart by colour-blind readers, and visible
+# on white and on dark backgrounds.
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
+LIMIT_COLOUR = "#7f7f7f"
+INK = "#1a2b3c"  # text and axes; the report replaces it by the page's own text colour
+WIDTH = 7.2  # inches, the report's column
+
+_STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": plt.cycler(color=COLOURS),
+    "figure.constrained_layout.use": True,
+    "legend.frameon": False,
+    "savefig.transparent": True,
+    "svg.fonttype": "path",
+    **{key: INK for key in ("text.color", "axes.edgecolor", "axes.labelcolor")},
+    **{key: INK for key in ("xtick.color", "ytick.color")},
+}
+
+
+def use_style() -> None:
+    """Set matplotlib to the project's style."""
+    plt.rcdefaults()
+    plt.rcParams.update(_STYLE)
+
+
+def colour_of(values: Iterable) -> dict:
+    """A colour for each distinct value, in sorted order."""
+    distinct = sorted(set(values))
+    return {value: COLOURS[index % len(COLOURS)] for index, value in enumerate(distinct)}
+
+
+def swept_columns(table: pd.DataFrame) -> list[str]:
+    """Columns of a table that hold swept values: those before its own axes."""
+    own = ("seed", "step", "gamma", "sample", "theta", "loss")
+    return [name for name in table if name not in own]
+
+
+def anchor_angle(cfg: Mapping[str, Any]) -> float:
+    """Angle of the anchor x0 of an experiment's profile, in radians; 0 without a profile."""
+    angles = [one["anchor_angle"] for one in cfg["measurements"] if one["kind"] == "profile"]
+    return angles[0] if angles else 0.0
+
+
+# What is swept beside the width in studies of training on digits: column to its name in legends.
+TRAINING_AXES = {
+    "train_points": "n",
+    "l2": "λ (L2)",
+    "l1": "λ (L1)",
+    "dropout": "dropout",
+    "normalization": "normalisation",
+}
+
+
+def training_key(axis: str, colours: Mapping[Any, Any]) -> list[tuple[str, dict]]:
+    """(label, line style) of every value of an axis of `TRAINING_AXES`, for `line_key`."""
+    return [
+        (
+            f"{TRAINING_AXES[axis]} = {value if isinstance(value, str) else f'{value:g}'}",
+            {"color": c},
+        )
+        for value, c in colours.items()
+    ]
+
+
+def spread_colours(values: Iterable) -> dict:
+    """A colour for each distinct value of an ordered axis (a width), dark to light in sorted order.
+
+    The end of the map is left out: too light for a white page.
+    """
+    distinct = sorted(set(values))
+    shades = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, len(distinct)))
+    return dict(zip(distinct, shades, strict=True))
+
+
+def label_log_axis(axis: Axis, ticks: Sequence[float | int] | None = None) -> None:
+    """Plain numbers on a logarithmic axis: round ones, more within a decade, or the given ticks."""
+    low, high = axis.get_view_interval()
+    enough = (1,) if high > 1000 * low else (1, 2, 5)
+    round_numbers = enough if high > 20 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
+    axis.set_major_locator(
+        LogLocator(subs=round_numbers, numticks=20) if ticks is None else FixedLocator(ticks)
+    )
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def save_figure(figure: Figure, svg: str | Path, png: str | Path, *, name: str) -> None:
+    """Write a figure as SVG, for the report, and PNG; equal figures give equal files."""
+    with replacing(svg) as temporary, plt.rc_context({"svg.hashsalt": name}):
+        figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
+    with replacing(png) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, transparent=False)
+    plt.close(figure)
+
+
+def save_animation(
+    figure: Figure, show: Callable[[int], None], count: int, webp: str | Path, frames: str | Path
+) -> None:
+    """Write an animation as WebP, and its frames as a list of data URIs in JSON, for the report.
+
+    Args:
+        figure: what is drawn.
+        show: changes the figure to frame 0, 1, ...
+        count: number of frames.
+        webp: the animation, played in a loop with a pause at its end.
+        frames: the JSON file.
+    """
+    images, links = [], []
+    for index in range(count):
+        show(index)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=100, transparent=False)
+        images.append(Image.open(drawn).convert("RGB"))
+        packed = io.BytesIO()
+        images[-1].save(packed, format="WEBP", quality=60)
+        links.append(f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}")
+    plt.close(figure)
+    durations = [120] * (count - 1) + [2000]  # milliseconds
+    with replacing(webp) as temporary:
+        rest = dict(save_all=True, append_images=images[1:], duration=durations, loop=0)
+        images[0].save(temporary, format="WEBP", quality=60, **rest)
+    with replacing(frames) as temporary:
+        temporary.write_text(json.dumps(links))
+
+
+def label_angle_axis(axes: Axes) -> None:
+    """Ticks of an angle gamma in [-pi, pi] at multiples of pi / 2."""
+    axes.set_xlim(-np.pi, np.pi)
+    axes.set_xticks(np.pi * np.array([-1, -0.5, 0, 0.5, 1]), ["−π", "−π/2", "0", "π/2", "π"])
+    axes.set_xlabel("angle γ of the input (radian)")
+
+
+def line_key(labels: Sequence[tuple[str, dict]]) -> list[Line2D]:
+    """Handles of a legend from (label, line style) pairs."""
+    return [Line2D([], [], label=label, **style) for label, style in labels]
+
+
+def draw_spread(
+    axes: Axes, table: pd.DataFrame, along: str, column: str, *, colour: Any, label: str = ""
+) -> None:
+    """Median over seeds of a column against an axis, a band from 10 to 90 %, a dot a seed."""
+    table = table[np.isfinite(table[column])]
+    groups = table.groupby(along)[column]
+    median = groups.median()
+    axes.plot(table[along], table[column], ".", color=colour, ms=3, alpha=0.4)
+    low, high = groups.quantile(0.1), groups.quantile(0.9)
+    axes.fill_between(median.index, low, high, color=colour, alpha=0.2, lw=0)
+    axes.plot(median.index, median, "o-", color=colour, ms=4, label=label)
+
+
+def draw_means(axes: Axes, table: pd.DataFrame, column: str, *, colour: Any, label: str) -> None:
+    """A column against the width: a point a network, a line through the means."""
+    means = table.groupby("width")[column].mean()
+    axes.plot(table["width"], table[column], "o", ms=3.5, alpha=0.4, color=colour)
+    axes.plot(means.index, means, color=colour, label=label)
+
+
+def draw_inverse_root(axes: Axes, table: pd.DataFrame, column: str) -> None:
+    """Dashed: width to the power -1/2 through a column's mean at the smallest width."""
+    means = table.groupby("width")[column].mean()
+    line = means.iloc[0] * np.sqrt(means.index[0] / means.index)
+    axes.plot(means.index, line, "--", color=LIMIT_COLOUR, label="width$^{-1/2}$")
+
+
+def scale_width_axes(axes: Axes, widths: Iterable[int], *, ylabel: str) -> None:
+    """Logarithmic axes, with a tick at every width."""
+    axes.set(xscale="log", yscale="log", xlabel="width", ylabel=ylabel)
+    label_log_axis(axes.xaxis, sorted(set(widths)))
+    label_log_axis(axes.yaxis)
+
+
+def fitted_slope(table: pd.DataFrame, along: str, column: str) -> float:
+    """Least-squares slope of the log of the mean over seeds against the log of an axis."""
+    means = table.groupby(along)[column].mean()
+    return float(np.polyfit(np.log(means.index.to_numpy(float)), np.log(means.to_numpy()), 1)[0])

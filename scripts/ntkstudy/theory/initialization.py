@@ -1,0 +1,67 @@
+"""Networks at initialisation: Gaussian process, and the limit of its moments."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from ntkflow.limits import limit_kernels
+
+from ..data.storage import Array
+from .setting import Check, Setting, by_seed
+
+
+def _outputs(setting: Setting, draws: int) -> Tensor:
+    """First output of so many networks at the training inputs, (draws, M)."""
+    parts = [
+        vmap(lambda p: functional_call(setting.network, p, (setting.x,)))(group)
+        for group in setting.groups(draws)
+    ]
+    return torch.cat(parts)[..., 0].detach()
+
+
+def output_kurtosis(entry: Mapping, setting: Setting) -> dict[str, Array]:
+    """Excess kurtosis E[f^4] / E[f^2]^2 - 3 of the outputs, 0 for a Gaussian process.
+
+    Jackknife pseudo-values over groups of networks, whose mean and standard error are those of the
+    kurtosis of all of them; `size` are those of its absolute value.
+    """
+    values = _outputs(setting, entry["draws"]).cpu().numpy()
+    moments = np.stack(
+        [
+            [(part**power).mean(axis=0) for power in (2, 4)]
+            for part in np.array_split(values, entry["groups"])
+        ]
+    )
+
+    def kurtosis(kept: np.ndarray) -> np.ndarray:
+        second, fourth = kept.mean(axis=0)
+        return fourth / second**2 - 3
+
+    count, whole = len(moments), kurtosis(moments)
+    rows = []
+    for i in range(count):
+        one = count * whole - (count - 1) * kurtosis(np.delete(moments, i, axis=0))
+        rows.append({"kurtosis": one, "size": np.sign(whole) * one})
+    return by_seed(rows, "sample") | {"input": Array(setting.x[:, 0].cpu().numpy(), ["sample"])}
+
+
+def output_covariance(entry: Mapping, setting: Setting) -> dict[str, Array]:
+    """Products f(x_i) f(x_j) over initialisations, whose mean is the covariance, and the limit's.
+
+    The limit is the recursive covariance Sigma of the output (Jacot et al. 2018, Proposition 1).
+    """
+    values = _outputs(setting, entry["draws"])
+    rows, columns = torch.triu_indices(len(setting.x), len(setting.x)).to(values.device)
+    products = values[:, rows] * values[:, columns]
+    nngp = limit_kernels(setting.network, setting.x).nngp[rows, columns]
+    found = by_seed([{"product": product} for product in products], "pair")
+    return found | {"expected": Array(nngp.cpu().numpy(), ["pair"])}
+
+
+CHECKS: dict[str, Check] = {
+    "output_kurtosis": output_kurtosis,
+    "output_covariance": output_covariance,
+}
