@@ -252,5 +252,5 @@ def test_format_duration(seconds, text):
 
 
 def test_reporting_imports_no_torch():
-    code = "import sys, ntkflow.reporting; sys.exit('torch' in sys.modules)"
+    code = "import sys, ntkstudy.report.page; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=TEMPLATE.parents[1] / "scripts")

@@ -22,7 +22,7 @@ def random_gram(n, rank=None, seed=0):
 
 def test_imports_no_torch():
     scripts = Path(__file__).parents[1] / "scripts"
-    code = "import sys, ntkflow.spectra; assert 'torch' not in sys.modules"
+    code = "import sys, ntkflow.linalg.spectra; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(scripts)})
 
 

@@ -8,9 +8,9 @@ from ntkflow import limit_kernels
 from ntkflow.networks import draw_parameters, member, mlp
 from ntkstudy.data.storage import StageFile, open_file
 from ntkstudy.data.tasks import training_set
+from ntkstudy.networks.one_parameter import OneParameter
 from ntkstudy.theory import CHECKS, Setting, check_theory
 from ntkstudy.theory.kernels import relu_ntk
-from ntkstudy.networks.one_parameter import OneParameter
 
 CIRCLE = {"kind": "circle_product", "train_points": 6, "probe_points": 24, "noise": 0.0}
 TRAINING = {

@@ -60,7 +60,7 @@ def test_killed_process_leaves_a_file_that_can_be_continued(tmp_path):
     path = tmp_path / "k.h5"
     program = (
         "import os, sys, numpy\n"
-        "from ntkflow.tiles import write_kernel_tiles\n"
+        "from ntkflow.empirical.tiles import write_kernel_tiles\n"
         "def tile(i, j):\n"
         "    return os._exit(9) if i.start == 3 else numpy.full((3, j.stop - j.start), 5.0)\n"
         "write_kernel_tiles(sys.argv[1], tile, 7, tile=3)\n"

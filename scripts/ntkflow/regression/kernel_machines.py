@@ -30,7 +30,7 @@ def evaluate(
     """Outputs f = K c at the rows of the kernel.
 
     Example:
-        >>> from ntkflow.kernel_machines import evaluate
+        >>> from ntkflow.regression.kernel_machines import evaluate
         >>> evaluate(torch.eye(2), torch.tensor([[3.0, 4.0]]))
         tensor([[3., 4.]])
 

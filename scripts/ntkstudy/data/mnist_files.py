@@ -1,6 +1,6 @@
 """Where the MNIST images come from: four IDX files, bundled, in a folder, or downloaded.
 
-No numerics here, so that planning can name the files. `ntkflow.mnist` reads them.
+No numerics here, so that planning can name the files. `mnist` reads them.
 """
 
 import hashlib
