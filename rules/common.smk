@@ -28,7 +28,7 @@ def load_plan():
             for folder in (FIGURES, ANIMATIONS):
                 describe.drawable_figures(plan, experiment, folder)
             for cell in plan.cells(experiment, "dataset"):
-                plan.image_files(experiment, cell.label)
+                plan.task_files(experiment, cell.label)
         return plan
     except ConfigurationError as error:
         raise WorkflowError(f"ConfigurationError: {error}") from None
@@ -52,6 +52,13 @@ wildcard_constraints:
 def code_of(script):
     """The script and every library file that it imports, so that an edit re-runs what it touches."""
     return import_closure(f"scripts/{script}.py")
+
+
+def job_code(script, stage):
+    """That code, and the modules of the measurements, network or task that a job names."""
+    return lambda wildcards: code_of(script) + PLAN.code(
+        stage, wildcards.experiment, wildcards.cell
+    )
 
 
 def job_config(stage):

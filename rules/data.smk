@@ -25,8 +25,8 @@ rule download_mnist:
 
 rule make_dataset:
     input:
-        images=lambda wildcards: PLAN.image_files(wildcards.experiment, wildcards.cell),
-        code=code_of("make_dataset"),
+        files=lambda wildcards: PLAN.task_files(wildcards.experiment, wildcards.cell),
+        code=job_code("make_dataset", "dataset"),
     output:
         dataset=f"{RESULTS}/{{experiment}}/{{cell}}/dataset.h5",
     log:

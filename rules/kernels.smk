@@ -2,7 +2,7 @@ rule extract_ntk:
     input:
         dataset=upstream("ntk", "dataset"),
         networks=f"{RESULTS}/{{experiment}}/{{cell}}/train/{{block}}.h5",
-        code=code_of("extract_ntk"),
+        code=job_code("extract_ntk", "ntk"),
     output:
         measurements=f"{RESULTS}/{{experiment}}/{{cell}}/ntk/{{block}}.h5",
     log:
@@ -28,7 +28,7 @@ rule fit_kernel_machines:
     input:
         dataset=upstream("machines", "dataset"),
         networks=f"{RESULTS}/{{experiment}}/{{cell}}/train/{{block}}.h5",
-        code=code_of("fit_kernel_machines"),
+        code=job_code("fit_kernel_machines", "machines"),
     output:
         measurements=f"{RESULTS}/{{experiment}}/{{cell}}/machines/{{block}}.h5",
     log:

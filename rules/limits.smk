@@ -1,7 +1,7 @@
 rule compute_limit_kernel:
     input:
         dataset=upstream("limit", "dataset"),
-        code=code_of("compute_limit_kernel"),
+        code=job_code("compute_limit_kernel", "limit"),
     output:
         measurements=f"{RESULTS}/{{experiment}}/{{cell}}/limit.h5",
     log:
@@ -26,7 +26,7 @@ rule compute_limit_kernel:
 rule predict_limit:
     input:
         dataset=upstream("prediction", "dataset"),
-        code=code_of("predict_limit"),
+        code=job_code("predict_limit", "prediction"),
     output:
         measurements=f"{RESULTS}/{{experiment}}/{{cell}}/prediction.h5",
     log:

@@ -1,7 +1,7 @@
 rule check_theory:
     input:
         dataset=upstream("theory", "dataset"),
-        code=code_of("check_theory"),
+        code=job_code("check_theory", "theory"),
     output:
         checks=f"{RESULTS}/{{experiment}}/{{cell}}/theory.h5",
     log:

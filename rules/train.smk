@@ -1,7 +1,7 @@
 rule train_ensemble:
     input:
         dataset=upstream("train", "dataset"),
-        code=code_of("train_ensemble"),
+        code=job_code("train_ensemble", "train"),
     output:
         networks=f"{RESULTS}/{{experiment}}/{{cell}}/train/{{block}}.h5",
     log:
@@ -28,7 +28,7 @@ rule train_ensemble:
 rule measure_initialization:
     input:
         dataset=upstream("initialization", "dataset"),
-        code=code_of("measure_initialization"),
+        code=job_code("measure_initialization", "initialization"),
     output:
         measurements=f"{RESULTS}/{{experiment}}/{{cell}}/initialization/{{block}}.h5",
     log:

@@ -1,18 +1,20 @@
 """Compute the same measurements for the infinitely wide network."""
 
 from job import run_job
-from ntkstudy.data.inputs import input_sizes
-from ntkstudy.data.storage import open_file, write_file
-from ntkstudy.measurements.limits import measure_limit
-from ntkstudy.networks import build_network
+from ntkstudy.data.dataset import open_dataset
+from ntkstudy.data.storage import write_file
+from ntkstudy.registry import load
+from ntkstudy.subjects.limit import Limit
+from ntkstudy.subjects.measuring import measure
+from ntkstudy.subjects.networks import build_narrow
 
 
 def main(input: dict, output: dict, cfg: dict, device: str) -> None:
     """Write one group per measurement, in float64."""
-    with open_file(input["dataset"], "dataset") as data:
-        # The limit does not depend on the width: any will do.
-        network = build_network({**cfg["network"], "width": 1}, *input_sizes(data))
-        arrays = measure_limit(cfg["measurements"], network, data, device)
+    load(cfg["modules"])
+    with open_dataset(input["dataset"]) as data:
+        limit = Limit(build_narrow(cfg["network"], *data.sizes), device)
+        arrays = measure(cfg["measurements"], "limit", limit, data)
     write_file(output["measurements"], cfg, arrays, device=device, dtype="float64")
 
 

@@ -5,13 +5,13 @@ import torch
 from job import run_job
 from ntkflow.networks import draw_parameters
 from ntkflow.training import TrainingResult, train_ensemble
-from ntkstudy.data.inputs import load_training_set
-from ntkstudy.data.storage import Array, StageFile, open_file, write_file
-from ntkstudy.measurements.ensembles import measure_ensemble
-from ntkstudy.measurements.members import Ensemble
-from ntkstudy.measurements.networks import stack_measurements
-from ntkstudy.networks import build_network
+from ntkstudy.data.dataset import DataSet, open_dataset
+from ntkstudy.data.storage import Array, write_file
 from ntkstudy.plan.schedule import spread_steps
+from ntkstudy.registry import load
+from ntkstudy.subjects.measuring import add_steps, measure, stack
+from ntkstudy.subjects.members import Members
+from ntkstudy.subjects.networks import build_network
 
 # Keys of the configuration that are options of `train_ensemble` under the same name.
 OPTIONS = (
@@ -22,7 +22,8 @@ OPTIONS = (
 
 def main(input: dict, output: dict, cfg: dict, device: str) -> None:
     """Write final weights per seed, losses and measurements along training, and who diverged."""
-    with open_file(input["dataset"], "dataset") as data:
+    load(cfg["modules"])
+    with open_dataset(input["dataset"]) as data:
         result, arrays = train(cfg, data, device)
     for seed, step in zip(cfg["seeds"], result.diverged_at.tolist(), strict=True):
         if step >= 0:
@@ -31,20 +32,20 @@ def main(input: dict, output: dict, cfg: dict, device: str) -> None:
     write_file(output["networks"], cfg, arrays, device=device, dtype=cfg["training"]["dtype"])
 
 
-def train(cfg: dict, data: StageFile, device: str) -> tuple[TrainingResult, dict[str, Array]]:
+def train(cfg: dict, data: DataSet, device: str) -> tuple[TrainingResult, dict[str, Array]]:
     """Train the block; the second result is what was measured at the snapshots."""
     training = cfg["training"]
     dtype = getattr(torch, training["dtype"])
-    x, y = load_training_set(data, dtype=dtype, device=device)
+    x, y = data.training_set(dtype=dtype, device=device)
     network = build_network(cfg["network"], x.shape[1], y.shape[1])
     start = draw_parameters(network, cfg["seeds"], dtype=dtype, device=device)
     measured: dict[int, dict[str, Array]] = {}
 
-    ensemble = Ensemble(network, start, start, training)
+    members = Members(network, start, start, cfg["seeds"], cfg["network"], training)
 
     def take_snapshot(step: int, parameters: dict[str, torch.Tensor]) -> None:
-        now = ensemble.at(step, parameters)
-        measured[step] = measure_ensemble(cfg["measurements"], now, data)
+        now = members.at(step, parameters)
+        measured[step] = measure(cfg["measurements"], "training", now, data)
 
     spread = (training["steps"], training["spacing"])
     result = train_ensemble(
@@ -65,9 +66,7 @@ def snapshot_arrays(measured: dict[int, dict[str, Array]], entries: list[dict]) 
     """Measurements of all snapshots stacked along a step axis."""
     if not measured:
         return {}
-    steps = Array(torch.tensor(list(measured)).numpy(), ["step"], "gradient steps")
-    arrays = stack_measurements(list(measured.values()), "step")
-    return arrays | {f"{entry['kind']}/step": steps for entry in entries}
+    return add_steps(stack(list(measured.values()), "step"), entries, list(measured))
 
 
 def result_arrays(result: TrainingResult, loss: str) -> dict[str, Array]:

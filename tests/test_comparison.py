@@ -1,9 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from ntkstudy.measurements.modes import mode_arrays
 
 from ntkstudy.derived.comparison import compare_function, compare_modes, compare_movement
-from ntkstudy.measurements.modes import mode_arrays
 
 GAMMA = [-2.0, 0.0, 2.0]
 MEAN, RIDGE = np.array([3.0, 0.0, 4.0]), np.array([0.0, 5.0, 0.0])

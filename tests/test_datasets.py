@@ -1,7 +1,5 @@
 import numpy as np
 import pytest
-
-from ntkflow.errors import ConfigurationError
 from ntkstudy.data.tasks import (
     circle_grid,
     circle_points,
@@ -11,6 +9,8 @@ from ntkstudy.data.tasks import (
     product_target,
     training_set,
 )
+
+from ntkflow.errors import ConfigurationError
 
 GAUSSIAN = {"kind": "gaussian_product", "train_points": 5, "probe_points": 8, "data_seed": 3}
 CIRCLE = GAUSSIAN | {"kind": "circle_product", "probe_points": 72, "train_points": 30, "noise": 0.0}

@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-
 from ntkstudy.data.tasks import circle_grid
+
 from ntkstudy.report.plotting import COLOURS, colour_of, save_figure, use_style
 
 GAMMA = circle_grid(8)

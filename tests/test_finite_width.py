@@ -2,13 +2,13 @@ import math
 
 import pytest
 import torch
+from ntkstudy.measurements.ensembles import diagonal_kernel, first_step, join_ensembles
 
 from ntkflow.empirical import empirical_ntk
 from ntkflow.finite_width import finite_dispersion, inverse_width, kernel_dispersion
 from ntkflow.limits import limit_kernels
 from ntkflow.networks import draw_parameters, member, mlp
 from ntkstudy.data.storage import Array
-from ntkstudy.measurements.ensembles import diagonal_kernel, first_step, join_ensembles
 
 X = torch.tensor([[0.6, -0.8]], dtype=torch.float64)
 

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from ntkstudy.measurements.ensembles import measure_ensemble
+from ntkstudy.measurements.members import Ensemble
 from scipy.stats import spearmanr
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
@@ -11,9 +13,7 @@ from ntkflow.empirical import empirical_ntk
 from ntkflow.networks import draw_parameters, member, mlp
 from ntkflow.training import train_ensemble
 from ntkstudy.data.storage import Array, open_file, write_file
-from ntkstudy.measurements.ensembles import measure_ensemble
 from ntkstudy.measurements.mechanisms import softmax_weighted
-from ntkstudy.measurements.members import Ensemble
 
 TRAINING = {"learning_rate": 0.5, "steps": 6, "l2": 0.01, "l1": 0.0, "decay": "coupled"}
 

@@ -3,6 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ntkstudy.measurements.kernel_cost import kernel_cost, loop_kernel, vmap_kernel
+from ntkstudy.measurements.members import Ensemble
+from ntkstudy.measurements.networks import Member
 from torch import nn
 
 import fit_kernel_machines
@@ -23,9 +26,6 @@ from ntkstudy.measurements.kernel_classifiers import (
     kernel_classifiers,
     limit_network,
 )
-from ntkstudy.measurements.kernel_cost import kernel_cost, loop_kernel, vmap_kernel
-from ntkstudy.measurements.members import Ensemble
-from ntkstudy.measurements.networks import Member
 from ntkstudy.networks import build_network
 
 ROOT = Path(__file__).parents[1]

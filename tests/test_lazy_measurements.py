@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from ntkstudy.measurements.ensembles import measure_ensemble
+from ntkstudy.measurements.members import Ensemble
+from ntkstudy.measurements.networks import Member, measure
 from torch.func import functional_call
 
 from ntkflow.dynamics import LinearizedTraining
@@ -9,9 +12,6 @@ from ntkflow.lazy import kappa
 from ntkflow.networks import draw_parameters, member, mlp
 from ntkflow.training import train_ensemble
 from ntkstudy.data.storage import open_file
-from ntkstudy.measurements.ensembles import measure_ensemble
-from ntkstudy.measurements.members import Ensemble
-from ntkstudy.measurements.networks import Member, measure
 
 TASK = {
     "kind": "line_points", "inputs": [-1.0, 0.5, 2.0], "targets": [1.0, -1.0, 0.5],

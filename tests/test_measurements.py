@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 import torch
+from ntkstudy.measurements.limits import measure_limit
+from ntkstudy.measurements.networks import Member, measure, stack_measurements
+from ntkstudy.measurements.predictions import Prediction, measure_prediction
 from torch.func import functional_call
 
 from ntkflow.empirical import empirical_ntk
 from ntkflow.limits import circle_eigenvalues, limit_kernels
 from ntkflow.networks import draw_parameters, member
 from ntkstudy.data.storage import open_file
-from ntkstudy.measurements.limits import measure_limit
-from ntkstudy.measurements.networks import Member, measure, stack_measurements
-from ntkstudy.measurements.predictions import Prediction, measure_prediction
 from ntkstudy.networks import build_network
 
 TASK = {

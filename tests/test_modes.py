@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from ntkstudy.measurements.modes import spectrum_arrays
 
 

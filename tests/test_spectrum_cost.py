@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from ntkstudy.measurements.spectrum_cost import measure_cost
 
 COUNT = 5 * 10**7

@@ -3,11 +3,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from ntkstudy.data.tasks import training_set
 
 from ntkflow import limit_kernels
 from ntkflow.networks import draw_parameters, member, mlp
 from ntkstudy.data.storage import StageFile, open_file
-from ntkstudy.data.tasks import training_set
 from ntkstudy.networks.one_parameter import OneParameter
 from ntkstudy.theory import CHECKS, Setting, check_theory
 from ntkstudy.theory.kernels import relu_ntk

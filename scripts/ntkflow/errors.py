@@ -1,5 +1,8 @@
 """Errors that a user can cause: one line with the culprit, its value and what is allowed."""
 
+import difflib
+from collections.abc import Sequence
+
 
 class NtkflowError(ValueError):
     """Base of every error that ntkflow raises on bad input."""
@@ -23,3 +26,14 @@ class KernelError(NtkflowError):
 
 class DownloadError(NtkflowError):
     """No mirror gave a file with the right content."""
+
+
+def unknown(key: str, given: object, known: Sequence[str]) -> ConfigurationError:
+    """The error of a word that is none of the known ones, with the one that was probably meant."""
+    return ConfigurationError(f"{key}: {given!r} is unknown; {describe_allowed(given, known)}")
+
+
+def describe_allowed(given: object, known: Sequence[str]) -> str:
+    """The allowed words, and the one that was probably meant."""
+    near = difflib.get_close_matches(given, known, n=1) if isinstance(given, str) else []
+    return f"allowed: {', '.join(known)}" + (f"; did you mean {near[0]}?" if near else "")

@@ -7,7 +7,7 @@ axis, then the values (LeCun, Cortes, Burges, The MNIST database of handwritten 
 import gzip
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,14 +121,14 @@ def read_images(files: Sequence[str]) -> tuple[Images, Images]:
     return Images(*found[:2]), Images(*found[2:])
 
 
-def choose_images(task: Mapping[str, Any], files: Sequence[str]) -> tuple[Chosen, Chosen]:
+def choose_images(options: Any, files: Sequence[str]) -> tuple[Chosen, Chosen]:
     """Training and test set of a task of kind `mnist`.
 
     Smaller sets are the first part of larger ones, and the test set does not depend on the size of
     the training set: taken from the training images, it begins at their other end.
 
     Args:
-        task: the `task` block of the configuration.
+        options: of the task `mnist`, see `tasks.mnist`.
         files: see `read_images`.
 
     Raises:
@@ -136,31 +136,31 @@ def choose_images(task: Mapping[str, Any], files: Sequence[str]) -> tuple[Chosen
         ConfigurationError: if there are not as many images as asked for.
     """
     train, test = read_images(files)
-    counts = task["train_points"], task["test_points"]
-    order = _shuffled(train, task, "data")
-    if task["test_from"] == "train":
-        _check_count(task, "train_points + test_points", counts, train)
+    counts = options.train_points, options.test_points
+    order = _shuffled(train, options, "data")
+    if options.test_from == "train":
+        _check_count(options, "train_points + test_points", counts, train)
         other, pool = order[::-1], train
     else:
-        _check_count(task, "train_points", counts[:1], train)
-        _check_count(task, "test_points", counts[1:], test)
-        other, pool = _shuffled(test, task, "split"), test
+        _check_count(options, "train_points", counts[:1], train)
+        _check_count(options, "test_points", counts[1:], test)
+        other, pool = _shuffled(test, options, "split"), test
     return (
-        _take(train, _arranged(train, order, task)[: counts[0]], task),
-        _take(pool, _arranged(pool, other, task)[: counts[1]], task),
+        _take(train, _arranged(train, order, options)[: counts[0]], options),
+        _take(pool, _arranged(pool, other, options)[: counts[1]], options),
     )
 
 
-def _shuffled(images: Images, task: Mapping[str, Any], stream: str) -> np.ndarray:
+def _shuffled(images: Images, options: Any, stream: str) -> np.ndarray:
     """Positions of all images in the order in which they are chosen."""
-    if task["selection"] == "first":
+    if options.selection == "first":
         return np.arange(len(images))
-    return generator(task["data_seed"], stream).permutation(len(images))
+    return generator(options.data_seed, stream).permutation(len(images))
 
 
-def _arranged(images: Images, order: np.ndarray, task: Mapping[str, Any]) -> np.ndarray:
+def _arranged(images: Images, order: np.ndarray, options: Any) -> np.ndarray:
     """The order itself; if balanced, one image of every class, then another of every class, ..."""
-    if not task["balanced"]:
+    if not options.balanced:
         return order
     labels = images.labels[order]
     rank = np.empty(len(order), dtype=np.int64)  # of an image among those of its class
@@ -170,10 +170,10 @@ def _arranged(images: Images, order: np.ndarray, task: Mapping[str, Any]) -> np.
     return order[np.lexsort((labels, rank))]
 
 
-def _check_count(task: Mapping[str, Any], key: str, counts: Sequence[int], images: Images) -> None:
+def _check_count(options: Any, key: str, counts: Sequence[int], images: Images) -> None:
     """Whether there are images for sets of these sizes."""
     needed, allowed = sum(counts), len(images)
-    if task["balanced"]:
+    if options.balanced:
         # Every class gives as many images as the class that gives most.
         needed = sum(CLASSES * -(-count // CLASSES) for count in counts)
         allowed = CLASSES * int(np.bincount(images.labels, minlength=CLASSES).min())
@@ -182,18 +182,18 @@ def _check_count(task: Mapping[str, Any], key: str, counts: Sequence[int], image
             "bundled": " in the bundled subset (source: directory or download has all 60000)",
             "directory": " in task.directory",
             "download": " in the whole set",
-        }[task["source"]]
-        kind = "balanced images" if task["balanced"] else "images"
+        }[options.source]
+        kind = "balanced images" if options.balanced else "images"
         raise ConfigurationError(
             f"task.{key}: {sum(counts)} is not allowed; allowed: at most {allowed}, "
             f"the {kind}{hint}"
         )
 
 
-def _take(images: Images, positions: np.ndarray, task: Mapping[str, Any]) -> Chosen:
+def _take(images: Images, positions: np.ndarray, options: Any) -> Chosen:
     labels = images.labels[positions].astype(np.int64)
     x = scale_pixels(
-        images.pixels[positions], image_size=task["image_size"], scaling=task["scaling"]
+        images.pixels[positions], image_size=options.image_size, scaling=options.scaling
     )
     return Chosen(x.reshape(len(x), -1), np.eye(CLASSES)[labels], labels, positions)
 

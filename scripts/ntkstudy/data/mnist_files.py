@@ -4,9 +4,8 @@ No numerics here, so that planning can name the files. `mnist` reads them.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ntkflow.errors import ConfigurationError, StorageError
 
@@ -22,11 +21,12 @@ BUNDLED_SUMS = f"{FOLDER}/bundled.sha256"
 FULL_SUMS = f"{FOLDER}/full.sha256"
 
 
-def image_files(task: Mapping[str, Any], results: str) -> list[str]:
-    """Files that a task of kind `mnist` reads, none for other kinds.
+def image_files(source: str, directory: str | None, results: str) -> list[str]:
+    """Files that a task of kind `mnist` reads.
 
     Args:
-        task: the `task` block of the configuration.
+        source: "bundled", "directory" or "download".
+        directory: folder of the four IDX files, for that source.
         results: folder of the results, where the download rule puts its files.
 
     Returns:
@@ -35,18 +35,16 @@ def image_files(task: Mapping[str, Any], results: str) -> list[str]:
     Raises:
         ConfigurationError: if `directory` is missing or lacks one of the four files.
     """
-    if task["kind"] != "mnist":
-        return []
-    if task["source"] == "bundled":
+    if source == "bundled":
         return [*(f"{FOLDER}/{name}.gz" for name in NAMES), BUNDLED_SUMS]
-    if task["source"] == "download":
+    if source == "download":
         return [f"{results}/downloads/mnist/{name}.gz" for name in NAMES]
-    if task["directory"] is None:
+    if directory is None:
         raise ConfigurationError(
             "task.directory: null is not allowed with source: directory; "
             "allowed: the folder of the four IDX files"
         )
-    return [_find(Path(task["directory"]), name) for name in NAMES]
+    return [_find(Path(directory), name) for name in NAMES]
 
 
 def _find(folder: Path, name: str) -> str:

@@ -1,1 +1,1 @@
-"""What is measured on networks and on their limits, one module per family."""
+"""Kinds of measurements, one module per family; see `ntkstudy.registry.measurement`."""

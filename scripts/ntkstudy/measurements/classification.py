@@ -1,17 +1,8 @@
 """How well networks classify, and how fast their weights move."""
 
-from typing import NamedTuple
-
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
-from torch.func import functional_call, vmap
-
-from ntkflow.networks import evaluated, has_modes, member
-
-from ..data.inputs import load_probe, load_targets, load_training_set
-from ..data.storage import Array, StageFile
-from .members import Ensemble
+from ..needs import LABELS
+from ..registry import FINITE, measurement
+from .common import labelled
 
 UNITS = {
     "train_loss": "cross-entropy",
@@ -22,76 +13,37 @@ UNITS = {
 }
 
 
-class _Samples(NamedTuple):
-    x: Tensor
-    labels: Tensor
-
-
-def classification(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
+@measurement("classification", when=FINITE, needs=(LABELS,), modes=True)
+def classification(options, networks, data):
     """Cross-entropy and accuracy on training and test set, and |dL/dtheta|^2 of the former.
 
-    Of networks as they are evaluated (`evaluated`): without dropout, and with the statistics of
-    batch normalisation frozen at their values on the training set, in the derivative too.
+    Of networks as they are evaluated (`ntkflow.evaluated`): without dropout, and with the
+    statistics of batch normalisation frozen at their values on the training set, in the derivative
+    too.
     """
-    train, test = ensemble.once("samples", lambda: _load(ensemble, data))
-    on_train, loss, rate = _descend(ensemble, train)
-    on_test = _outputs(ensemble, ensemble.parameters, test.x, train.x)
-    numbers = [loss, cross_entropies(on_test, test.labels)]
-    numbers += [_accuracies(on_train, train.labels), _accuracies(on_test, test.labels), rate]
-    sound = on_train.isfinite().all(-1).all(-1)
-    return {
-        f"classification/{name}": Array(
-            values.double().where(sound, torch.nan).cpu().numpy(), ["seed"], unit
-        )
-        for (name, unit), values in zip(UNITS.items(), numbers, strict=True)
+    import torch
+    from ntkflow.training.classification import (
+        accuracies,
+        cross_entropies,
+        cross_entropy_descent,
+    )
+
+    from ntkflow.networks import ensemble_outputs
+
+    x, y = data.training_set(**networks.where)
+    labels = y.argmax(-1)
+    test_labels = data.targets(**networks.where).argmax(-1)
+    scale = {
+        "output_scale": networks.training.get("output_scale", 1.0),
+        "start": networks.start if networks.training.get("centred") else None,
     }
-
-
-def cross_entropies(f: Float[Tensor, "s n o"], labels: Int[Tensor, " n"]) -> Float[Tensor, " s"]:
-    """Mean over samples of -log softmax(f) at the label, for every network."""
-    right = f[:, torch.arange(len(labels), device=f.device), labels]
-    return (f.logsumexp(-1) - right).mean(-1)
-
-
-def _load(ensemble: Ensemble, data: StageFile) -> tuple[_Samples, _Samples]:
-    x, y = load_training_set(data, **ensemble.where)
-    probe, targets = (load(data, **ensemble.where) for load in (load_probe, load_targets))
-    return _Samples(x, y.argmax(-1)), _Samples(probe, targets.argmax(-1))
-
-
-def _outputs(
-    ensemble: Ensemble, parameters: dict[str, Tensor], x: Tensor, train_x: Tensor
-) -> Tensor:
-    """Outputs (S, N, O) of f = alpha h, or alpha (h - h0) if training is centred."""
-    f = _run(ensemble.network, parameters, x, train_x)
-    if ensemble.training.get("centred"):
-        f = f - _run(ensemble.network, ensemble.start, x, train_x)
-    return ensemble.training.get("output_scale", 1.0) * f
-
-
-def _run(network: nn.Module, parameters: dict[str, Tensor], x: Tensor, train_x: Tensor) -> Tensor:
-    """Outputs (S, N, O) of h."""
-    count = len(next(iter(parameters.values())))
-    if has_modes(network):
-        each = [member(parameters, index) for index in range(count)]
-        return torch.stack(
-            [functional_call(evaluated(network, one, train_x), one, (x,)) for one in each]
-        )
-    # An input for each seed: products over all seeds would round differently with their number.
-    x = x.expand(count, *x.shape)
-    return vmap(lambda p, x: functional_call(network, p, (x,)))(parameters, x)
-
-
-@torch.enable_grad()
-def _descend(ensemble: Ensemble, samples: _Samples) -> tuple[Tensor, Tensor, Tensor]:
-    """Outputs, losses, and the squared norms of the losses' gradients."""
-    leaves = {name: p.detach().clone().requires_grad_() for name, p in ensemble.parameters.items()}
-    f = _outputs(ensemble, leaves, samples.x, samples.x)
-    losses = cross_entropies(f, samples.labels)
-    gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
-    squares = [gradient.double().square().flatten(1).sum(1) for gradient in gradients]
-    return f.detach(), losses.detach(), torch.stack(squares).sum(0)
-
-
-def _accuracies(f: Float[Tensor, "s n o"], labels: Int[Tensor, " n"]) -> Float[Tensor, " s"]:
-    return (f.argmax(-1) == labels).double().mean(-1)
+    found = cross_entropy_descent(networks.network, networks.parameters, x, labels, **scale)
+    test_x = data.probe(**networks.where)
+    on_test = ensemble_outputs(networks.network, networks.parameters, test_x, train_x=x, **scale)
+    numbers = [found.losses, cross_entropies(on_test, test_labels)]
+    numbers += [accuracies(found.outputs, labels), accuracies(on_test, test_labels), found.rates]
+    sound = found.outputs.isfinite().all(-1).all(-1)
+    numbers = [values.double().where(sound, torch.nan) for values in numbers]
+    return labelled(
+        ("seed",), **dict(zip(UNITS, zip(numbers, UNITS.values(), strict=True), strict=True))
+    )

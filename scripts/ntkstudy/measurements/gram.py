@@ -5,121 +5,174 @@ the network as it is evaluated: without dropout, and with the statistics of batc
 frozen at their values on the training set.
 """
 
-import numpy as np
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import Annotated
 
-from ntkflow.dynamics.null_models import shrinkage_factor
-from ntkflow.empirical import ntk_operator, top_eigenpairs
-from ntkflow.empirical.one_hidden_layer import mean_kernels, scalar_twin
-from ntkflow.linalg.batches import eigenvalues, largest_eigenvalues
-from ntkflow.linalg.spectra import effective_rank, numerical_rank
-from ntkflow.networks.evaluation import uses_batch_statistics
+from ..needs import ONE_HIDDEN_LAYER
+from ..plan.options import Rule
+from ..registry import FINITE, measurement
+from .common import labelled, to_numpy
 
-from ..data.inputs import load_training_set
-from ..data.storage import Array, StageFile
-from .members import Ensemble
+UNITS = {
+    "lambda_max": "largest eigenvalue of K",
+    "lambda_max_per_n": "largest eigenvalue of K / n",
+    "trace": "trace of K",
+    "trace_per_n": "trace of K / n, the mean eigenvalue of K",
+    "share": "lambda_max / trace",
+}
 
 
-def gram(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
+@dataclass(frozen=True, kw_only=True)
+class GramSpectrumOptions:
+    """How many eigenvalues are kept."""
+
+    eigenvalues: Annotated[
+        int | None, Rule("how many leading eigenvalues of K are kept; null keeps all", minimum=1)
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopOptions:
+    """How many eigenvalues are computed."""
+
+    eigenvalues: Annotated[
+        int,
+        Rule("how many leading eigenvalues of K are computed, without forming K", minimum=1),
+    ] = 10
+
+
+@measurement("gram", when=FINITE, modes=True, kernel="mean", kept=True)
+def gram(options, networks, data):
     """Largest eigenvalue and trace of K, how far K has moved, and what shrinkage alone would do."""
-    kernels = _kernels(ensemble, ensemble.parameters, data)
-    n = kernels.shape[-1]
+    import numpy as np
+    import torch
+
+    from ntkflow.linalg.batches import largest_eigenvalues
+
+    kernels = _kernels(networks, networks.parameters, data)
     top, trace = largest_eigenvalues(kernels), kernels.diagonal(dim1=1, dim2=2).sum(1)
-    start = ensemble.once("start", lambda: _kernels(ensemble, ensemble.start, data))
+    start = networks.once("gram at start", lambda: _kernels(networks, networks.start, data))
     drift = (kernels - start).flatten(1).norm(dim=1) / start.flatten(1).norm(dim=1)
-    factor = _shrinkage(ensemble)
+    factor = _shrinkage(networks)
     # A kernel that has vanished in rounding has nothing in excess of its null model.
     null = factor if factor > 1e-12 else np.nan
-    return _columns(
-        "gram",
-        lambda_max=(top, "largest eigenvalue of K"),
-        lambda_max_per_n=(top / n, "largest eigenvalue of K / n"),
-        trace=(trace, "trace of K"),
-        trace_per_n=(trace / n, "trace of K / n, the mean eigenvalue of K"),
-        share=(top / trace, "lambda_max / trace"),
+    return labelled(
+        ("seed",),
+        **_sizes(top, trace, kernels.shape[-1]),
         drift=(drift, "Frobenius norm of K - K_0 over that of K_0"),
         null_factor=(torch.full_like(top, factor), "shrinkage of K by the penalty alone"),
         over_null=(top / null, "lambda_max / null_factor"),
     )
 
 
-def gram_spectrum(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
+@measurement("gram", when="limit", kernel="mean")
+def limit_gram(options, limit, data):
+    """Limit Gram matrix, not divided by n: largest eigenvalue and trace."""
+    import numpy as np
+
+    from ntkflow.linalg.spectra import eigenvalues
+
+    matrix = to_numpy(limit.gram(data))
+    return labelled(**_sizes(eigenvalues(matrix)[0], np.trace(matrix), len(matrix)))
+
+
+def _sizes(top, trace, n: int) -> dict:
+    numbers = [top, top / n, trace, trace / n, top / trace]
+    return dict(zip(UNITS, zip(numbers, UNITS.values(), strict=True), strict=True))
+
+
+@measurement(
+    "gram_spectrum",
+    when=FINITE,
+    options=GramSpectrumOptions,
+    axes=("rank",),
+    modes=True,
+    kernel="mean",
+)
+def gram_spectrum(options, networks, data):
     """All eigenvalues of K, or the first so many, and their shares of the trace."""
-    values = eigenvalues(_kernels(ensemble, ensemble.parameters, data)).cpu().numpy()
-    kept = values[:, : entry["eigenvalues"] or values.shape[1]]
-    rank = np.arange(1, kept.shape[1] + 1)
+    import numpy as np
+
+    values = _eigenvalues(networks, data)
+    kept = values[:, : options.eigenvalues or values.shape[1]]
     trace = values.sum(1, keepdims=True)
     share = kept / np.where(trace > 0, trace, np.nan)  # of a kernel that has vanished: NaN
-    return {
-        "gram_spectrum/rank": Array(rank, ["rank"]),
-        "gram_spectrum/eigenvalue": Array(kept, ["seed", "rank"], "eigenvalue of K"),
-        "gram_spectrum/share": Array(share, ["seed", "rank"], "eigenvalue / trace"),
-    }
+    axes = ("seed", "rank")
+    return labelled(("rank",), rank=(np.arange(1, kept.shape[1] + 1), "1")) | labelled(
+        axes, eigenvalue=(kept, "eigenvalue of K"), share=(share, "eigenvalue / trace")
+    )
 
 
-def gram_rank(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
+@measurement("gram_rank", when=FINITE, modes=True, kernel="mean")
+def gram_rank(options, networks, data):
     """How many eigenvalues of K matter."""
-    values = eigenvalues(_kernels(ensemble, ensemble.parameters, data)).cpu().numpy()
-    columns = {
-        "numerical": ([numerical_rank(one) for one in values], "eigenvalues above n eps times top"),
-        "effective": ([effective_rank(one) for one in values], "exp of the spectral entropy"),
-        "smallest": (values[:, -1], "smallest eigenvalue of K"),
-    }
-    return {
-        f"gram_rank/{name}": Array(np.array(column, dtype=float), ["seed"], unit)
-        for name, (column, unit) in columns.items()
-    }
+    import numpy as np
+
+    from ntkflow.linalg.spectra import effective_rank, numerical_rank
+
+    values = _eigenvalues(networks, data)
+    numerical = np.array([numerical_rank(one) for one in values], dtype=float)
+    return labelled(
+        ("seed",),
+        numerical=(numerical, "eigenvalues above n eps times top"),
+        effective=([effective_rank(one) for one in values], "exp of the spectral entropy"),
+        smallest=(values[:, -1], "smallest eigenvalue of K"),
+    )
 
 
-def gram_top(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
+@measurement("gram_top", when=FINITE, options=TopOptions, axes=("rank",), needs=(ONE_HIDDEN_LAYER,))
+def gram_top(options, networks, data):
     """Leading eigenvalues of K without K: products with the Jacobian and its transpose alone."""
-    x = _inputs(ensemble, data)
-    values = []
-    for one in ensemble.members():
-        twin, parameters = scalar_twin(ensemble.network, one.parameters)
+    import numpy as np
+    import torch
+
+    from ntkflow.empirical import ntk_operator, top_eigenpairs
+    from ntkflow.empirical.one_hidden_layer import scalar_twin
+
+    x, values = _inputs(networks, data), []
+    for one in networks:
+        twin, parameters = scalar_twin(networks.network, one.weights)
         operator = ntk_operator(twin, x, parameters=parameters, dtype=torch.float64)
-        values.append(top_eigenpairs(operator, entry["eigenvalues"]).values.cpu().numpy())
+        values.append(to_numpy(top_eigenpairs(operator, options.eigenvalues).values))
     values = np.stack(values)
-    return {
-        "gram_top/rank": Array(np.arange(1, values.shape[1] + 1), ["rank"]),
-        "gram_top/eigenvalue": Array(values, ["seed", "rank"], "eigenvalue of K"),
-        "gram_top/per_n": Array(values / len(x), ["seed", "rank"], "eigenvalue of K / n"),
-    }
+    return labelled(("rank",), rank=(np.arange(1, values.shape[1] + 1), "1")) | labelled(
+        ("seed", "rank"),
+        eigenvalue=(values, "eigenvalue of K"),
+        per_n=(values / len(x), "eigenvalue of K / n"),
+    )
 
 
-def _kernels(ensemble: Ensemble, parameters: dict[str, Tensor], data: StageFile) -> Tensor:
+def _kernels(networks, parameters, data):
+    from ntkflow.empirical.one_hidden_layer import mean_kernels
+
     doubled = {name: p.double() for name, p in parameters.items()}
-    x = _inputs(ensemble, data)
-    products = ensemble.once("products", lambda: x.flatten(1) @ x.flatten(1).mT)
-    return mean_kernels(ensemble.network, doubled, x, products=products)
+    x = _inputs(networks, data)
+    products = networks.once("products", lambda: x.flatten(1) @ x.flatten(1).mT)
+    return mean_kernels(networks.network, doubled, x, products=products)
 
 
-def _inputs(ensemble: Ensemble, data: StageFile) -> Tensor:
-    where = ensemble.where | {"dtype": torch.float64}
-    return ensemble.once("inputs", lambda: load_training_set(data, **where)[0])
+def _eigenvalues(networks, data):
+    from ntkflow.linalg.batches import eigenvalues
+
+    return to_numpy(eigenvalues(_kernels(networks, networks.parameters, data)))
 
 
-def _shrinkage(ensemble: Ensemble) -> float:
+def _inputs(networks, data):
+    import torch
+
+    return data.training_set(**{**networks.where, "dtype": torch.float64})[0]
+
+
+def _shrinkage(networks) -> float:
     """Null model of a penalty; NaN with batch normalisation, whose kernel is not homogeneous."""
-    training = ensemble.training
+    import numpy as np
+
+    from ntkflow.dynamics.null_models import shrinkage_factor
+    from ntkflow.networks.evaluation import uses_batch_statistics
+
+    training = networks.training
     penalised = training.get("l1", 0.0) > 0 or training.get("l2", 0.0) > 0
-    if penalised and any(map(uses_batch_statistics, ensemble.network.modules())):
+    if penalised and any(map(uses_batch_statistics, networks.network.modules())):
         return np.nan
-    hidden_layers = sum(name.endswith("weight") for name in ensemble.parameters) - 1
-    return shrinkage_factor(training, ensemble.step, hidden_layers=hidden_layers)
-
-
-def _columns(kind: str, **columns: tuple[Tensor, str]) -> dict[str, Array]:
-    return {
-        f"{kind}/{name}": Array(values.cpu().numpy(), ["seed"], unit)
-        for name, (values, unit) in columns.items()
-    }
-
-
-GRAM_MEASUREMENTS = {
-    "gram": gram,
-    "gram_spectrum": gram_spectrum,
-    "gram_rank": gram_rank,
-    "gram_top": gram_top,
-}
+    hidden_layers = sum(name.endswith("weight") for name in networks.parameters) - 1
+    return shrinkage_factor(training, networks.step, hidden_layers=hidden_layers)

@@ -1,108 +1,116 @@
-"""What is measured on a network in or out of the lazy regime; `measurements` lists them.
+"""How far a network is from its linearisation, and the few numbers of small ones."""
 
-Each takes an entry of the configuration, a `measurements.Member` and the data set's file.
-"""
+from dataclasses import dataclass
+from typing import Annotated
 
-from dataclasses import asdict
+from ..needs import DESCENT, LAYERS, ONE_OUTPUT, SQUARED_LOSS, TWO_POINTS
+from ..plan.options import Rule
+from ..registry import FINITE, measurement
+from .common import labelled, options_of, to_numpy
 
-import numpy as np
-from torch import Tensor
-
-from ntkflow.dynamics import LinearizedTraining
-from ntkflow.empirical import empirical_ntk
-from ntkflow.lazy import kappa
-from ntkflow.linalg.spectra import eigenpairs
-
-from ..data.storage import Array, StageFile
+_AFTER = ("trained", "training")
 
 
-def _linearized(entry, member, data: StageFile) -> dict[str, Array]:
+@dataclass(frozen=True, kw_only=True)
+class WeightMatrixOptions:
+    """Size of the corner."""
+
+    size: Annotated[int, Rule("rows and columns of the weight matrix's corner", minimum=1)] = 32
+
+
+@measurement(
+    "linearized",
+    when=_AFTER,
+    needs=(SQUARED_LOSS, DESCENT),
+    each=True,
+    kernel="block",
+    kept=True,
+)
+def linearized(options, network, data):
     """Distance from the network linearised at its start, after as many steps."""
-    x, y = member.training_set(data)
-    training = _linear_training(member, data)
-    at_probe = member.once("linear at probe", lambda: training.at(member.probe(data)))
-    target = member.once("probe targets", lambda: data.array("probe/y").values)
-    train_gap = _numpy(member.outputs(x)) - training.train_outputs(member.step).cpu().numpy()
-    linear = at_probe(member.step).cpu().numpy()
-    values = _numpy(member.on_probe(data))
-    numbers = {
-        "train_gap": (np.linalg.norm(train_gap) / y.norm().item(), "|f - f_lin| / |y|, training"),
-        "probe_gap": (np.abs(values - linear).max(), "largest |f - f_lin| on the grid"),
-        "test_error": (np.mean((values - target) ** 2), "mean (f - y)^2 on the grid"),
-        "linear_test_error": (np.mean((linear - target) ** 2), "mean (f_lin - y)^2 on the grid"),
-    }
-    return {
-        f"linearized/{name}": Array(np.asarray(v), [], units)
-        for name, (v, units) in numbers.items()
-    }
+    import numpy as np
 
-
-def _linear_training(member, data: StageFile) -> LinearizedTraining:
-    options = {key: member.training[key] for key in ("learning_rate", "output_scale", "centred")}
-    start = dict(parameters=member.start, **options)
-    return member.once(
-        "linear training",
-        lambda: LinearizedTraining(member.network, *member.training_set(data), **start),
+    (x, y), probe = data.training_set(**network.where), data.probe(**network.where)
+    training = _linear_training(network, data)
+    at_probe = network.once("linear at probe", lambda: training.at(probe))
+    target = data.file.array("probe/y").values
+    train_gap = to_numpy(network.outputs(x)) - to_numpy(training.train_outputs(network.step))
+    linear, values = to_numpy(at_probe(network.step)), to_numpy(network.outputs(probe))
+    return labelled(
+        train_gap=(np.linalg.norm(train_gap) / y.norm().item(), "|f - f_lin| / |y|, training"),
+        probe_gap=(np.abs(values - linear).max(), "largest |f - f_lin| on the grid"),
+        test_error=(np.mean((values - target) ** 2), "mean (f - y)^2 on the grid"),
+        linear_test_error=(np.mean((linear - target) ** 2), "mean (f_lin - y)^2 on the grid"),
     )
 
 
-def _mode_decay(entry, member, data: StageFile) -> dict[str, Array]:
+@measurement(
+    "mode_decay",
+    when=_AFTER,
+    axes=("mode",),
+    needs=(SQUARED_LOSS, DESCENT),
+    each=True,
+    kernel="block",
+    kept=True,
+)
+def mode_decay(options, network, data):
     """Residual y - f on the training set along the eigenvectors of the kernel at the start."""
-    x, y = member.training_set(data)
-    dynamics = _linear_training(member, data).dynamics
-    residual = (y - member.outputs(x)).double().T.reshape(-1)
-    projections = dynamics.eigenvectors.T @ residual
-    return {
-        "mode_decay/eigenvalue": Array(
-            _numpy(dynamics.eigenvalues), ["mode"], "of K_0 / M, descending"
-        ),
-        "mode_decay/projection": Array(_numpy(projections), ["mode"]),
-    }
+    x, y = data.training_set(**network.where)
+    dynamics = _linear_training(network, data).dynamics
+    residual = (y - network.outputs(x)).double().T.reshape(-1)
+    return labelled(
+        ("mode",),
+        eigenvalue=(dynamics.eigenvalues, "of K_0 / M, descending"),
+        projection=(dynamics.eigenvectors.T @ residual, "1"),
+    )
 
 
-def _kappa(entry, member, data: StageFile) -> dict[str, Array]:
-    """Laziness kappa and its factors, at the present weights."""
-    x, y = member.training_set(data)
-    options = {key: member.training[key] for key in ("output_scale", "centred")}
-    limits = dict(tolerance=entry["tolerance"], max_iterations=entry["max_iterations"])
-    found = kappa(member.network, x, y, parameters=member.parameters, **options, **limits)
-    return {f"kappa/{name}": Array(np.asarray(v), []) for name, v in asdict(found).items()}
+def _linear_training(network, data):
+    from ntkflow.dynamics import LinearizedTraining
+
+    options = options_of(network.training, "learning_rate", "output_scale", "centred")
+    start = dict(parameters=network.start_weights, **options)
+    return network.once(
+        "linear training",
+        lambda: LinearizedTraining(network.network, *data.training_set(**network.where), **start),
+    )
 
 
-def _ellipse(entry, member, data: StageFile) -> dict[str, Array]:
+@measurement("ellipse", when=FINITE, needs=(ONE_OUTPUT, TWO_POINTS), each=True)
+def ellipse(options, network, data):
     """Kernel of the first two training points and the outputs there.
 
     Eigenvalues of the 2 x 2 kernel and the angle of the first eigenvector.
     """
-    x, _ = member.training_set(data)
-    gram = empirical_ntk(member.network, x[:2], parameters=member.parameters, outputs="mean")
-    values, vectors = eigenpairs(_numpy(gram.values.double()))
+    import numpy as np
+
+    from ntkflow.empirical import empirical_ntk
+    from ntkflow.linalg.spectra import eigenpairs
+
+    x = data.training_set(**network.where)[0][:2]
+    gram = empirical_ntk(network.network, x, parameters=network.weights, outputs="mean")
+    values, vectors = eigenpairs(to_numpy(gram.values.double()))
+    outputs = to_numpy(network.outputs(x))[:, 0]
     numbers = {
         "lambda_1": values[0],
         "lambda_2": values[1],
         "angle": np.arctan2(vectors[1, 0], vectors[0, 0]),
+        "f_0": outputs[0],
+        "f_1": outputs[1],
     }
-    arrays = {f"ellipse/{name}": Array(np.asarray(value), []) for name, value in numbers.items()}
-    outputs = _numpy(member.outputs(x[:2]))[:, 0]
-    return arrays | {f"ellipse/f_{i}": Array(np.asarray(outputs[i]), []) for i in (0, 1)}
+    return labelled(**{name: (value, "1") for name, value in numbers.items()})
 
 
-def _weight_matrix(entry, member, data: StageFile) -> dict[str, Array]:
+@measurement(
+    "weight_matrix",
+    when=FINITE,
+    options=WeightMatrixOptions,
+    axes=("row", "column"),
+    needs=(LAYERS,),
+    each=True,
+)
+def weight_matrix(options, network, data):
     """Upper left corner of the widest hidden layer's weight matrix."""
-    matrices = [p for name, p in member.parameters.items() if p.ndim == 2]
+    matrices = [p for p in network.weights.values() if p.ndim == 2]
     largest = max(matrices, key=lambda p: min(p.shape))
-    corner = _numpy(largest[: entry["size"], : entry["size"]])
-    return {"weight_matrix/weight": Array(corner, ["row", "column"])}
-
-
-def _numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy()
-
-
-LAZY_MEASUREMENTS = {
-    "linearized": _linearized,
-    "mode_decay": _mode_decay,
-    "kappa": _kappa,
-    "ellipse": _ellipse,
-    "weight_matrix": _weight_matrix,
-}
+    return labelled(("row", "column"), weight=(largest[: options.size, : options.size], "1"))

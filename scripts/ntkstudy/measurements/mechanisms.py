@@ -1,24 +1,62 @@
 """What eigenvalues and eigenvectors do in training: stability, order of learning, permutations."""
 
-import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from dataclasses import dataclass, field
+from typing import Annotated
 
-from ntkflow.empirical import empirical_ntk
-from ntkflow.empirical.one_hidden_layer import mean_kernels
-from ntkflow.linalg.spectra import block_matrix, eigenpairs, eigenvalues
-from ntkflow.training import train_ensemble
-
-from ..data.inputs import load_training_set
-from ..data.storage import Array, StageFile
-from .members import Ensemble
-from .networks import Member, stack_measurements
+from ..needs import DESCENT, LABELS, SQUARED_LOSS
+from ..plan.options import Rule
+from ..registry import FINITE, measurement
+from .common import labelled, to_numpy
 
 UNIFORM = 0.99  # share of a uniform distribution in the targets
 
 
-def stability(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
+@dataclass(frozen=True, kw_only=True)
+class StabilityOptions:
+    """Short trainings."""
+
+    factors: Annotated[
+        list[Annotated[float, Rule(exclusiveMinimum=0)]],
+        Rule("steps tried, over 2 / the largest Hessian eigenvalue", minItems=1),
+    ] = field(default_factory=lambda: [0.9, 1.1])
+    steps: Annotated[int, Rule("length of each trial", minimum=1)] = 50
+    output_scale: Annotated[
+        float,
+        Rule(
+            "alpha of f = alpha (h - h0), large so that the kernel stays what it is",
+            exclusiveMinimum=0,
+        ),
+    ] = 100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PermutationOptions:
+    """When losses are compared."""
+
+    steps: Annotated[
+        list[Annotated[int, Rule(minimum=0)]],
+        Rule("times at which the losses are compared", minItems=1),
+    ] = field(default_factory=lambda: [0, 1, 10, 100, 1000])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualOptions:
+    """How many directions."""
+
+    eigenvectors: Annotated[
+        int, Rule("how many leading eigenvectors of K at the start", minimum=2)
+    ] = 20
+
+
+@measurement(
+    "stability",
+    when=("initialization", "trained"),
+    options=StabilityOptions,
+    axes=("factor",),
+    needs=(LABELS,),
+    kernel="block",
+)
+def stability(options, networks, data):
     """Largest loss over the first one in short trainings with steps around 2 / lambda_max.
 
     lambda_max is that of the Gauss-Newton part of the loss's Hessian: 2 / n times that of the block
@@ -29,144 +67,152 @@ def stability(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
     cross-entropy are 99 % uniform, so that its minimum lies where its Hessian was taken, and its
     value there, the entropy of the targets, is subtracted.
     """
-    where = {**ensemble.where, "dtype": torch.float64}
-    x, y = ensemble.once("set", lambda: load_training_set(data, **where))
-    each = [_growths(entry, one, x, y) for one in ensemble.members()]
-    factors = Array(np.array(entry["factors"]), ["factor"], "step over 2 / lambda_max")
-    return stack_measurements(each, "seed") | {"stability/factor": factors}
+    from ..data.storage import Array
+    from ..subjects.measuring import stack
+
+    rows = [_growths(options, one, data) for one in networks]
+    factor = {"factor": Array(to_numpy(options.factors), ["factor"], "step over 2 / lambda_max")}
+    return stack(rows, "seed") | factor
 
 
-def _growths(entry, member: Member, x: Tensor, y: Tensor) -> dict[str, Array]:
-    parameters = {name: p.double() for name, p in member.parameters.items()}
-    kernel = empirical_ntk(member.network, x, parameters=parameters, outputs="block").values
+def _growths(options: StabilityOptions, network, data):
+    import torch
+    from ntkflow.dynamics.stable_steps import gauss_newton_sharpness, loss_growth
+
+    from ntkflow.empirical import empirical_ntk
+
+    x, y = data.training_set(**{**network.where, "dtype": torch.float64})
+    weights = {name: p.double() for name, p in network.weights.items()}
+    kernel = empirical_ntk(network.network, x, parameters=weights, outputs="block").values
     p = torch.full_like(y, 1 / y.shape[1])  # where f = 0
-    plain = eigenvalues(block_matrix(kernel.cpu().numpy()))[0] / len(x)
-    weighted = eigenvalues(softmax_weighted(kernel, p).cpu().numpy())[0] / len(x)
-    lazy = dict(output_scale=entry["output_scale"], centred=True)
+    squared = gauss_newton_sharpness(kernel)
+    soft = UNIFORM / y.shape[1] + (1 - UNIFORM) * y
+    lazy = dict(output_scale=options.output_scale, centred=True)
     cases = {
-        "mse": (2 * plain, dict(loss="mse", **lazy)),
-        "cross_entropy": (weighted, dict(loss="cross_entropy", **lazy)),
-        "unweighted": (plain, dict(loss="cross_entropy", **lazy)),
-        "network": (2 * plain, dict(loss="mse")),
-    }
-    start = {name: each[None] for name, each in parameters.items()}
-    growths = {
-        case: [
-            _growth(member.network, start, x, y, 2 * factor / top, entry["steps"], options)
-            for factor in entry["factors"]
-        ]
-        for case, (top, options) in cases.items()
-    }
-    return {
-        f"stability/{case}": Array(np.array(values), ["factor"], "largest loss / first loss")
-        for case, values in growths.items()
-    }
+        "mse": (squared, y, dict(loss="mse", **lazy)),
+        "cross_entropy": (
+            gauss_newton_sharpness(kernel, p), soft, dict(loss="cross_entropy", **lazy)
+        ),
+        "unweighted": (squared / 2, soft, dict(loss="cross_entropy", **lazy)),
+        "network": (squared, y, dict(loss="mse")),
+    }  # fmt: skip
+    start = {name: each[None] for name, each in weights.items()}
+    return labelled(
+        ("factor",),
+        **{
+            case: (
+                [
+                    loss_growth(
+                        network.network, start, x, target, learning_rate=2 * factor / top,
+                        steps=options.steps, **scale,
+                    ).item()
+                    for factor in options.factors
+                ],
+                "largest loss / first loss",
+            )
+            for case, (top, target, scale) in cases.items()
+        },
+    )  # fmt: skip
 
 
-def _growth(network, start, x: Tensor, y: Tensor, rate: float, steps: int, options) -> float:
-    options = dict(learning_rate=rate, steps=steps, record_steps=range(steps + 1)) | options
-    floor = 0.0
-    if options["loss"] == "cross_entropy":
-        y = UNIFORM / y.shape[1] + (1 - UNIFORM) * y
-        floor = -(y * y.log()).sum(1).mean() / options["output_scale"] ** 2
-    losses = train_ensemble(network, start, x, y, **options).losses[0] - floor
-    return float((losses / losses[0]).nan_to_num(torch.inf).max().clamp(max=1e6))
-
-
-def softmax_weighted(
-    kernel: Float[Tensor, "o o n n"], p: Float[Tensor, "n o"]
-) -> Float[Tensor, "no no"]:
-    """S' Theta S with S S' = diag(p) - p p' for every sample, rows n O + o.
-
-    Its eigenvalues over n are those of the Gauss-Newton part of the cross-entropy's Hessian.
-    """
-    values, vectors = torch.linalg.eigh(torch.diag_embed(p) - p[:, :, None] * p[:, None, :])
-    roots = vectors * values.clamp(min=0).sqrt()[:, None, :]
-    weighted = torch.einsum("noi,opnm,mpj->nimj", roots, kernel, roots)
-    return weighted.flatten(2).flatten(0, 1)
-
-
-def permuted_eigenvectors(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
+@measurement(
+    "permuted_eigenvectors",
+    when=FINITE,
+    options=PermutationOptions,
+    axes=("time",),
+    kernel="mean",
+)
+def permuted_eigenvectors(options, networks, data):
     """Squared loss under linear dynamics with K, and with its eigenvectors in another order.
 
     (1/n) sum_i (1 - 2 eta lambda_i / n)^(2t) |u_i' (f_0 - y)|^2 with eta = n / (2 lambda_max).
     """
-    where = {**ensemble.where, "dtype": torch.float64}
-    x, y = ensemble.once("set", lambda: load_training_set(data, **where))
-    doubled = {name: p.double() for name, p in ensemble.parameters.items()}
-    kernels = mean_kernels(ensemble.network, doubled, x).cpu().numpy()
-    steps = np.array(entry["steps"])
+    import numpy as np
+    import torch
+    from ntkflow.dynamics.residual_modes import linear_losses
+
+    from ntkflow.linalg.spectra import eigenpairs
+
+    x, y = _training_set(networks, data)
     rows = []
-    for one, kernel in zip(ensemble.members(), kernels, strict=True):
-        values, vectors = eigenpairs(kernel)
-        residual = (one.outputs(x.to(**one.where)).double() - y).cpu().numpy()
-        weights = np.square(vectors.T @ residual).sum(1)
+    for one, kernel in zip(networks, _kernels(networks, networks.parameters, x), strict=True):
+        values, vectors = map(torch.as_tensor, eigenpairs(kernel))
+        residual = (one.outputs(x.to(**one.where)).double() - y).cpu()
         order = np.random.default_rng(0).permutation(len(values))
-        rows.append([_linear_loss(values, w, steps) for w in (weights, weights[order])])
+        rate = dict(learning_rate=len(values) / (2 * values[0].item()))
+        each = [linear_losses(values, v, residual, options.steps, **rate)
+                for v in (vectors, vectors[:, order])]  # fmt: skip
+        rows.append(torch.stack(each).numpy())
     kept, permuted = np.array(rows).transpose(1, 0, 2)
-    columns = {"loss": kept, "permuted": permuted, "ratio": permuted / kept}
-    arrays = {
-        f"permuted_eigenvectors/{name}": Array(values, ["seed", "time"])
-        for name, values in columns.items()
-    }
-    return arrays | {"permuted_eigenvectors/time": Array(steps, ["time"], "gradient steps")}
+    return labelled(
+        ("seed", "time"),
+        loss=(kept, "1"),
+        permuted=(permuted, "1"),
+        ratio=(permuted / kept, "1"),
+    ) | labelled(("time",), time=(options.steps, "gradient steps"))
 
 
-def _linear_loss(values: np.ndarray, weights: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    left = (1 - values / values[0])[None, :] ** (2 * steps[:, None])
-    return left @ weights / len(values)
-
-
-def residual_modes(entry, ensemble: Ensemble, data: StageFile) -> dict[str, Array]:
+@measurement(
+    "residual_modes",
+    when=("trained", "training"),
+    options=ResidualOptions,
+    axes=("rank",),
+    needs=(SQUARED_LOSS, DESCENT),
+    kernel="mean",
+    kept=True,
+)
+def residual_modes(options, networks, data):
     """Share of the residual f - y left along each leading eigenvector of K_0, and expected."""
-    where = {**ensemble.where, "dtype": torch.float64}
-    x, y = ensemble.once("set", lambda: load_training_set(data, **where))
-    start = ensemble.once("modes", lambda: _modes_at_start(ensemble, x, y, entry["eigenvectors"]))
-    rate = 2 * ensemble.training["learning_rate"] / len(x)
-    left, expected, order = [], [], []
-    for one, (values, vectors, before) in zip(ensemble.members(), start, strict=True):
-        left.append(_sizes(one, x, y, vectors) / before)
-        expected.append((1 - rate * values) ** (2 * ensemble.step))
-        order.append(_rank_correlation(values, -left[-1]) if ensemble.step else np.nan)
-    values = np.array([values for values, _, _ in start])
-    rank = np.arange(1, values.shape[1] + 1)
-    return {
-        "residual_modes/rank": Array(rank, ["rank"]),
-        "residual_modes/eigenvalue": Array(values, ["seed", "rank"], "eigenvalue of K_0"),
-        "residual_modes/left": Array(np.array(left), ["seed", "rank"], "of the squared residual"),
-        "residual_modes/expected": Array(np.array(expected), ["seed", "rank"], "lazy training"),
-        "residual_modes/order": Array(
-            np.array(order), ["seed"], "rank correlation of eigenvalue and share learned"
-        ),
-    }
+    import numpy as np
+    import torch
+    from ntkflow.dynamics.residual_modes import residual_modes
+
+    x, y = _training_set(networks, data)
+    start = networks.once("modes", lambda: _modes(networks.before, x, y, options.eigenvectors))
+    moved = dict(learning_rate=networks.training["learning_rate"], steps=networks.step)
+    found = [
+        residual_modes(*modes, _residual(one, x, y), **moved)
+        for one, modes in zip(networks, start, strict=True)
+    ]
+    left, expected, order = (torch.stack(part) for part in zip(*found, strict=True))
+    values = torch.stack([values for values, _, _ in start])
+    return (
+        labelled(("rank",), rank=(np.arange(1, values.shape[1] + 1), "1"))
+        | labelled(
+            ("seed", "rank"),
+            eigenvalue=(values, "eigenvalue of K_0"),
+            left=(left, "of the squared residual"),
+            expected=(expected, "lazy training"),
+        )
+        | labelled(("seed",), order=(order, "rank correlation of eigenvalue and share learned"))
+    )
 
 
-def _modes_at_start(ensemble: Ensemble, x: Tensor, y: Tensor, count: int):
-    doubled = {name: p.double() for name, p in ensemble.start.items()}
-    kernels = mean_kernels(ensemble.network, doubled, x).cpu().numpy()
+def _modes(networks, x, y, count: int):
+    """Leading eigenvalues and eigenvectors of every network's kernel, and its residual."""
+    import torch
+
+    from ntkflow.linalg.spectra import eigenpairs
+
     found = []
-    for one, kernel in zip(ensemble.at(0, ensemble.start).members(), kernels, strict=True):
-        values, vectors = (part[..., :count] for part in eigenpairs(kernel))
-        found.append((values, vectors, _sizes(one, x, y, vectors)))
+    for one, kernel in zip(networks, _kernels(networks, networks.parameters, x), strict=True):
+        values, vectors = (torch.as_tensor(part[..., :count]) for part in eigenpairs(kernel))
+        found.append((values, vectors, _residual(one, x, y)))
     return found
 
 
-def _sizes(member: Member, x: Tensor, y: Tensor, vectors: np.ndarray) -> np.ndarray:
-    """|u_i' (f - y)|^2, summed over outputs."""
-    residual = (member.outputs(x.to(**member.where)).double() - y).cpu().numpy()
-    return np.square(vectors.T @ residual).sum(1)
+def _residual(network, x, y):
+    return (network.outputs(x.to(**network.where)).double() - y).cpu()
 
 
-def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's, of values without ties; NaN for a diverged network."""
-    if not np.isfinite([first, second]).all():
-        return np.nan
-    ranks = [values.argsort().argsort() for values in (first, second)]
-    return float(np.corrcoef(ranks)[0, 1])
+def _kernels(networks, parameters, x):
+    from ntkflow.empirical.one_hidden_layer import mean_kernels
+
+    doubled = {name: p.double() for name, p in parameters.items()}
+    return to_numpy(mean_kernels(networks.network, doubled, x))
 
 
-MECHANISMS = {
-    "stability": stability,
-    "permuted_eigenvectors": permuted_eigenvectors,
-    "residual_modes": residual_modes,
-}
+def _training_set(networks, data):
+    import torch
+
+    return data.training_set(**{**networks.where, "dtype": torch.float64})

@@ -2,9 +2,10 @@
 
 from ntkflow.errors import ConfigurationError
 
+from ..registry import MEASUREMENTS
 from .configuration import describe_allowed
 from .planning import Plan
-from .stages import EVALUATED, ONE_MODE, PREDICTABLE, RESERVED, STAGES
+from .stages import RESERVED, STAGES
 
 
 def check_plan(plan: Plan) -> None:
@@ -28,34 +29,25 @@ def check_plan(plan: Plan) -> None:
             raise plan.error([name, "seeds"], problem)
         _check_measurements(plan, name)
         _check_shared_seeds(plan, name)
-        _check_predictions(plan, name)
-        _check_modes(plan, name)
+        _check_needs(plan, name)
 
 
-def _check_predictions(plan: Plan, experiment: str) -> None:
-    """Training has a closed form at infinite width for plain descent on squared loss only."""
-    if not plan.has_stage(experiment, "prediction"):
-        return
-    for cell in plan.cells(experiment, "prediction"):
-        for key, allowed in PREDICTABLE.items():
-            found = cell.config["training"][key]
-            if found != allowed:
-                problem = f"{found!r} has no prediction at infinite width; allowed: {allowed!r}"
-                raise plan.error([experiment, "training", key], problem)
-
-
-def _check_modes(plan: Plan, experiment: str) -> None:
-    """Dropout and batch normalisation: few measurements know them, one engine trains them."""
+def _check_needs(plan: Plan, experiment: str) -> None:
+    """What networks and measurements need of every cell; how networks with modes are trained."""
     for cell in plan.cells(experiment):
-        network = cell.config["network"]
-        keys = [key for key, plain in ONE_MODE.items() if network.get(key, plain) != plain]
-        _check_training_modes(plan, experiment, cell.config.get("training", {}), keys)
+        facts = plan.facts(experiment, cell)
+        for need in facts.network.needs:
+            if not need.met(facts):
+                problem = f"{facts.network.name!r} is not allowed here: it needs {need.text}"
+                raise plan.error([experiment, "network", "kind"], problem)
         for index, entry in enumerate(cell.config["measurements"]):
-            if keys and entry["kind"] not in EVALUATED:
-                modes = " and ".join(f"network.{key} {network[key]}" for key in keys)
-                allowed = f"is not allowed with {modes}; allowed: {', '.join(EVALUATED)}"
-                where = [experiment, "measurements", index, "kind"]
-                raise plan.error(where, f"{entry['kind']!r} {allowed}")
+            for when in entry["when"]:
+                for need in MEASUREMENTS[entry["kind"]].variants[when].needs:
+                    if not need.met(facts):
+                        problem = f"{entry['kind']!r} ({when}) is not allowed here: it needs"
+                        where = [experiment, "measurements", index, "kind"]
+                        raise plan.error(where, f"{problem} {need.text}")
+        _check_training_modes(plan, experiment, cell.config.get("training", {}), facts.modes)
 
 
 def _check_training_modes(plan: Plan, experiment: str, training: dict, keys: list[str]) -> None:
@@ -75,6 +67,13 @@ def _check_measurements(plan: Plan, experiment: str) -> None:
         if kind in kinds[:index]:
             where = [experiment, "measurements", index, "kind"]
             raise plan.error(where, f"{kind!r} appears twice; allowed once")
+    for index, entry in enumerate(plan.block(experiment)["measurements"]):
+        allowed = MEASUREMENTS[entry["kind"]].variants
+        for place, when in enumerate(entry["when"]):
+            if when not in allowed:
+                problem = f"{when!r} is not allowed for {entry['kind']}"
+                where = [experiment, "measurements", index, "when", place]
+                raise plan.error(where, f"{problem}; allowed: {', '.join(allowed)}")
 
 
 def _check_shared_seeds(plan: Plan, experiment: str) -> None:

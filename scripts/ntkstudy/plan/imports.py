@@ -8,35 +8,47 @@ from pathlib import Path
 def import_closure(script: str | Path) -> list[str]:
     """The script and every project file that it imports, directly or through others, sorted.
 
-    Modules are looked up beside the script's top folder (`scripts/`), packages included.
-    `ntkflow/__init__.py` holds lazy exports only, which scripts do not use, and is left out: a new
-    export re-runs nothing.
+    Modules are looked up in the script's top folder `scripts/`, packages included, then in the
+    project's folder above it. `ntkflow/__init__.py` holds lazy exports only, which scripts do not
+    use, and is left out: a new export re-runs nothing.
+
+    Args:
+        script: a file of `scripts/` or of the project's folder.
     """
     script = Path(script)
-    root = next(folder for folder in script.parents if folder.name == "scripts")
+    above = [folder for folder in script.parents if folder.name == "scripts"]
+    roots = (above[0], above[0].parent) if above else (Path("scripts"), Path())
     found: set[Path] = set()
     todo = [script]
     while todo:
         path = todo.pop()
         if path not in found:
             found.add(path)
-            todo += [root / name for name in _imported(path, root)]
+            root = next(root for root in roots if path.is_relative_to(root))
+            todo += _imported(path, root, roots)
     return sorted(map(str, found))
 
 
+def module_closure(name: str) -> list[str]:
+    """As `import_closure` for a module, packages above it included; none for an installed one."""
+    roots, parts = (Path("scripts"), Path()), name.split(".")
+    files = [file for root in roots for file in _files(root, parts)]
+    return sorted({found for file in files for found in import_closure(file)})
+
+
 @cache
-def _imported(path: Path, root: Path) -> tuple[Path, ...]:
-    """Project files that one file names in its import statements, relative to the root."""
-    found: list[Path] = []
+def _imported(path: Path, root: Path, roots: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Project files that one file names in its import statements."""
+    named: list[list[str]] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found += [file for alias in node.names for file in _files(root, alias.name.split("."))]
+            named += [alias.name.split(".") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = _base(node, path, root)
-            found += _files(root, base)
-            for alias in node.names:  # `from package import module`
-                found += _files(root, [*base, alias.name])
-    return tuple(file for file in found if file != Path("ntkflow/__init__.py"))
+            # `from package import module`
+            named += [base, *([*base, alias.name] for alias in node.names)]
+    files = (file for parts in named for at in roots for file in _files(at, parts))
+    return tuple(file for file in files if file.parts[-2:] != ("ntkflow", "__init__.py"))
 
 
 def _base(node: ast.ImportFrom, path: Path, root: Path) -> list[str]:
@@ -52,4 +64,4 @@ def _files(root: Path, parts: list[str]) -> list[Path]:
     """Files that importing `a.b.c` runs: the module, and the `__init__.py` of packages above it."""
     files = [Path(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
     files.append(Path(*parts).with_suffix(".py"))
-    return [file for file in files if (root / file).is_file()]
+    return [root / file for file in files if (root / file).is_file()]

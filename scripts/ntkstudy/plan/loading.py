@@ -6,6 +6,7 @@ from typing import Any
 
 from ntkflow.errors import ConfigurationError
 
+from ..registry import discover
 from .checks import check_plan
 from .configuration import (
     complete,
@@ -13,11 +14,11 @@ from .configuration import (
     describe_allowed,
     dotted,
     merge,
-    read_schema,
     read_yaml,
     validate,
 )
 from .planning import Plan
+from .schema import configuration_schema
 
 
 def load_plan(
@@ -33,12 +34,14 @@ def load_plan(
     Raises:
         ConfigurationError: one line with the file, the key, the value and what is allowed.
     """
-    rules, read = read_schema(schema), [(str(file), read_yaml(file)) for file in files]
+    read = [(str(file), read_yaml(file)) for file in files]
     if overrides:
         # Snakemake reads `true` on the command line as text.
         truth = {"true": True, "false": False}
         given = {key: truth.get(str(value), value) for key, value in overrides.items()}
         read.append(("--config", given))
+    discover([name for _, data in read for name in _extensions(data)])
+    rules = configuration_schema(schema)
     try:
         return _merged_plan(read, rules)
     except ConfigurationError:
@@ -46,6 +49,12 @@ def load_plan(
         for count in range(1, len(read) + 1):
             plan = _merged_plan(read[:count], rules)
         return plan
+
+
+def _extensions(data: Mapping) -> list[str]:
+    """Modules that a file names; what is wrong there is found with the rest of the file."""
+    named = data.get("extensions", []) if isinstance(data, Mapping) else []
+    return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
 
 
 def _merged_plan(read: Sequence[tuple[str, Mapping]], rules: Mapping) -> Plan:

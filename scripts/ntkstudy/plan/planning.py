@@ -12,10 +12,12 @@ from typing import Any
 
 from ntkflow.errors import ConfigurationError
 
-from ..data.mnist_files import image_files
+from ..needs import Facts
+from ..registry import TASKS
 from .configuration import dotted
+from .entries import entry_code, entry_modules, read_facts, task_files
 from .memory import memory_mb
-from .stages import DERIVED, STAGES, Table
+from .stages import DERIVED, STAGES, TABLE_ORDER, Table
 from .sweeps import Cell, expand, project, swept_axes
 
 
@@ -123,50 +125,35 @@ class Plan:
                 if kind.when in entry["when"]
             ]
         config |= {"experiment": experiment, "stage": stage, "cell": cell.axes}
+        config["modules"] = entry_modules(stage, cell.config)
         if block is not None:
             first, last = map(int, block.split("-"))
             config["seeds"] = list(range(first, last + 1))
         return _sorted_copy(config)
+
+    def code(self, stage: str, experiment: str, label: str) -> list[str]:
+        """Files of the registry's entries that a job uses, and of what these import."""
+        return entry_code(stage, self.cell(experiment, stage, label).config)
 
     # Stages, tables, figures and their files
 
     def has_stage(self, experiment: str, stage: str) -> bool:
         """Whether the experiment asks for anything that this stage makes."""
         block = self.block(experiment)
-        when = STAGES[stage].when
-        measured = any(when in entry["when"] for entry in block["measurements"])
-        if stage == "train":
-            # Checks of theory train networks of their own. Else `training` means to train.
-            asked = {when for entry in block["measurements"] for when in entry["when"]}
-            only_theory = "theory" in asked and asked <= {"theory", "limit"}
-            return "training" in block and not only_theory
-        if stage == "theory":
-            return measured
-        needs_training = "training" in STAGES[stage].reads
-        return stage == "dataset" or (measured and ("training" in block or not needs_training))
+        moments = {when for entry in block["measurements"] for when in entry["when"]}
+        return STAGES[stage].is_asked_for(block.keys(), moments)
 
     def tables(self, experiment: str) -> dict[str, Table]:
         """Tidy tables of an experiment by name."""
-        images = self.block(experiment)["task"]["kind"] == "mnist"
-        # Hundreds of pixels an image are no table.
-        tables = {"dataset": Table("dataset", "labels" if images else "train")}
-        if self.has_stage(experiment, "train"):
-            tables["losses"] = Table("train", "losses")
-            tables["networks"] = Table("train", "networks")
-        for stage in (
-            "initialization",
-            "ntk",
-            "train",
-            "machines",
-            "limit",
-            "prediction",
-            "theory",
-        ):
-            if self.has_stage(experiment, stage):
-                for entry in self.block(experiment)["measurements"]:
-                    if STAGES[stage].when in entry["when"]:
-                        name = f"{STAGES[stage].when}_{entry['kind']}"
-                        tables[name] = Table(stage, entry["kind"])
+        block, tables = self.block(experiment), {}
+        for name in TABLE_ORDER:
+            stage = STAGES[name]
+            if self.has_stage(experiment, name):
+                for table, group in stage.tables:
+                    tables[table] = Table(name, group or TASKS[block["task"]["kind"]].table)
+                for entry in block["measurements"]:
+                    if stage.when in entry["when"]:
+                        tables[f"{stage.when}_{entry['kind']}"] = Table(name, entry["kind"])
         if self.config["partial"]:
             tables = {
                 name: table
@@ -274,23 +261,33 @@ class Plan:
         """Path of an animation: its frames (json) or itself (webp)."""
         return f"{self.config['results']}/{experiment}/animations/{animation}.{suffix}"
 
-    def image_files(self, experiment: str, label: str) -> list[str]:
-        """Files of images that a data set is made from, none for tasks on the circle.
+    def task_files(self, experiment: str, label: str) -> list[str]:
+        """Files that a data set is made from, none for tasks that are drawn.
 
         Raises:
-            ConfigurationError: if the task names a folder that lacks one.
+            ConfigurationError: if the task names a folder or file that is not there.
         """
-        task = self.cell(experiment, "dataset", label).config["task"]
         try:
-            return image_files(task, self.results)
+            return task_files(self.cell(experiment, "dataset", label).config, self.results)
+        except ConfigurationError as error:
+            raise self.error([experiment], str(error)) from None
+
+    def facts(self, experiment: str, cell: Cell) -> Facts:
+        """What needs of measurements look at.
+
+        Raises:
+            ConfigurationError: if the task's file cannot be read.
+        """
+        try:
+            return read_facts(cell.config)
         except ConfigurationError as error:
             raise self.error([experiment], str(error)) from None
 
     def memory_mb(self, stage: str, experiment: str, label: str, block: str) -> int:
         """Upper estimate of a job's memory in MB."""
         first, last = map(int, block.split("-"))
-        config = self.cell(experiment, stage, label).config
-        return memory_mb(stage, config, seeds=last - first + 1)
+        cell = self.cell(experiment, stage, label)
+        return memory_mb(stage, cell.config, self.facts(experiment, cell), last - first + 1)
 
 
 def check_writable(folder: str | Path) -> None:

@@ -4,6 +4,7 @@ A stage reads some sections of a cell's configuration and makes one HDF5 file pe
 block of seeds. Pure Python.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 # Folders of results/ and rules of the workflow: no names for experiments, which are both.
@@ -19,50 +20,69 @@ RESERVED = {
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage reads of a cell, and which of its seeds it works through in blocks."""
+    """What a stage reads of a cell, what it makes, and which seeds it works through in blocks.
+
+    Attributes:
+        reads: sections of a cell's configuration.
+        ignores: dotted keys of these that make no difference.
+        requires: sections without which the stage is not made.
+        seeds: "seeds", "initializations", or None: one file per cell.
+        when: moment of the measurements that it makes.
+        always: whether it is made without measurements of its own too.
+        unless: moments; not even then, if all measurements are of these.
+        tables: names of tables to groups of its files; None: the group that the task names.
+    """
 
     reads: tuple[str, ...]
     ignores: tuple[str, ...] = ()
-    seeds: str | None = None  # "seeds", "initializations", or None: one file per cell
-    when: str | None = None  # measurements that this stage makes
+    requires: tuple[str, ...] = ()
+    seeds: str | None = None
+    when: str | None = None
+    always: bool = False
+    unless: frozenset[str] = frozenset()
+    tables: tuple[tuple[str, str | None], ...] = ()
 
     def reads_key(self, key: str) -> bool:
         """Whether the dotted key belongs to this stage's configuration."""
         return key.split(".")[0] in self.reads and key not in self.ignores
 
+    def is_asked_for(self, sections: Set[str], moments: Set[str]) -> bool:
+        """Whether an experiment with these sections and moments of measurements has this stage."""
+        if not sections.issuperset(self.requires):
+            return False
+        others_only = bool(moments) and moments <= self.unless
+        return self.when in moments or (self.always and not others_only)
+
+
+_NETWORKS = ("task", "network", "measurements")
+_TRAINED = ("task", "network", "training", "measurements")
 
 STAGES = {
-    "dataset": Stage(reads=("task",)),
-    "limit": Stage(
-        reads=("task", "network", "measurements"), ignores=("network.width",), when="limit"
-    ),
-    "initialization": Stage(
-        reads=("task", "network", "measurements"), seeds="initializations", when="initialization"
-    ),
+    "dataset": Stage(reads=("task",), always=True, tables=(("dataset", None),)),
+    "limit": Stage(reads=_NETWORKS, ignores=("network.width",), when="limit"),
+    "initialization": Stage(reads=_NETWORKS, seeds="initializations", when="initialization"),
     "prediction": Stage(
-        reads=("task", "network", "training", "measurements"),
-        ignores=("network.width",),
-        when="prediction",
+        reads=_TRAINED, ignores=("network.width",), requires=("training",), when="prediction"
     ),
+    # Checks of theory train networks of their own.
     "train": Stage(
-        reads=("task", "network", "training", "measurements"), seeds="seeds", when="training"
+        reads=_TRAINED,
+        requires=("training",),
+        seeds="seeds",
+        when="training",
+        always=True,
+        unless=frozenset({"theory", "limit"}),
+        tables=(("losses", "losses"), ("networks", "networks")),
     ),
-    "ntk": Stage(
-        reads=("task", "network", "training", "measurements"), seeds="seeds", when="trained"
-    ),
-    "machines": Stage(
-        reads=("task", "network", "training", "measurements"), seeds="seeds", when="machines"
-    ),
-    "theory": Stage(reads=("task", "network", "training", "measurements"), when="theory"),
+    "ntk": Stage(reads=_TRAINED, requires=("training",), seeds="seeds", when="trained"),
+    "machines": Stage(reads=_TRAINED, requires=("training",), seeds="seeds", when="machines"),
+    "theory": Stage(reads=_TRAINED, when="theory"),
 }
-
-# Keys of training to what they must be for a measurement when: prediction.
-PREDICTABLE = {"loss": "mse", "optimizer": "sgd", "l1": 0.0, "l2": 0.0}
-
-# Keys of networks that are one function in training and in evaluation to their values there, and
-# the measurements that other networks allow, of the function in evaluation.
-ONE_MODE = {"normalization": "none", "dropout": 0.0}
-EVALUATED = ("gram", "gram_spectrum", "gram_rank", "classification")
+# Order in which tables are listed.
+TABLE_ORDER = (
+    *("dataset", "train", "initialization", "ntk"),
+    *("machines", "limit", "prediction", "theory"),
+)
 
 # Tables computed from other tables, by the names of those.
 DERIVED = {

@@ -1,6 +1,6 @@
 """A target along one principal component of the limit kernel, and how networks approach it."""
 
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +15,10 @@ from ntkflow.training import train_ensemble
 from ..data.storage import Array
 from ..derived.summaries import fitted_rate
 from ..plan.schedule import spread_steps
-from .setting import Check, Setting, axis, by_seed
+from .setting import Setting, axis, by_seed
 
 
-def principal_component(entry: Mapping, setting: Setting) -> dict[str, Array]:
+def principal_component(options: Any, setting: Setting) -> dict[str, Array]:
     """Residual of networks trained from f_0 to f_0 + size v, split along v and across it.
 
     v is an eigenvector of the limit kernel over M on the training inputs, with eigenvalue lambda
@@ -32,12 +32,12 @@ def principal_component(entry: Mapping, setting: Setting) -> dict[str, Array]:
     training = setting.training
     steps = spread_steps(training["snapshots"], training["steps"], training["spacing"])
     gram = limit_kernels(setting.network, setting.x).ntk
-    eigenvalue, direction = principal_direction(gram, entry["component"])
+    eigenvalue, direction = principal_direction(gram, options.component)
     network = one_output(setting.network)
     factor = 1 - 2 * training["learning_rate"] * eigenvalue
     rows = []
-    for seed in range(entry["draws"]):
-        left = _residuals(setting, network, seed, entry["size"] * direction, steps)
+    for seed in range(options.draws):
+        left = _residuals(setting, network, seed, options.size * direction, steps)
         along = left @ direction / len(direction)
         across = (left - along[:, None] * direction).square().mean(dim=1).sqrt()
         ratio = fitted_rate(np.array(steps), along.cpu().numpy()) / -np.log(factor)
@@ -45,12 +45,12 @@ def principal_component(entry: Mapping, setting: Setting) -> dict[str, Array]:
             {
                 "along": along,
                 "across": across,
-                "leak": across.max() / entry["size"],
+                "leak": across.max() / options.size,
                 "rate_ratio": ratio,
                 "rate_error": abs(ratio - 1),
             }
         )
-    expected = entry["size"] * factor ** np.array(steps)
+    expected = options.size * factor ** np.array(steps)
     return by_seed(rows, "step") | axis("step", steps) | {"expected": Array(expected, ["step"])}
 
 
@@ -92,6 +92,3 @@ def _residuals(
     )  # fmt: skip
     changes = torch.stack(outputs).detach() - outputs[0].detach()
     return target - scale * changes
-
-
-CHECKS: dict[str, Check] = {"principal_component": principal_component}

@@ -1,6 +1,6 @@
 """Second derivatives: laziness against the width, convexity of losses."""
 
-from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,14 +10,14 @@ from ntkflow.lazy import kappa
 from ntkflow.lazy.vectors import as_vectors
 
 from ..data.storage import Array
-from .setting import Check, Setting, by_seed
+from .setting import Setting, by_seed
 
 
-def kappa_at_initialization(entry: Mapping, setting: Setting) -> dict[str, Array]:
+def kappa_at_initialization(options: Any, setting: Setting) -> dict[str, Array]:
     """Laziness kappa and its factors for centred networks, one row a draw."""
-    limits = dict(tolerance=entry["tolerance"], max_iterations=entry["max_iterations"])
+    limits = dict(tolerance=options.tolerance, max_iterations=options.max_iterations)
     rows = []
-    for parameters in setting.members(entry["draws"]):
+    for parameters in setting.members(options.draws):
         found = kappa(
             setting.network, setting.x, setting.y, parameters=parameters, centred=True, **limits
         )
@@ -25,14 +25,14 @@ def kappa_at_initialization(entry: Mapping, setting: Setting) -> dict[str, Array
     return by_seed(rows)
 
 
-def convexity(entry: Mapping, setting: Setting) -> dict[str, Array]:
+def convexity(options: Any, setting: Setting) -> dict[str, Array]:
     """Smallest over largest |eigenvalue| of the Hessian of the loss mean (f - y)^2, three times.
 
     In the weights of the network at initialisation, in those of the linearised network, and in the
     outputs on the training set. Negative means not convex.
     """
     rows = []
-    for parameters in setting.members(entry["draws"]):
+    for parameters in setting.members(options.draws):
         outputs, theta = as_vectors(setting.network, setting.x, parameters)
         target = setting.y.reshape(-1)
         jacobian = jacrev(outputs)(theta)
@@ -47,9 +47,3 @@ def convexity(entry: Mapping, setting: Setting) -> dict[str, Array]:
 def _smallest_over_largest(matrix: Tensor) -> float:
     values = torch.linalg.eigvalsh(matrix)
     return (values[0] / values.abs().max()).item()
-
-
-CHECKS: dict[str, Check] = {
-    "initial_kappa": kappa_at_initialization,
-    "convexity": convexity,
-}

@@ -1,7 +1,7 @@
 """Gradient descent on linearised networks, step by step, and on the networks beside them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,11 +11,10 @@ from torch.func import functional_call, jacrev
 from ntkflow.lazy.vectors import as_vectors
 from ntkflow.training import train_ensemble
 
-from ..data.inputs import load_probe
 from ..data.storage import Array
 from ..derived.summaries import fitted_rate
 from ..plan.schedule import spread_steps
-from .setting import Check, Setting, axis, by_seed
+from .setting import Setting, axis, by_seed
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,12 @@ class _Linear:
         return moved, torch.stack(kept)
 
 
-def linear_descent(entry: Mapping, setting: Setting) -> dict[str, Array]:
+def linear_descent(options: Any, setting: Setting) -> dict[str, Array]:
     """Fitted decay rate of every mode of a linearised network's residual, and 2 eta lambda_i."""
     training = setting.training
     steps = spread_steps(training["snapshots"], training["steps"], training["spacing"])
     rows = []
-    for parameters in setting.members(entry["draws"]):
+    for parameters in setting.members(options.draws):
         linear = _Linear.at(setting, parameters)
         values, vectors = torch.linalg.eigh(linear.jacobian @ linear.jacobian.T)
         _, left = linear.descend(training["learning_rate"], training["steps"], steps)
@@ -71,7 +70,7 @@ def linear_descent(entry: Mapping, setting: Setting) -> dict[str, Array]:
     return by_seed(rows, "mode")
 
 
-def least_norm(entry: Mapping, setting: Setting) -> dict[str, Array]:
+def least_norm(options: Any, setting: Setting) -> dict[str, Array]:
     """Where gradient descent ends, against the solution nearest to the initial weights.
 
     A linearised network, trained with half of its largest stable step: distance from theta_0 +
@@ -80,8 +79,8 @@ def least_norm(entry: Mapping, setting: Setting) -> dict[str, Array]:
     output scale of the experiment: its movement against J^+ y / alpha.
     """
     rows = [
-        _compare_with_least_norm(setting, parameters, entry["steps"])
-        for parameters in setting.members(entry["draws"])
+        _compare_with_least_norm(setting, parameters, options.steps)
+        for parameters in setting.members(options.draws)
     ]
     return by_seed(rows)
 
@@ -93,7 +92,7 @@ def _compare_with_least_norm(
     rate = linear.largest_step / 2
     moved, (first, last) = linear.descend(rate, steps, [0, steps])
     least = linear.least_movement(linear.residual)
-    probe = load_probe(setting.data, dtype=setting.x.dtype, device=setting.x.device)
+    probe = setting.data.probe(dtype=setting.x.dtype, device=setting.x.device)
     there = jacrev(as_vectors(setting.network, probe, parameters)[0])(linear.weights)
     printed = linear.residual.norm() / torch.linalg.matrix_norm(linear.jacobian, 2)
     return {
@@ -123,7 +122,7 @@ def _train(setting: Setting, parameters: dict[str, Tensor], rate: float, steps: 
     )  # fmt: skip
 
 
-def step_sweep(entry: Mapping, setting: Setting) -> dict[str, Array]:
+def step_sweep(options: Any, setting: Setting) -> dict[str, Array]:
     """Losses of linearised and real networks for steps below and above the largest stable one.
 
     `fraction` is the step over 1 / lambda_max(K / M) = 2 / L at the start: 0.5 is 1 / L. `fall` is
@@ -132,10 +131,10 @@ def step_sweep(entry: Mapping, setting: Setting) -> dict[str, Array]:
     """
     steps, rows = setting.training["steps"], []
     everything = list(range(steps + 1))
-    for parameters in setting.members(entry["draws"]):
+    for parameters in setting.members(options.draws):
         linear = _Linear.at(setting, parameters)
         row: dict[str, list] = {}
-        for fraction in entry["fractions"]:
+        for fraction in options.fractions:
             rate = fraction * linear.largest_step
             losses = {
                 "linear": linear.descend(rate, steps, everything)[1].square().mean(dim=1),
@@ -145,7 +144,7 @@ def step_sweep(entry: Mapping, setting: Setting) -> dict[str, Array]:
                 row.setdefault(f"{name}_fall", []).append(_fall(values))
                 row.setdefault(f"{name}_rises", []).append(_rises(values))
         rows.append(row)
-    return by_seed(rows, "fraction") | axis("fraction", entry["fractions"])
+    return by_seed(rows, "fraction") | axis("fraction", options.fractions)
 
 
 def _fall(losses: Tensor) -> float:
@@ -165,7 +164,7 @@ def _relative(found: Tensor, expected: Tensor) -> float:
     return ((found - expected).norm() / expected.norm()).item()
 
 
-def one_parameter(entry: Mapping, setting: Setting) -> dict[str, Array]:
+def one_parameter(options: Any, setting: Setting) -> dict[str, Array]:
     """Minimiser of a model with one weight at several output scales alpha, beside the tangent's.
 
     Trained by gradient descent with the experiment's step; `lazy_distance` |y| / (alpha |h'(w_0)|)
@@ -173,7 +172,7 @@ def one_parameter(entry: Mapping, setting: Setting) -> dict[str, Array]:
     """
     parameters = setting.parameters([0])
     start, rows = _one_weight(setting, parameters), []
-    for alpha in entry["scales"]:
+    for alpha in options.scales:
         trained = train_ensemble(
             setting.network, parameters, setting.x, setting.y, engine="general",
             learning_rate=setting.training["learning_rate"], steps=setting.training["steps"],
@@ -192,7 +191,7 @@ def one_parameter(entry: Mapping, setting: Setting) -> dict[str, Array]:
         )
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     found = {name: Array(values, ["output_scale"]) for name, values in columns.items()}
-    return found | axis("output_scale", entry["scales"])
+    return found | axis("output_scale", options.scales)
 
 
 def _one_weight(setting: Setting, parameters: dict[str, Tensor]) -> dict[str, float]:
@@ -205,19 +204,19 @@ def _one_weight(setting: Setting, parameters: dict[str, Tensor]) -> dict[str, fl
     return {"weight": weight.item(), "slope": jacrev(output)(weight[0]).item()}
 
 
-def one_parameter_curves(entry: Mapping, setting: Setting) -> dict[str, Array]:
+def one_parameter_curves(options: Any, setting: Setting) -> dict[str, Array]:
     """Model f = alpha h, its tangent, and both losses over alpha^2, against alpha (w - w_0)."""
     parameters = setting.parameters([0])
     [(name, weight)] = parameters.items()
     slope, target = _one_weight(setting, parameters)["slope"], setting.y.item()
-    shifts = np.linspace(-1.0, entry["reach"], entry["points"])
+    shifts = np.linspace(-1.0, options.reach, options.points)
     functions = np.array(
         [
             [
                 alpha * setting.outputs({name: weight[0] + shift / alpha}, setting.x).item()
                 for shift in shifts
             ]
-            for alpha in entry["scales"]
+            for alpha in options.scales
         ]
     )
     tangents = np.broadcast_to(slope * shifts, functions.shape)
@@ -228,13 +227,4 @@ def one_parameter_curves(entry: Mapping, setting: Setting) -> dict[str, Array]:
         "tangent_loss": (tangents - target) ** 2,
     }
     found = {name: Array(curve, ["output_scale", "shift"]) for name, curve in curves.items()}
-    return found | axis("shift", shifts) | axis("output_scale", entry["scales"])
-
-
-CHECKS: dict[str, Check] = {
-    "linear_descent": linear_descent,
-    "least_norm": least_norm,
-    "step_sweep": step_sweep,
-    "one_parameter": one_parameter,
-    "one_parameter_curves": one_parameter_curves,
-}
+    return found | axis("shift", shifts) | axis("output_scale", options.scales)

@@ -1,6 +1,6 @@
 """Networks at initialisation: Gaussian process, and the limit of its moments."""
 
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch.func import functional_call, vmap
 from ntkflow.limits import limit_kernels
 
 from ..data.storage import Array
-from .setting import Check, Setting, by_seed
+from .setting import Setting, by_seed
 
 
 def _outputs(setting: Setting, draws: int) -> Tensor:
@@ -22,17 +22,17 @@ def _outputs(setting: Setting, draws: int) -> Tensor:
     return torch.cat(parts)[..., 0].detach()
 
 
-def output_kurtosis(entry: Mapping, setting: Setting) -> dict[str, Array]:
+def output_kurtosis(options: Any, setting: Setting) -> dict[str, Array]:
     """Excess kurtosis E[f^4] / E[f^2]^2 - 3 of the outputs, 0 for a Gaussian process.
 
     Jackknife pseudo-values over groups of networks, whose mean and standard error are those of the
     kurtosis of all of them; `size` are those of its absolute value.
     """
-    values = _outputs(setting, entry["draws"]).cpu().numpy()
+    values = _outputs(setting, options.draws).cpu().numpy()
     moments = np.stack(
         [
             [(part**power).mean(axis=0) for power in (2, 4)]
-            for part in np.array_split(values, entry["groups"])
+            for part in np.array_split(values, options.groups)
         ]
     )
 
@@ -48,20 +48,14 @@ def output_kurtosis(entry: Mapping, setting: Setting) -> dict[str, Array]:
     return by_seed(rows, "sample") | {"input": Array(setting.x[:, 0].cpu().numpy(), ["sample"])}
 
 
-def output_covariance(entry: Mapping, setting: Setting) -> dict[str, Array]:
+def output_covariance(options: Any, setting: Setting) -> dict[str, Array]:
     """Products f(x_i) f(x_j) over initialisations, whose mean is the covariance, and the limit's.
 
     The limit is the recursive covariance Sigma of the output (Jacot et al. 2018, Proposition 1).
     """
-    values = _outputs(setting, entry["draws"])
+    values = _outputs(setting, options.draws)
     rows, columns = torch.triu_indices(len(setting.x), len(setting.x)).to(values.device)
     products = values[:, rows] * values[:, columns]
     nngp = limit_kernels(setting.network, setting.x).nngp[rows, columns]
     found = by_seed([{"product": product} for product in products], "pair")
     return found | {"expected": Array(nngp.cpu().numpy(), ["pair"])}
-
-
-CHECKS: dict[str, Check] = {
-    "output_kurtosis": output_kurtosis,
-    "output_covariance": output_covariance,
-}

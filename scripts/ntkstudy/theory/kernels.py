@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from ntkflow.linalg.spectra import eigenvalues
 from ntkflow.networks import draw_parameters, member, mlp
 
 from ..data.storage import Array
-from .setting import Check, Setting, axis, by_seed
+from .setting import Setting, axis, by_seed
 
 
 def relu_ntk(correlation: float, depth: int, sigma_b: float, *, printed: bool = False) -> float:
@@ -43,13 +43,13 @@ def relu_ntk(correlation: float, depth: int, sigma_b: float, *, printed: bool = 
     return theta
 
 
-def recursion(entry: Mapping, setting: Setting) -> dict[str, Array]:
+def recursion(options: Any, setting: Setting) -> dict[str, Array]:
     """Kernel Theta(x_0, x) of random networks beside the right and the printed recursion.
 
     x_0 is the first training input, x runs over all of them.
     """
     rows = []
-    for parameters in setting.members(entry["draws"]):
+    for parameters in setting.members(options.draws):
         kernel = empirical_ntk(
             setting.network, setting.x[:1], setting.x, parameters=parameters, outputs="mean",
             method="vector_product",
@@ -83,18 +83,18 @@ DEFINITENESS: dict[str, tuple[Tensor, int, float, bool]] = {
 }
 
 
-def definiteness(entry: Mapping, setting: Setting) -> dict[str, Array]:
+def definiteness(options: Any, setting: Setting) -> dict[str, Array]:
     """Smallest eigenvalue over the trace of kernels with far more parameters than points.
 
     ReLU networks of the width `width` at each of the `DEFINITENESS` cases: empirical kernels, one
     a draw, and the limit kernel.
     """
     where = dict(dtype=torch.float64, device=setting.x.device)
-    empirical: list[dict[str, list]] = [{"smallest": []} for _ in range(entry["draws"])]
+    empirical: list[dict[str, list]] = [{"smallest": []} for _ in range(options.draws)]
     limit, parameters = [], []
     for x, depth, sigma_b, _ in DEFINITENESS.values():
-        network = mlp(2, [entry["width"]] * depth, sigma_b=sigma_b, device="meta")
-        drawn = draw_parameters(network, range(entry["draws"]), **where)
+        network = mlp(2, [options.width] * depth, sigma_b=sigma_b, device="meta")
+        drawn = draw_parameters(network, range(options.draws), **where)
         for seed, row in enumerate(empirical):
             gram = empirical_ntk(network, x.to(**where), parameters=member(drawn, seed))
             row["smallest"].append(_smallest_share(gram.values[0, 0]))
@@ -116,27 +116,20 @@ def _smallest_share(gram: Tensor) -> float:
     return float(np.abs(values).min() / values.sum())
 
 
-def cost_growth(entry: Mapping, setting: Setting) -> dict[str, Array]:
+def cost_growth(options: Any, setting: Setting) -> dict[str, Array]:
     """Processor seconds that the kernel of N random inputs takes, several times for each N."""
     drawn = member(setting.parameters([0]), 0)
     generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(max(entry["sizes"]), setting.x.shape[1], generator=generator).to(setting.x)
+    inputs = torch.randn(max(options.sizes), setting.x.shape[1], generator=generator).to(setting.x)
     rows = [
-        {"seconds": [_seconds(setting, drawn, inputs[:size]) for size in entry["sizes"]]}
-        for _ in range(entry["draws"] + 1)
+        {"seconds": [_seconds(setting, drawn, inputs[:size]) for size in options.sizes]}
+        for _ in range(options.draws + 1)
     ]
     # The first round warms up.
-    return by_seed(rows[1:], "points") | axis("points", entry["sizes"])
+    return by_seed(rows[1:], "points") | axis("points", options.sizes)
 
 
 def _seconds(setting: Setting, parameters: dict[str, Tensor], x: Tensor) -> float:
     begin = time.process_time()
     empirical_ntk(setting.network, x, parameters=parameters, outputs="mean").values.sum().item()
     return time.process_time() - begin
-
-
-CHECKS: dict[str, Check] = {
-    "recursion": recursion,
-    "definiteness": definiteness,
-    "cost_growth": cost_growth,
-}

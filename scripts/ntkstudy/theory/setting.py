@@ -1,6 +1,6 @@
 """What checks of theory share: the experiment's network and data, ensembles, result tables."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,20 +12,36 @@ from torch.func import functional_call
 
 from ntkflow.networks import draw_parameters, member
 
-from ..data.storage import Array, StageFile
+from ..data.dataset import DataSet
+from ..data.storage import Array
 
 NUMBERS = 2**22  # weights that are held at once
 
 
 @dataclass(frozen=True)
 class Setting:
-    """An experiment's architecture, training set (M, d) and (M, O), data file and training."""
+    """An experiment's architecture, training set (M, d) and (M, O), data set and training."""
 
     network: nn.Module
     x: Float[Tensor, "m d"]
     y: Float[Tensor, "m o"]
-    data: StageFile
+    data: DataSet
     training: Mapping[str, Any]
+
+    @staticmethod
+    def prepare(
+        network: nn.Module, data: DataSet, training: Mapping[str, Any], device: str
+    ) -> "Setting":
+        """In float64.
+
+        Args:
+            network: the architecture, without weights.
+            data: the data set.
+            training: the `training` block of the configuration, or empty.
+            device: where to compute.
+        """
+        x, y = data.training_set(dtype=torch.float64, device=device)
+        return Setting(network, x, y, data, training)
 
     def parameters(self, seeds: Sequence[int]) -> dict[str, Tensor]:
         """Weights of an ensemble, name to (S, *shape), in float64."""
@@ -47,9 +63,6 @@ class Setting:
     def outputs(self, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
         """Outputs of the network with these weights."""
         return functional_call(self.network, parameters, (x,))
-
-
-Check = Callable[[Mapping[str, Any], Setting], dict[str, Array]]
 
 
 def by_seed(rows: Sequence[Mapping[str, Any]], *axes: str) -> dict[str, Array]:

@@ -1,6 +1,6 @@
 """When to stop on noisy targets: predicted from the kernel, and measured on networks."""
 
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,13 +11,12 @@ from ntkflow.limits import limit_kernels
 from ntkflow.randomness import generator
 from ntkflow.training import train_ensemble
 
-from ..data.inputs import load_probe
 from ..data.storage import Array
 from ..plan.schedule import spread_steps
-from .setting import Check, Setting, by_seed
+from .setting import Setting, by_seed
 
 
-def early_stopping(entry: Mapping, setting: Setting) -> dict[str, Array]:
+def early_stopping(options: Any, setting: Setting) -> dict[str, Array]:
     """Step of least test error for each draw of the noise, and the predicted one.
 
     The prediction takes the limit kernel's eigenvalues, the projections of the noiseless target
@@ -27,19 +26,18 @@ def early_stopping(entry: Mapping, setting: Setting) -> dict[str, Array]:
     """
     training, x = setting.training, setting.x
     where = dict(dtype=x.dtype, device=x.device)
-    probe = load_probe(setting.data, **where)
-    clean = torch.as_tensor(setting.data.array("probe/y").values, **where)
+    probe, clean = setting.data.probe(**where), setting.data.targets(**where)
     cross = limit_kernels(setting.network, probe, x).ntk
     dynamics = TrainingDynamics(
         limit_kernels(setting.network, x).ntk, learning_rate=training["learning_rate"]
     )
     known = (dynamics, cross, setting.y, clean)
-    predicted = early_stopping_time(*known, noise_std=entry["noise_std"])
+    predicted = early_stopping_time(*known, noise_std=options.noise_std)
     steps = torch.tensor(spread_steps(training["snapshots"], training["steps"], "log"))
     rows = []
-    for seed in range(entry["draws"]):
+    for seed in range(options.draws):
         noise = generator(seed, "labels").standard_normal(tuple(setting.y.shape))
-        noisy = setting.y + entry["noise_std"] * torch.as_tensor(noise, **where)
+        noisy = setting.y + options.noise_std * torch.as_tensor(noise, **where)
         limit = (dynamics.mean(cross, noisy, steps) - clean).square().mean(dim=(1, 2))
         network = _test_errors(setting, seed, noisy, probe, clean, steps.tolist())
         found = {"measured": steps[network.argmin()], "limit": steps[limit.argmin()]}
@@ -68,6 +66,3 @@ def _test_errors(setting: Setting, seed: int, noisy, probe, clean, steps) -> tor
 def _near(measured, predicted: float, factor: float = 1.5) -> float:
     """1 if two times agree within the factor, else 0."""
     return float(predicted / factor <= float(measured) <= predicted * factor)
-
-
-CHECKS: dict[str, Check] = {"early_stopping": early_stopping}

@@ -1,0 +1,55 @@
+"""Theory: the recursion of the limit kernel, where it is positive definite, what kernels cost."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from ..needs import CIRCLE, MLP, NTK, RELU
+from ..plan.options import Rule
+from ..registry import measurement
+from .common import Draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefinitenessOptions(Draws):
+    """Size of the networks."""
+
+    width: Annotated[int, Rule("neurons per hidden layer", minimum=1)] = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostOptions(Draws):
+    """Sizes of the kernels."""
+
+    sizes: Annotated[
+        list[Annotated[int, Rule(minimum=1)]], Rule("numbers N of inputs", minItems=2)
+    ] = field(default_factory=lambda: [512, 1024, 2048, 4096])
+
+
+@measurement(
+    "recursion",
+    when="theory",
+    options=Draws,
+    axes=("seed", "sample"),
+    needs=(CIRCLE, MLP, NTK, RELU),
+)
+def recursion(options, setting, data):
+    """Kernel Theta(x_0, x) of random networks beside the right and the printed recursion."""
+    from ..theory.kernels import recursion
+
+    return recursion(options, setting)
+
+
+@measurement("definiteness", when="theory", options=DefinitenessOptions, axes=("seed", "case"))
+def definiteness(options, setting, data):
+    """Smallest eigenvalue over the trace of kernels with far more parameters than points."""
+    from ..theory.kernels import definiteness
+
+    return definiteness(options, setting)
+
+
+@measurement("cost_growth", when="theory", options=CostOptions, axes=("seed", "points"))
+def cost_growth(options, setting, data):
+    """Processor seconds that the kernel of N random inputs takes, several times for each N."""
+    from ..theory.kernels import cost_growth
+
+    return cost_growth(options, setting)

@@ -1,0 +1,82 @@
+"""How far kernels and functions of finite networks are from their limits."""
+
+from ..needs import CENTRED, DESCENT, NTK, SQUARED_LOSS
+from ..registry import measurement
+from .blocks import ImageOptions
+from .common import labelled
+
+
+@measurement(
+    "limit_distance",
+    when=("initialization", "trained"),
+    options=ImageOptions,
+    needs=(NTK,),
+    kernel="mean",
+    kept=True,
+)
+def limit_distance(options, networks, data):
+    """How far kernels (mean over outputs) are from their limit, each alone and in the mean.
+
+    `sample`: ||K - K_inf|| / ||K_inf||. `mean_square`: <K - K_inf, K' - K_inf> / ||K_inf||^2 with
+    the next network's K'; its expectation is the squared relative distance of E[K] from K_inf,
+    without the noise of few networks. `scale`: <K, K_inf> / ||K_inf||^2 - 1.
+    """
+    import torch
+    from ntkflow.linalg.distances import relative_distances
+
+    from ntkflow.empirical import empirical_ntk
+    from ntkflow.limits import limit_kernels
+
+    x = data.training_set(**{**networks.where, "dtype": torch.float64})[0][: options.images]
+    kernels = [
+        empirical_ntk(
+            networks.network,
+            x,
+            parameters={name: p.double() for name, p in one.weights.items()},
+            outputs="mean",
+        ).values
+        for one in networks
+    ]
+    found = relative_distances(torch.stack(kernels), limit_kernels(networks.network, x).ntk)
+    return labelled(
+        ("seed",),
+        sample=(found.sample, "relative to the limit"),
+        mean_square=(found.mean_square, "squared, relative to the limit"),
+        scale=(found.scale, "relative to the limit"),
+    )
+
+
+@measurement(
+    "limit_gap",
+    when=("trained", "training"),
+    needs=(NTK, SQUARED_LOSS, DESCENT, CENTRED),
+    kernel="mean",
+)
+def limit_gap(options, networks, data):
+    """How far networks are from infinite width after as many steps, on the test inputs.
+
+    ||f - f_inf|| / ||f_inf|| over all outputs, f_inf the mean of the infinitely wide network, for
+    gradient descent on the squared error with a centred network; and the share of the inputs whose
+    largest output differs.
+    """
+    import numpy as np
+    import torch
+
+    from ntkflow.dynamics import TrainingDynamics
+    from ntkflow.limits import limit_kernels
+
+    where = {**networks.where, "dtype": torch.float64}
+    (x, y), test_x = data.training_set(**where), data.probe(**where)
+    limit = limit_kernels(networks.network, x).ntk
+    dynamics = TrainingDynamics(limit, learning_rate=networks.training["learning_rate"])
+    cross = limit_kernels(networks.network, test_x, x).ntk
+    f_inf = dynamics.mean(cross, y, networks.step)
+    found = [one.outputs(test_x.to(**one.where)).double() for one in networks]
+    # At step 0 both are zero.
+    gaps = [float((f - f_inf).norm() / f_inf.norm()) if networks.step else np.nan for f in found]
+    differs = [float((f.argmax(1) != f_inf.argmax(1)).double().mean()) for f in found]
+    return labelled(
+        ("seed",),
+        gap=(gaps, "relative to infinite width"),
+        disagreement=(differs, "share of the test inputs"),
+    )

@@ -1,0 +1,32 @@
+"""Theory: outputs of networks at initialisation, against a Gaussian process."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from ..needs import NTK
+from ..plan.options import Rule
+from ..registry import measurement
+from .common import Draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class KurtosisOptions(Draws):
+    """Groups of the jackknife."""
+
+    groups: Annotated[int, Rule("groups of networks, for the jackknife", minimum=2)] = 20
+
+
+@measurement("output_kurtosis", when="theory", options=KurtosisOptions, axes=("seed", "sample"))
+def output_kurtosis(options, setting, data):
+    """Excess kurtosis E[f^4] / E[f^2]^2 - 3 of the outputs, 0 for a Gaussian process."""
+    from ..theory.initialization import output_kurtosis
+
+    return output_kurtosis(options, setting)
+
+
+@measurement("output_covariance", when="theory", options=Draws, axes=("seed", "pair"), needs=(NTK,))
+def output_covariance(options, setting, data):
+    """Products f(x_i) f(x_j) over initialisations, whose mean is the covariance, and the limit's."""
+    from ..theory.initialization import output_covariance
+
+    return output_covariance(options, setting)

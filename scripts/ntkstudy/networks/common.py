@@ -1,0 +1,64 @@
+"""Options that architectures with layers share."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from ..plan.options import Rule
+from ..registry import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class ActivationRule(Rule):
+    """A rule that allows the activations that are registered when it is asked."""
+
+    def __init__(self, description: str, *, or_null: bool = False):
+        self._description, self._or_null = description, or_null
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """As `Rule.keywords`."""
+        return {
+            "enum": [*ACTIVATIONS, *([None] if self._or_null else [])],
+            "description": self._description,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerOptions:
+    """Activation, parameterization and scales."""
+
+    activation: Annotated[str, ActivationRule("nonlinearity after every hidden layer")] = "relu"
+    parameterization: Annotated[
+        Literal["ntk", "standard", "pytorch"],
+        Rule(
+            "ntk: scales in the forward pass; standard: in the initialisation; pytorch: torch.nn's "
+            "default initialisation, with biases"
+        ),
+    ] = "ntk"
+    sigma_w: Annotated[
+        float,
+        Rule(
+            "standard deviation of the weights (of sqrt(fan-in) times the weights in "
+            "parameterization standard); not for pytorch",
+            minimum=0,
+        ),
+    ] = 1.0
+    sigma_b: Annotated[
+        float,
+        Rule("standard deviation of the biases; 0 means no biases; not for pytorch", minimum=0),
+    ] = 0.0
+    bias: Annotated[Literal["normal", "zero"], Rule("biases at initialisation")] = "normal"
+
+    @property
+    def scales(self) -> dict[str, Any]:
+        """What builders of ntkflow take under the same names."""
+        names = ("parameterization", "sigma_w", "sigma_b", "bias")
+        return {name: getattr(self, name) for name in names}
+
+
+def activation_layer(name: str) -> "str | nn.Module":
+    """What builders of ntkflow take for an activation: its name there, or a module."""
+    make = ACTIVATIONS[name].make
+    return name if make is None else make()

@@ -1,0 +1,61 @@
+"""What the registry's entries say about a cell: facts, the modules and files of their code."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..needs import Facts
+from ..registry import ACTIVATIONS, MEASUREMENTS, NETWORKS, TASKS
+from .imports import module_closure
+from .options import read_options
+from .stages import STAGES
+
+
+def read_facts(config: Mapping[str, Any]) -> Facts:
+    """What needs look at.
+
+    Args:
+        config: of a cell.
+
+    Raises:
+        ConfigurationError: if the task's file cannot be read.
+    """
+    task, network = TASKS[config["task"]["kind"]], NETWORKS[config["network"]["kind"]]
+    of_task = read_options(task.options, config["task"])
+    of_network = read_options(network.options, config["network"])
+    training = config.get("training", {})
+    return Facts(task, of_task, task.sizes(of_task), network, of_network, training)
+
+
+def task_files(config: Mapping[str, Any], results: str) -> list[str]:
+    """Files that the data set of a cell is made from.
+
+    Raises:
+        ConfigurationError: if one is missing.
+    """
+    task = TASKS[config["task"]["kind"]]
+    return list(task.files(read_options(task.options, config["task"]), results))
+
+
+def entry_modules(stage: str, config: Mapping[str, Any]) -> list[str]:
+    """Modules of the entries that a job of this stage uses, which it imports."""
+    if stage == "dataset":
+        return [TASKS[config["task"]["kind"]].module]
+    measured = [
+        MEASUREMENTS[entry["kind"]]
+        for entry in config["measurements"]
+        if STAGES[stage].when in entry["when"]
+    ]
+    network = config["network"]
+    names = {network.get(key) for key in ("activation", "activation_first")} - {None}
+    made = [ACTIVATIONS[name] for name in names if ACTIVATIONS[name].make]
+    entries = [*measured, NETWORKS[network["kind"]], *made]
+    return sorted({entry.module for entry in entries})
+
+
+def entry_code(stage: str, config: Mapping[str, Any]) -> list[str]:
+    """Files of these modules and of what they import, a network's own module included."""
+    modules = entry_modules(stage, config)
+    if stage != "dataset":
+        network = NETWORKS[config["network"]["kind"]]
+        modules += network.sources(read_options(network.options, config["network"]))
+    return sorted({file for name in modules for file in module_closure(name)})

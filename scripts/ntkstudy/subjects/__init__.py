@@ -1,0 +1,1 @@
+"""What measurements are made on: ensembles, their limit, its training, a statement of theory."""

@@ -1,0 +1,94 @@
+"""Networks of one architecture, at one moment of their training."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ntkflow.networks import member
+
+
+@dataclass(frozen=True)
+class Members:
+    """An ensemble, or one network of it, which is an ensemble of one.
+
+    Attributes:
+        network: the architecture.
+        parameters: name to tensor (S, *shape).
+        start: the same before training.
+        seeds: one for each network.
+        described: `network` block of the configuration.
+        training: `training` block of the configuration, empty without training.
+        step: gradient steps since the start.
+        kept: what measurements keep from one snapshot of the training to the next.
+    """
+
+    network: nn.Module
+    parameters: dict[str, Tensor]
+    start: dict[str, Tensor]
+    seeds: Sequence[int]
+    described: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    step: int = 0
+    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def at(self, step: int, parameters: dict[str, Tensor]) -> "Members":
+        """The same networks later in training."""
+        return replace(self, step=step, parameters=parameters)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What does not change in training, made at the first call."""
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]
+
+    @property
+    def before(self) -> "Members":
+        """The same networks before training."""
+        return self.at(0, self.start)
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """Dtype and device of the weights."""
+        like = next(iter(self.parameters.values()))
+        return {"dtype": like.dtype, "device": like.device}
+
+    def __len__(self) -> int:
+        return len(next(iter(self.parameters.values())))
+
+    def __iter__(self) -> "Iterator[Members]":
+        """The networks one by one."""
+        for index in range(len(self)):
+            yield replace(
+                self,
+                parameters={name: p[index : index + 1] for name, p in self.parameters.items()},
+                start={name: p[index : index + 1] for name, p in self.start.items()},
+                seeds=[self.seeds[index]],
+                kept=self.once(f"member {index}", dict),
+            )
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Weights of one network, without the ensemble's axis."""
+        return member(self.parameters, 0)
+
+    @property
+    def start_weights(self) -> dict[str, Tensor]:
+        """Weights of one network before training."""
+        return member(self.start, 0)
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Outputs f = alpha h of one network, or alpha (h - h0) if training is centred.
+
+        Args:
+            x: inputs (N, n0).
+
+        Returns:
+            Outputs (N, O).
+        """
+        values = functional_call(self.network, self.weights, (x,))
+        if self.training.get("centred"):
+            values = values - functional_call(self.network, self.start_weights, (x,))
+        return self.training.get("output_scale", 1.0) * values

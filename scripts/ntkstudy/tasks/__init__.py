@@ -1,0 +1,1 @@
+"""Kinds of data sets, one module per family; see `ntkstudy.registry.task`."""
