@@ -2,9 +2,12 @@
 
 # What public functions return; their examples show it.
 RESULTS = {
+    "ClassifierFit",
+    "ClassifierScores",
     "Eigenpairs",
     "Kappa",
     "Kernel",
+    "KernelPair",
     "LimitKernels",
     "NtkOperator",
     "TraceEstimate",

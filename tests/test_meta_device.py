@@ -13,7 +13,11 @@ X, Y, IMAGES = torch.empty(5, 3, **M), torch.empty(5, 2, **M), torch.empty(5, 1,
 GRAM = torch.empty(5, 5, **M)
 DYNAMICS = TrainingDynamics(GRAM, learning_rate=0.1)
 BATCH = ntkflow.mlp(3, [4], 2, normalization="batch", **M)
+GRAMS = ntkflow.KernelPair(GRAM, GRAM)
+SCALAR = ntkflow.mlp(3, [4], **M)
+BLOCK = torch.empty(2, 2, 5, 5, **M)
 STARTS = ntkflow.draw_parameters(ntkflow.mlp(3, [4], 2), [0, 1], **M)
+LABELS = torch.empty(5, dtype=torch.int64, **M)
 
 RUNS = {
     "Abs": lambda: ntkflow.Abs()(X),
@@ -31,8 +35,13 @@ RUNS = {
     "StandardConv2d": lambda: ntkflow.StandardConv2d(1, 2, 3, **M)(IMAGES),
     "StandardLinear": lambda: ntkflow.StandardLinear(3, 2, **M)(X),
     "TrainingDynamics": lambda: DYNAMICS.train_mean(Y, t=3),
-    "block_matrix": lambda: ntkflow.block_matrix(torch.empty(2, 2, 5, 5, **M)),
+    "block_matrix": lambda: ntkflow.block_matrix(BLOCK),
     "cnn": lambda: ntkflow.cnn(1, [2], 3, image_size=6, **M)(IMAGES),
+    "cross_entropy_classifiers": lambda: (
+        ntkflow.cross_entropy_classifiers(
+            GRAMS, Y, {"zero": torch.zeros(1, 2, 5, **M)}, learning_rate=0.1, steps=2
+        )["zero"].test
+    ),
     "draw_parameters": lambda: STARTS["0.weight"],
     "empirical_ntk": lambda: ntkflow.empirical_ntk(NETWORK, X).values,
     "evaluated": lambda: ntkflow.evaluated(BATCH, dict(BATCH.named_parameters()), X)(X),
@@ -53,9 +62,15 @@ RUNS = {
 NEED_VALUES = {
     "alignment": lambda: ntkflow.alignment(GRAM, Y),
     "circle_modes": lambda: ntkflow.circle_modes(X[0]),
+    "classifier_scores": lambda: ntkflow.classifier_scores(
+        ntkflow.ClassifierFit(Y.T[None], Y.T[None]), LABELS, LABELS, Y.T
+    ),
     "cumulative_distribution": lambda: ntkflow.cumulative_distribution(X[0]),
     "early_stopping_time": lambda: ntkflow.early_stopping_time(DYNAMICS, GRAM, Y, Y, noise_std=0.1),
     "effective_rank": lambda: ntkflow.effective_rank(X[0]),
+    "held_out_ridge_classifier": lambda: ntkflow.held_out_ridge_classifier(
+        GRAMS, Y, [0.1], held_out=0.4
+    ),
     "jacobian_norm": lambda: ntkflow.jacobian_norm(NETWORK, X),
     "kappa": lambda: ntkflow.kappa(NETWORK, X, Y),
     "second_derivative_norm": lambda: ntkflow.second_derivative_norm(NETWORK, X),
