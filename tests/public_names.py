@@ -4,6 +4,7 @@
 RESULTS = {
     "ClassifierFit",
     "ClassifierScores",
+    "CrossEntropyDescent",
     "Eigenpairs",
     "Kappa",
     "Kernel",

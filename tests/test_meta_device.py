@@ -37,13 +37,18 @@ RUNS = {
     "TrainingDynamics": lambda: DYNAMICS.train_mean(Y, t=3),
     "block_matrix": lambda: ntkflow.block_matrix(BLOCK),
     "cnn": lambda: ntkflow.cnn(1, [2], 3, image_size=6, **M)(IMAGES),
+    "cross_entropies": lambda: ntkflow.cross_entropies(torch.empty(3, 5, 2, **M), LABELS),
     "cross_entropy_classifiers": lambda: (
         ntkflow.cross_entropy_classifiers(
             GRAMS, Y, {"zero": torch.zeros(1, 2, 5, **M)}, learning_rate=0.1, steps=2
         )["zero"].test
     ),
+    "cross_entropy_descent": lambda: (
+        ntkflow.cross_entropy_descent(NETWORK, STARTS, X, LABELS).rates
+    ),
     "draw_parameters": lambda: STARTS["0.weight"],
     "empirical_ntk": lambda: ntkflow.empirical_ntk(NETWORK, X).values,
+    "ensemble_outputs": lambda: ntkflow.ensemble_outputs(NETWORK, STARTS, X),
     "evaluated": lambda: ntkflow.evaluated(BATCH, dict(BATCH.named_parameters()), X)(X),
     "expected_test_error": lambda: ntkflow.expected_test_error(
         DYNAMICS, GRAM, Y, Y, 3, noise_std=0.1
