@@ -55,6 +55,9 @@ RUNS = {
     ),
     "gaussian_process": lambda: ntkflow.gaussian_process(GRAM, GRAM, GRAM, Y, ridge=0.1)[0],
     "limit_kernels": lambda: ntkflow.limit_kernels(NETWORK, X).ntk,
+    "loss_growth": lambda: ntkflow.loss_growth(
+        ntkflow.mlp(3, [4], 2), STARTS, X, Y, learning_rate=0.1, steps=2
+    ),
     "mlp": lambda: NETWORK(X),
     "ntk_operator": lambda: ntkflow.ntk_operator(NETWORK, X) @ torch.empty(10, **M),
     "ridge_regression": lambda: ntkflow.ridge_regression(GRAM, GRAM, Y, ridge=0.1),
@@ -73,6 +76,7 @@ NEED_VALUES = {
     "cumulative_distribution": lambda: ntkflow.cumulative_distribution(X[0]),
     "early_stopping_time": lambda: ntkflow.early_stopping_time(DYNAMICS, GRAM, Y, Y, noise_std=0.1),
     "effective_rank": lambda: ntkflow.effective_rank(X[0]),
+    "gauss_newton_sharpness": lambda: ntkflow.gauss_newton_sharpness(BLOCK),
     "held_out_ridge_classifier": lambda: ntkflow.held_out_ridge_classifier(
         GRAMS, Y, [0.1], held_out=0.4
     ),
