@@ -11,6 +11,7 @@ RESULTS = {
     "KernelPair",
     "LimitKernels",
     "NtkOperator",
+    "ResidualModes",
     "TraceEstimate",
     "TrainingResult",
 }

@@ -55,11 +55,15 @@ RUNS = {
     ),
     "gaussian_process": lambda: ntkflow.gaussian_process(GRAM, GRAM, GRAM, Y, ridge=0.1)[0],
     "limit_kernels": lambda: ntkflow.limit_kernels(NETWORK, X).ntk,
+    "linear_losses": lambda: ntkflow.linear_losses(GRAM[0], GRAM, Y, [1, 2], learning_rate=0.1),
     "loss_growth": lambda: ntkflow.loss_growth(
         ntkflow.mlp(3, [4], 2), STARTS, X, Y, learning_rate=0.1, steps=2
     ),
     "mlp": lambda: NETWORK(X),
     "ntk_operator": lambda: ntkflow.ntk_operator(NETWORK, X) @ torch.empty(10, **M),
+    "residual_modes": lambda: (
+        ntkflow.residual_modes(GRAM[0], GRAM, Y, Y, learning_rate=0.1, steps=1).order
+    ),
     "ridge_regression": lambda: ntkflow.ridge_regression(GRAM, GRAM, Y, ridge=0.1),
     "train_ensemble": lambda: ntkflow.train_ensemble(
         ntkflow.mlp(3, [4], 2), STARTS, X, Y, learning_rate=0.1, steps=2
