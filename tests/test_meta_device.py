@@ -61,6 +61,9 @@ RUNS = {
     ),
     "mlp": lambda: NETWORK(X),
     "ntk_operator": lambda: ntkflow.ntk_operator(NETWORK, X) @ torch.empty(10, **M),
+    "output_coupling": lambda: ntkflow.output_coupling(BLOCK),
+    "parameter_distances": lambda: ntkflow.parameter_distances(STARTS, STARTS).relative,
+    "relative_distances": lambda: ntkflow.relative_distances(BLOCK[0], GRAM).mean_square,
     "residual_modes": lambda: (
         ntkflow.residual_modes(GRAM[0], GRAM, Y, Y, learning_rate=0.1, steps=1).order
     ),
