@@ -46,6 +46,9 @@ RUNS = {
     "cross_entropy_descent": lambda: (
         ntkflow.cross_entropy_descent(NETWORK, STARTS, X, LABELS).rates
     ),
+    "diagonal_kernel": lambda: ntkflow.diagonal_kernel(
+        SCALAR, {name: p.detach()[None] for name, p in SCALAR.named_parameters()}, X[:1]
+    )[1],
     "draw_parameters": lambda: STARTS["0.weight"],
     "empirical_ntk": lambda: ntkflow.empirical_ntk(NETWORK, X).values,
     "ensemble_outputs": lambda: ntkflow.ensemble_outputs(NETWORK, STARTS, X),

@@ -45,6 +45,7 @@ _HOMES = {
     "cross_entropy_classifiers": "regression.classifiers",
     "cross_entropy_descent": "training.classification",
     "cumulative_distribution": "linalg.spectra",
+    "diagonal_kernel": "empirical",
     "draw_parameters": "networks",
     "early_stopping_time": "dynamics",
     "effective_rank": "linalg.spectra",
