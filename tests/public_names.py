@@ -2,11 +2,18 @@
 
 # What public functions return; their examples show it.
 RESULTS = {
+    "ClassifierFit",
+    "ClassifierScores",
+    "CrossEntropyDescent",
     "Eigenpairs",
     "Kappa",
     "Kernel",
+    "KernelPair",
     "LimitKernels",
+    "Movement",
     "NtkOperator",
+    "RelativeDistances",
+    "ResidualModes",
     "TraceEstimate",
     "TrainingResult",
 }

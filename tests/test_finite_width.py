@@ -2,13 +2,14 @@ import math
 
 import pytest
 import torch
-from ntkstudy.measurements.ensembles import diagonal_kernel, first_step, join_ensembles
 
-from ntkflow.empirical import empirical_ntk
+from ntkflow.empirical import diagonal_kernel, empirical_ntk
+from ntkflow.errors import KernelError
 from ntkflow.finite_width import finite_dispersion, inverse_width, kernel_dispersion
 from ntkflow.limits import limit_kernels
 from ntkflow.networks import draw_parameters, member, mlp
 from ntkstudy.data.storage import Array
+from ntkstudy.measurements.ensembles import first_step, join_ensembles
 
 X = torch.tensor([[0.6, -0.8]], dtype=torch.float64)
 
@@ -28,6 +29,12 @@ def test_diagonal_kernels_of_an_ensemble_are_those_of_its_members():
         assert full[seed].item() == pytest.approx(kernel.values.item(), rel=1e-12)
         mine = sum(part.item() for name, part in parts.items() if name.endswith("weight"))
         assert weights[seed].item() == pytest.approx(mine, rel=1e-12)
+
+
+def test_diagonal_kernel_is_of_one_input_and_one_output():
+    drawn = draw_parameters(mlp(2, [4], 3), [0], dtype=torch.float64)
+    with pytest.raises(KernelError, match=r"^outputs: shape \(1, 3\) .* use \(1, 1\)$"):
+        diagonal_kernel(mlp(2, [4], 3, device="meta"), drawn, X)
 
 
 @pytest.mark.parametrize("depth", [2, 4, 8])

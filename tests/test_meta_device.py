@@ -13,7 +13,11 @@ X, Y, IMAGES = torch.empty(5, 3, **M), torch.empty(5, 2, **M), torch.empty(5, 1,
 GRAM = torch.empty(5, 5, **M)
 DYNAMICS = TrainingDynamics(GRAM, learning_rate=0.1)
 BATCH = ntkflow.mlp(3, [4], 2, normalization="batch", **M)
+GRAMS = ntkflow.KernelPair(GRAM, GRAM)
+SCALAR = ntkflow.mlp(3, [4], **M)
+BLOCK = torch.empty(2, 2, 5, 5, **M)
 STARTS = ntkflow.draw_parameters(ntkflow.mlp(3, [4], 2), [0, 1], **M)
+LABELS = torch.empty(5, dtype=torch.int64, **M)
 
 RUNS = {
     "Abs": lambda: ntkflow.Abs()(X),
@@ -31,18 +35,41 @@ RUNS = {
     "StandardConv2d": lambda: ntkflow.StandardConv2d(1, 2, 3, **M)(IMAGES),
     "StandardLinear": lambda: ntkflow.StandardLinear(3, 2, **M)(X),
     "TrainingDynamics": lambda: DYNAMICS.train_mean(Y, t=3),
-    "block_matrix": lambda: ntkflow.block_matrix(torch.empty(2, 2, 5, 5, **M)),
+    "block_matrix": lambda: ntkflow.block_matrix(BLOCK),
     "cnn": lambda: ntkflow.cnn(1, [2], 3, image_size=6, **M)(IMAGES),
+    "cross_entropies": lambda: ntkflow.cross_entropies(torch.empty(3, 5, 2, **M), LABELS),
+    "cross_entropy_classifiers": lambda: (
+        ntkflow.cross_entropy_classifiers(
+            GRAMS, Y, {"zero": torch.zeros(1, 2, 5, **M)}, learning_rate=0.1, steps=2
+        )["zero"].test
+    ),
+    "cross_entropy_descent": lambda: (
+        ntkflow.cross_entropy_descent(NETWORK, STARTS, X, LABELS).rates
+    ),
+    "diagonal_kernel": lambda: ntkflow.diagonal_kernel(
+        SCALAR, {name: p.detach()[None] for name, p in SCALAR.named_parameters()}, X[:1]
+    )[1],
     "draw_parameters": lambda: STARTS["0.weight"],
     "empirical_ntk": lambda: ntkflow.empirical_ntk(NETWORK, X).values,
+    "ensemble_outputs": lambda: ntkflow.ensemble_outputs(NETWORK, STARTS, X),
     "evaluated": lambda: ntkflow.evaluated(BATCH, dict(BATCH.named_parameters()), X)(X),
     "expected_test_error": lambda: ntkflow.expected_test_error(
         DYNAMICS, GRAM, Y, Y, 3, noise_std=0.1
     ),
     "gaussian_process": lambda: ntkflow.gaussian_process(GRAM, GRAM, GRAM, Y, ridge=0.1)[0],
     "limit_kernels": lambda: ntkflow.limit_kernels(NETWORK, X).ntk,
+    "linear_losses": lambda: ntkflow.linear_losses(GRAM[0], GRAM, Y, [1, 2], learning_rate=0.1),
+    "loss_growth": lambda: ntkflow.loss_growth(
+        ntkflow.mlp(3, [4], 2), STARTS, X, Y, learning_rate=0.1, steps=2
+    ),
     "mlp": lambda: NETWORK(X),
     "ntk_operator": lambda: ntkflow.ntk_operator(NETWORK, X) @ torch.empty(10, **M),
+    "output_coupling": lambda: ntkflow.output_coupling(BLOCK),
+    "parameter_distances": lambda: ntkflow.parameter_distances(STARTS, STARTS).relative,
+    "relative_distances": lambda: ntkflow.relative_distances(BLOCK[0], GRAM).mean_square,
+    "residual_modes": lambda: (
+        ntkflow.residual_modes(GRAM[0], GRAM, Y, Y, learning_rate=0.1, steps=1).order
+    ),
     "ridge_regression": lambda: ntkflow.ridge_regression(GRAM, GRAM, Y, ridge=0.1),
     "train_ensemble": lambda: ntkflow.train_ensemble(
         ntkflow.mlp(3, [4], 2), STARTS, X, Y, learning_rate=0.1, steps=2
@@ -53,9 +80,16 @@ RUNS = {
 NEED_VALUES = {
     "alignment": lambda: ntkflow.alignment(GRAM, Y),
     "circle_modes": lambda: ntkflow.circle_modes(X[0]),
+    "classifier_scores": lambda: ntkflow.classifier_scores(
+        ntkflow.ClassifierFit(Y.T[None], Y.T[None]), LABELS, LABELS, Y.T
+    ),
     "cumulative_distribution": lambda: ntkflow.cumulative_distribution(X[0]),
     "early_stopping_time": lambda: ntkflow.early_stopping_time(DYNAMICS, GRAM, Y, Y, noise_std=0.1),
     "effective_rank": lambda: ntkflow.effective_rank(X[0]),
+    "gauss_newton_sharpness": lambda: ntkflow.gauss_newton_sharpness(BLOCK),
+    "held_out_ridge_classifier": lambda: ntkflow.held_out_ridge_classifier(
+        GRAMS, Y, [0.1], held_out=0.4
+    ),
     "jacobian_norm": lambda: ntkflow.jacobian_norm(NETWORK, X),
     "kappa": lambda: ntkflow.kappa(NETWORK, X, Y),
     "second_derivative_norm": lambda: ntkflow.second_derivative_norm(NETWORK, X),

@@ -1,6 +1,7 @@
 """Kernels of finite networks: dense blocks, matrix-free operators and leading eigenpairs."""
 
 from .kernel import Kernel, empirical_ntk
+from .on_diagonal import diagonal_kernel
 from .operator import Eigenpairs, NtkOperator, TraceEstimate, ntk_operator, top_eigenpairs
 
 __all__ = [
@@ -8,6 +9,7 @@ __all__ = [
     "Kernel",
     "NtkOperator",
     "TraceEstimate",
+    "diagonal_kernel",
     "empirical_ntk",
     "ntk_operator",
     "top_eigenpairs",

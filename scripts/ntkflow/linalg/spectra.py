@@ -184,16 +184,23 @@ def kernel_distance(
     return float(np.square(gap).sum() / 2)
 
 
-def block_matrix(block: Float[Any, "o1 o2 n1 n2"]) -> Float[Any, "rows columns"]:
+def block_matrix(
+    block: Float[Any, "o1 o2 n1 n2"], *, by_input: bool = False
+) -> Float[Any, "rows columns"]:
     """Block kernel (O, O, N1, N2) as a matrix (O N1, O N2) with rows ordered output by output.
 
     Entry (o N1 + n, o' N2 + n') is block[o, o', n, n']; targets (N, O) flatten the same way as
-    `targets.T.reshape(-1)`. Arrays and torch tensors keep their type.
+    `targets.T.reshape(-1)`. By input, it is entry (n O + o, n' O + o'), and targets flatten as
+    `targets.reshape(-1)`. Arrays and torch tensors keep their type.
 
     Example:
         >>> ntkflow.block_matrix(np.arange(4.0).reshape(2, 2, 1, 1))
         array([[0., 1.],
                [2., 3.]])
+
+    Args:
+        block: the kernel.
+        by_input: order rows and columns input by input.
 
     Raises:
         KernelError: if it has not four axes.
@@ -205,6 +212,8 @@ def block_matrix(block: Float[Any, "o1 o2 n1 n2"]) -> Float[Any, "rows columns"]
             'ntkflow.empirical_ntk(..., outputs="block").values'
         )
     o1, o2, n1, n2 = block.shape
+    if by_input:
+        block = block.swapaxes(0, 2).swapaxes(1, 3)
     return block.swapaxes(1, 2).reshape(o1 * n1, o2 * n2)
 
 

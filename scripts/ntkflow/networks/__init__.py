@@ -3,7 +3,7 @@
 from .activations import ACTIVATIONS, Abs, Erf, Sin, activation_layer
 from .builders import cnn, mlp
 from .ensembles import draw_parameters, member
-from .evaluation import drops_out, evaluated, has_modes
+from .evaluation import drops_out, ensemble_outputs, evaluated, has_modes
 from .layers import Conv2d, Dense, GlobalAveragePool, Residual
 from .parameterizations import StandardConv2d, StandardLinear
 
@@ -22,6 +22,7 @@ __all__ = [
     "cnn",
     "draw_parameters",
     "drops_out",
+    "ensemble_outputs",
     "evaluated",
     "has_modes",
     "member",

@@ -1,13 +1,15 @@
-"""Networks whose forward pass in training differs from that in evaluation."""
+"""Networks as they are evaluated: some have another forward pass in training."""
 
 import copy
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+
+from .ensembles import member
 
 
 def draws_masks(layer: nn.Module) -> bool:
@@ -72,3 +74,52 @@ def evaluated(
 def _freeze(layer: _BatchNorm, inputs: tuple[Tensor]) -> None:
     over = [axis for axis in range(inputs[0].ndim) if axis != 1]
     layer.running_var, layer.running_mean = torch.var_mean(inputs[0], dim=over, correction=0)
+
+
+def ensemble_outputs(
+    network: nn.Module,
+    parameters: dict[str, Tensor],
+    x: Shaped[Tensor, "n *d"],
+    *,
+    train_x: Shaped[Tensor, "m *d"] | None = None,
+    output_scale: float = 1.0,
+    start: dict[str, Tensor] | None = None,
+) -> Float[Tensor, "s n *o"]:
+    """Outputs f = alpha h, or centred alpha (h - h_0), of every network of an ensemble.
+
+    Networks as they are evaluated, see `evaluated`. A network's numbers do not depend on its
+    neighbours; gradients flow to the parameters.
+
+    Args:
+        network: h, maps (N, *d) to (N, *O).
+        parameters: name to tensor (S, *shape).
+        x: inputs.
+        train_x: the training set, which gives batch normalisation its statistics; default: x.
+        output_scale: alpha.
+        start: parameters (S, *shape) of h_0; default: not centred.
+
+    Example:
+        >>> network = ntkflow.mlp(3, [64], 2)
+        >>> start = ntkflow.draw_parameters(network, seeds=range(4))
+        >>> ntkflow.ensemble_outputs(network, start, torch.randn(5, 3)).shape
+        torch.Size([4, 5, 2])
+    """
+    train_x = x if train_x is None else train_x
+    f = _ensemble_outputs(network, parameters, x, train_x)
+    if start is not None:
+        f = f - _ensemble_outputs(network, start, x, train_x)
+    return output_scale * f
+
+
+def _ensemble_outputs(
+    network: nn.Module, parameters: dict[str, Tensor], x: Tensor, train_x: Tensor
+) -> Tensor:
+    count = len(next(iter(parameters.values())))
+    if has_modes(network):
+        each = [member(parameters, index) for index in range(count)]
+        return torch.stack(
+            [functional_call(evaluated(network, one, train_x), one, (x,)) for one in each]
+        )
+    # An input for each network: products over all of them would round differently with their count.
+    x = x.expand(count, *x.shape)
+    return vmap(lambda p, x: functional_call(network, p, (x,)))(parameters, x)

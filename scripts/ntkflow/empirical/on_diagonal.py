@@ -1,0 +1,47 @@
+"""The kernel of an input with itself, for every network of an ensemble at once."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from ..checks import check_shape
+
+
+def diagonal_kernel(
+    network: nn.Module, parameters: dict[str, Tensor], x: Float[Tensor, "1 *d"]
+) -> tuple[Float[Tensor, " s"], Float[Tensor, " s"]]:
+    """Theta(x, x) = |df/dtheta|^2 of every network: the part of its weights, and all of it.
+
+    Its spread over networks is that of finite width (Hanin, Nica 2019, arXiv:1909.05989).
+
+    Args:
+        network: maps (1, *d) to (1, 1).
+        parameters: name to tensor (S, *shape); names that end in "weight" are weights.
+        x: the input.
+
+    Returns:
+        The part of the weights and the whole kernel, each (S,).
+
+    Raises:
+        KernelError: if the network has several outputs, or x several rows.
+
+    Example:
+        >>> network = torch.nn.Linear(2, 1)
+        >>> start = ntkflow.draw_parameters(network, seeds=range(3))
+        >>> weights, full = ntkflow.diagonal_kernel(network, start, torch.tensor([[1.0, 2.0]]))
+        >>> weights.tolist(), full.tolist()
+        ([5.0, 5.0, 5.0], [6.0, 6.0, 6.0])
+    """
+    check_shape("x", x, 1, ...)
+
+    def output(one: dict[str, Tensor]) -> Tensor:
+        f = functional_call(network, one, (x,))
+        check_shape("outputs", f, 1, 1)
+        return f.squeeze()
+
+    def of_one(one: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        squares = {name: part.square().sum() for name, part in grad(output)(one).items()}
+        weights = [square for name, square in squares.items() if name.endswith("weight")]
+        return sum(weights), sum(squares.values())
+
+    return vmap(of_one)(parameters)

@@ -1,0 +1,53 @@
+"""How far an ensemble of kernels or functions is from its limit."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..checks import check_shape
+
+
+class RelativeDistances(NamedTuple):
+    """Distances of S samples K_s from a limit K; <., .> and norms are Frobenius.
+
+    Attributes:
+        sample: ||K_s - K|| / ||K||, (S,).
+        mean_square: <K_s - K, K_(s+1) - K> / ||K||^2, (S,), the last one beside the first. Its
+            expectation over independent samples is the squared relative distance of their mean from
+            K, without the noise of few samples; it may be negative. NaN for a single sample.
+        scale: <K_s, K> / ||K||^2 - 1, (S,): how much larger a sample is along K.
+    """
+
+    sample: Tensor
+    mean_square: Tensor
+    scale: Tensor
+
+
+def relative_distances(
+    samples: Float[Tensor, "s *n"], limit: Float[Tensor, "*n"]
+) -> RelativeDistances:
+    """Distances of kernels (or functions) of an ensemble from their limit, relative to its size.
+
+    Args:
+        samples: K_s of independent networks, all of the limit's shape and units.
+        limit: K, not 0, relative to which nothing is finite.
+
+    Returns:
+        `RelativeDistances`.
+
+    Raises:
+        KernelError: if the samples have not the shape of the limit.
+
+    Example:
+        >>> kernels = torch.stack([1.5 * torch.eye(4), 0.5 * torch.eye(4)])
+        >>> sample, mean_square, scale = ntkflow.relative_distances(kernels, torch.eye(4))
+        >>> sample.tolist(), mean_square.tolist(), scale.tolist()
+        ([0.5, 0.5], [-0.25, -0.25], [0.5, -0.5])
+    """
+    check_shape("samples", samples, None, *limit.shape)
+    size = limit.norm()
+    off = ((samples - limit) / size).flatten(1)
+    beside = off.roll(-1, dims=0) if len(off) > 1 else off * torch.nan
+    return RelativeDistances(off.norm(dim=1), (off * beside).sum(1), off @ (limit / size).flatten())
