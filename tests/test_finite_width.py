@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from ntkstudy.measurements.ensembles import first_step, join_ensembles
 
 from ntkflow.empirical import diagonal_kernel, empirical_ntk
 from ntkflow.errors import KernelError
@@ -9,7 +10,6 @@ from ntkflow.finite_width import finite_dispersion, inverse_width, kernel_disper
 from ntkflow.limits import limit_kernels
 from ntkflow.networks import draw_parameters, member, mlp
 from ntkstudy.data.storage import Array
-from ntkstudy.measurements.ensembles import first_step, join_ensembles
 
 X = torch.tensor([[0.6, -0.8]], dtype=torch.float64)
 

@@ -67,7 +67,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Network:
-    """An architecture: `build(options, input_dim, output_dim)` gives a module on the meta device."""
+    """An architecture: `build(options, input_dim, output_dim)` gives a meta module."""
 
     name: str
     module: str

@@ -26,7 +26,7 @@ def output_kurtosis(options, setting, data):
 
 @measurement("output_covariance", when="theory", options=Draws, axes=("seed", "pair"), needs=(NTK,))
 def output_covariance(options, setting, data):
-    """Products f(x_i) f(x_j) over initialisations, whose mean is the covariance, and the limit's."""
+    """Products f(x_i) f(x_j) over initialisations, and the limit's covariance, their mean."""
     from ..theory.initialization import output_covariance
 
     return output_covariance(options, setting)

@@ -22,8 +22,8 @@ class MomentOptions:
         ],
         Rule(
             "untrained networks; networks before and after training; snapshots during training; "
-            "kernel machines beside the trained networks; the infinitely wide network; its training "
-            "as predicted; a check of theory, with networks of its own",
+            "kernel machines beside the trained networks; the infinitely wide network; its "
+            "training as predicted; a check of theory, with networks of its own",
             minItems=1,
             uniqueItems=True,
         ),
