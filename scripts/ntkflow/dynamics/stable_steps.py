@@ -24,7 +24,7 @@ def gauss_newton_sharpness(
     - squared, (1/n) sum_i |f - y|^2: 2 / n times the block kernel's largest eigenvalue;
     - cross-entropy: 1 / n times that of `softmax_weighted(block, probabilities)`.
 
-    Source: Schraudolph 2002, section 3 (Gauss-Newton part); Cohen et al. 2021 (arXiv:2103.00065),
+    Source: Schraudolph 2002 (Gauss-Newton part); Cohen et al. 2021 (arXiv:2103.00065),
     section 2 (sharpness and stability).
 
     Args:
