@@ -48,7 +48,7 @@ class Stage:
 
     def is_asked_for(self, sections: Set[str], moments: Set[str]) -> bool:
         """Whether an experiment with these sections and moments of measurements has this stage."""
-        if not sections.issuperset(self.requires):
+        if not set(self.requires) <= sections:
             return False
         others_only = bool(moments) and moments <= self.unless
         return self.when in moments or (self.always and not others_only)
