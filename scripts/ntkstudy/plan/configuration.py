@@ -25,9 +25,8 @@ class _StrictLoader(yaml.CSafeLoader):
 def _construct_unique_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict:
     seen = set()
     for key_node, _ in node.value:
-        if key_node.tag == _MERGE:
-            continue
-        key, mark = loader.construct_object(key_node, deep=True), key_node.start_mark
+        merged, mark = key_node.tag == _MERGE, key_node.start_mark
+        key = key_node.value if merged else loader.construct_object(key_node, deep=True)
         where = f"{mark.name}: line {mark.line + 1}: key {key!r}"
         if not isinstance(key, str):
             raise ConfigurationError(f"{where} is no text; allowed: a name, in quotes if needed")

@@ -17,12 +17,17 @@ from .checks import check_plan
 from .configuration import (
     complete,
     complete_experiment,
-    describe_allowed,
     dotted,
-    merge,
     read_schema,
-    read_yaml,
-    validate,
+)
+from .layers import (
+    Layer,
+    check_names,
+    experiment_rules,
+    merge_layers,
+    read_layers,
+    source_names,
+    validate_layer,
 )
 from .memory import memory_mb
 from .stages import DERIVED, STAGES, Table
@@ -35,51 +40,33 @@ def load_plan(
     """Plan of the configuration in `files`, merged in order, with `overrides` on top.
 
     Args:
-        files: YAML files, overlays last.
+        files: YAML files, overlays last; experiments/<source>.yaml beside the first belong to it.
         schema: JSON schema of the configuration, in YAML.
         overrides: keys given on the command line.
 
     Raises:
         ConfigurationError: one line with the file, the key, the value and what is allowed.
     """
-    rules, read = read_schema(schema), [(str(file), read_yaml(file)) for file in files]
-    if overrides:
-        # Snakemake reads `true` on the command line as text.
-        truth = {"true": True, "false": False}
-        given = {key: truth.get(str(value), value) for key, value in overrides.items()}
-        read.append(("--config", given))
+    rules = read_schema(schema)
+    layers = read_layers(files, source_names(rules), overrides)
     try:
-        return _merged_plan(read, rules)
+        return _merged_plan(layers, rules)
     except ConfigurationError:
-        # File by file, so that the error names the one that brought it.
-        for count in range(1, len(read) + 1):
-            plan = _merged_plan(read[:count], rules)
+        # Layer by layer, so that the error names the one that brought it.
+        for count in range(1, len(layers) + 1):
+            plan = _merged_plan(layers[:count], rules)
         return plan
 
 
-def _merged_plan(read: Sequence[tuple[str, Mapping]], rules: Mapping) -> "Plan":
-    """Plan of some configurations merged in order; errors name the last of them."""
-    config: dict[str, Any] = {}
-    for _, data in read:
-        config = merge(config, data)
-    source = read[-1][0]
-    _check_names(read)
-    validate(config, rules, source=source)
-    plan = Plan(_canonical(config, rules), rules, source=source)
+def _merged_plan(layers: Sequence[Layer], rules: Mapping) -> "Plan":
+    """Plan of some layers merged in order."""
+    check_names(layers)
+    merged = merge_layers(layers)
+    validate_layer(merged, rules)
+    config = _canonical(merged.data, rules)
+    plan = Plan(config, rules, source=merged.source, files=merged.files)
     check_plan(plan)
     return plan
-
-
-def _check_names(read: Sequence[tuple[str, Mapping]]) -> None:
-    """A misspelt experiment in the last file would be a new one that lacks nearly everything."""
-    *below, (source, last) = ((source, data.get("experiments")) for source, data in read)
-    known = [name for _, blocks in below if isinstance(blocks, Mapping) for name in blocks]
-    for name, block in last.items() if known and isinstance(last, Mapping) else ():
-        if name not in known and isinstance(block, Mapping) and "title" not in block:
-            raise ConfigurationError(
-                f"{source}: {dotted(['experiments', name])}: is no experiment of {below[0][0]}, "
-                f"and a new one needs a title; {describe_allowed(name, sorted(known))}"
-            )
 
 
 class Plan:
@@ -89,14 +76,23 @@ class Plan:
         config: a valid configuration, completed with its schema's defaults.
         schema: its JSON schema, to check what sweeps and overrides put into cells.
         source: file named in errors.
+        files: file named in errors of an experiment, by its name.
 
     Attributes:
         experiment_schema: the part of the schema that rules an experiment's block.
+        sources: names of the sources, in the order of the report.
     """
 
-    def __init__(self, config: Mapping, schema: Mapping, *, source: str = "configuration"):
-        self.config, self.source = config, source
-        self.experiment_schema = schema["properties"]["experiments"]["additionalProperties"]
+    def __init__(
+        self,
+        config: Mapping,
+        schema: Mapping,
+        *,
+        source: str = "configuration",
+        files: Mapping[str, str] | None = None,
+    ):
+        self.config, self.source, self._files = config, source, files or {}
+        self.experiment_schema, self.sources = experiment_rules(schema), source_names(schema)
         self._cells: dict[str, list[Cell]] = {}
         self._projected: dict[tuple[str, str], list[Cell]] = {}
 
@@ -130,7 +126,10 @@ class Plan:
         """Cells of an experiment, or the distinct cells that a stage sees."""
         if experiment not in self._cells:
             self._cells[experiment] = expand(
-                experiment, self.block(experiment), self.experiment_schema, source=self.source
+                experiment,
+                self.block(experiment),
+                self.experiment_schema,
+                source=self.file_of(experiment),
             )
         if stage is None:
             return self._cells[experiment]
@@ -151,7 +150,12 @@ class Plan:
 
     def error(self, path: Sequence[str | int], problem: str) -> ConfigurationError:
         """Error at a path below `experiments`."""
-        return ConfigurationError(f"{self.source}: {dotted(['experiments', *path])}: {problem}")
+        where = f"{self.file_of(path[0])}: {dotted(['experiments', *path])}"
+        return ConfigurationError(f"{where}: {problem}")
+
+    def file_of(self, experiment: str) -> str:
+        """The file that errors of an experiment name: the last one with a word on it."""
+        return self._files.get(experiment, self.source)
 
     # Seeds
 
@@ -261,7 +265,7 @@ class Plan:
     def figure_config(self, experiment: str) -> dict[str, Any]:
         """What a figure may know: the experiment's block without the other figures and texts."""
         block = self.block(experiment)
-        keys = ("task", "network", "training", "measurements")
+        keys = ("task", "network", "training", "measurements", "published")
         config = {key: block[key] for key in keys if key in block}
         return _sorted_copy(config | {"sweep": self._swept_values(experiment)})
 
@@ -375,9 +379,8 @@ def check_writable(folder: str | Path) -> None:
 def _canonical(config: Mapping, rules: Mapping) -> dict[str, Any]:
     """Configuration with defaults, written in one way: only values tell two results apart."""
     completed = complete(config, rules)
-    block_rules = rules["properties"]["experiments"]["additionalProperties"]
     for name, block in completed["experiments"].items():
-        completed["experiments"][name] = complete_experiment(block, block_rules)
+        completed["experiments"][name] = complete_experiment(block, experiment_rules(rules))
     return completed
 
 
