@@ -1,7 +1,7 @@
 rule judge_claims:
     input:
         tables=all_products(experiment_tables),
-        claims=CLAIMS,
+        claims=list(source_files(CLAIMS, PLAN.sources).values()),
         schema="config/claims_schema.yaml",
         code=code_of("judge_claims"),
     output:

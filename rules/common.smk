@@ -10,9 +10,10 @@ from ntkflow.errors import ConfigurationError
 from ntkstudy.data.mnist_files import FULL_SUMS
 from ntkstudy.plan import describe, loading, planning
 from ntkstudy.plan.imports import import_closure
+from ntkstudy.plan.layers import source_files
 
 SCHEMA = "config/schema.yaml"
-CLAIMS = "config/claims.yaml"
+CLAIMS = "config/claims"
 FIGURES = "scripts/figures"
 ANIMATIONS = "scripts/animations"
 
@@ -24,6 +25,7 @@ def load_plan():
             ["config/config.yaml", *overlays], SCHEMA, workflow.config_settings.config
         )
         planning.check_writable(plan.results)
+        source_files(CLAIMS, plan.sources)
         for experiment in plan.experiments:
             for folder in (FIGURES, ANIMATIONS):
                 describe.drawable_figures(plan, experiment, folder)

@@ -8,55 +8,40 @@ import pandas as pd
 from job import run_job
 from ntkflow.errors import ConfigurationError
 from ntkstudy.claims import judge_claim
+from ntkstudy.claims.document import claims_schema, read_claims
 from ntkstudy.data.storage import replacing
-from ntkstudy.plan.configuration import complete, read_schema, read_yaml, validate
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:
     """Write sources and judged claims as JSON; no verdict is written by hand."""
-    schema = read_schema(input["schema"])
-    document = read_yaml(input["claims"])
-    validate(document, schema, source=input["claims"])
-    document = complete(document, schema)
-    tables = read_tables(input.get("tables", []))
+    files = _as_list(input["claims"])
+    document = read_claims(files, claims_schema(input["schema"]), cfg["experiments"])
+    tables = read_tables(_as_list(input.get("tables", [])))
     judged = []
-    try:
-        for claim in document["claims"]:
-            check_claim(claim, document["sources"], cfg["experiments"])
+    for claim in document["claims"]:
+        try:
             judged.append(judge_claim(claim, tables.get(claim["experiment"], {})))
-            print(f"{claim['id']}: {judged[-1]['verdict']}")
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{input['claims']}: {error}") from None
+        except ConfigurationError as error:
+            file = next(file for file in files if Path(file).stem == claim["source"])
+            raise ConfigurationError(f"{file}: {error}") from None
+        print(f"{claim['id']}: {judged[-1]['verdict']}")
     with replacing(output["claims"]) as temporary:
         temporary.write_text(
             json.dumps({"sources": document["sources"], "claims": judged}, indent=1)
         )
 
 
-def read_tables(files: str | list[str]) -> dict[str, dict[str, pd.DataFrame]]:
+def _as_list(files: str | list[str]) -> list[str]:
+    return [files] if isinstance(files, str) else files
+
+
+def read_tables(files: list[str]) -> dict[str, dict[str, pd.DataFrame]]:
     """Tables by experiment and name, from paths <results>/<experiment>/tables/<name>.csv."""
     tables: dict[str, dict[str, pd.DataFrame]] = {}
-    for file in [files] if isinstance(files, str) else files:
+    for file in files:
         path = Path(file)
         tables.setdefault(path.parts[-3], {})[path.stem] = pd.read_csv(path)
     return tables
-
-
-def check_claim(claim: dict, sources: dict, experiments: list[str]) -> None:
-    """Refuse a claim that names an unknown source or experiment, or allows an empty range."""
-    for key, allowed in (("source", list(sources)), ("experiment", experiments)):
-        if claim[key] not in allowed:
-            raise ConfigurationError(
-                f"{claim['id']}: {key}: {claim[key]!r} is unknown; allowed: {', '.join(allowed)}"
-            )
-    for role, criteria in claim["criteria"].items():
-        for criterion in criteria:
-            lower, upper = criterion.get("range", (0, 0))
-            if lower > upper:
-                raise ConfigurationError(
-                    f"{claim['id']}: {role}: range: {criterion['range']} is empty; "
-                    "allowed: the lower bound first"
-                )
 
 
 run_job(main, globals())

@@ -109,7 +109,7 @@ def main() -> int:
     parser.add_argument("--partial", action="store_true", help="report on what exists")
     arguments = parser.parse_args()
     scales = {"default", *(path.stem for path in Path("config").glob("*.yaml"))}
-    scales -= {"config", "schema", "claims", "claims_schema"}
+    scales -= {"config", "schema", "claims_schema"}
     if arguments.scale not in scales:
         print(f"SCALE: {arguments.scale!r} is unknown; allowed: {', '.join(sorted(scales))}")
         return 2

@@ -1,18 +1,29 @@
-"""Write README's parameter table from the configuration's schema (`make docs`)."""
+"""Write README's tables of parameters and criteria from what checks them (`make docs`)."""
 
 import json
 import sys
 from pathlib import Path
 
+from ntkstudy.claims import KINDS
+from ntkstudy.claims.registry import own_options
 from ntkstudy.plan.configuration import as_yaml, read_schema
-
-START, END = "<!-- parameters: start (made by `make docs`) -->", "<!-- parameters: end -->"
 
 
 def table(schema: dict) -> str:
     """Markdown table of every key: name, type and limits, default, meaning."""
     head = ["| key | type | default | meaning |", "|---|---|---|---|"]
     return "\n".join([*head, *_rows("", schema)])
+
+
+def criteria_table() -> str:
+    """Markdown table of every criterion: its kind, its options and what it holds for."""
+    head = ["| criterion | options | what is judged |", "|---|---|---|"]
+    rows = []
+    for name, kind in KINDS.items():
+        options = ", ".join(f"`{option}`" for option in own_options(kind.options))
+        meaning = (kind.judge.__doc__ or "").split("\n")[0].replace("|", "\\|")
+        rows.append(f"| `{name}` | {options} | {meaning} |")
+    return "\n".join([*head, *rows])
 
 
 def _rows(prefix: str, schema: dict) -> list[str]:
@@ -61,10 +72,12 @@ def _type(rule: dict) -> str:
 
 
 def rewrite(text: str, schema: dict) -> str:
-    """README text with the table between its two marks made anew."""
-    before, rest = text.split(START)
-    after = rest.split(END)[1]
-    return f"{before}{START}\n{table(schema)}\n{END}{after}"
+    """README text with the tables between their marks made anew."""
+    for name, made in (("criteria", criteria_table()), ("parameters", table(schema))):
+        start, end = f"<!-- {name}: start (made by `make docs`) -->", f"<!-- {name}: end -->"
+        before, rest = text.split(start)
+        text = f"{before}{start}\n{made}\n{end}{rest.split(end)[1]}"
+    return text
 
 
 def main() -> None:

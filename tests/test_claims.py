@@ -1,4 +1,4 @@
-"""The project's own claims: config/claims.yaml fits its schema and the configuration."""
+"""The project's own claims: the files of config/claims fit their schema and the configuration."""
 
 from itertools import chain
 from pathlib import Path
@@ -6,18 +6,26 @@ from pathlib import Path
 import pytest
 
 from ntkflow.errors import ConfigurationError
-from ntkstudy.plan.configuration import complete, read_schema, read_yaml, validate
+from ntkstudy.claims.document import claims_schema, read_claims
+from ntkstudy.plan.configuration import validate
+from ntkstudy.plan.layers import source_files
 from ntkstudy.plan.loading import load_plan
 
 CONFIG = Path(__file__).parents[1] / "config"
-SCHEMA = read_schema(CONFIG / "claims_schema.yaml")
-CLAIMS = complete(read_yaml(CONFIG / "claims.yaml"), SCHEMA)["claims"]
+SCHEMA = claims_schema(CONFIG / "claims_schema.yaml")
 PLAN = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
+FILES = source_files(CONFIG / "claims", PLAN.sources)
+DOCUMENT = read_claims(list(FILES.values()), SCHEMA, list(PLAN.config["experiments"]))
+CLAIMS = DOCUMENT["claims"]
 
 
-def test_claims_are_valid_and_unique():
-    validate(read_yaml(CONFIG / "claims.yaml"), SCHEMA, source="claims.yaml")
-    assert len({claim["id"] for claim in CLAIMS}) == len(CLAIMS)
+def test_sources_come_in_one_order_and_have_experiments_and_claims():
+    assert list(DOCUMENT["sources"]) == list(FILES) == PLAN.sources
+    blocks = PLAN.config["experiments"].values()
+    assert list(dict.fromkeys(block["source"] for block in blocks)) == PLAN.sources
+
+
+def test_claims_are_named_by_their_source():
     for claim in CLAIMS:  # our own claims are named by their subject
         assert claim["source"] in ("ours", claim["id"].split(".")[0])
 
@@ -37,9 +45,9 @@ def test_claims_name_what_the_configuration_makes(claim):
     assert set(claim["requires"]) <= axes | {"seeds"}
     for criterion in chain(*claim["criteria"].values()):
         assert criterion["table"] in PLAN.table_names(name)
-        assert criterion.get("over", "seed") in axes | {"sample"}
-        keys = {*criterion.get("where", {}), *criterion.get("relative_to", {})}
-        along = criterion.get("along", [])
+        assert (criterion["over"] or "seed") in axes | {"sample"}
+        keys = {*criterion["where"], *(criterion["relative_to"] or {})}
+        along = criterion.get("along") or []
         assert keys | {*([along] if isinstance(along, str) else along)} <= axes
 
 
@@ -50,3 +58,30 @@ def test_statistic_only_where_it_is_used():
     validate([criterion | {"along": "width"}], rules, source="claims.yaml")
     with pytest.raises(ConfigurationError, match="statistic"):
         validate([criterion | {"along": "width", "statistic": "std"}], rules, source="claims.yaml")
+
+
+def copy_claims(folder, change):
+    """The files of claims in a folder of their own, one changed by a function of its text."""
+    files = []
+    for source, file in FILES.items():
+        files.append(folder / f"{source}.yaml")
+        text = Path(file).read_text(encoding="utf-8")
+        files[-1].write_text(change(text) if source == "ours" else text, encoding="utf-8")
+    return files
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("id: ours.long-not-lazy", "id: exp001.memory",
+         "exp001.memory: id: stands in exp001.yaml too; allowed once"),
+        ("experiment: long_training", "experiment: long_trainin",
+         "ours.long-not-lazy: experiment: 'long_trainin' is unknown; allowed: "),
+        ("title:", "titel:", "titel: unknown key; allowed: claims, description, title; did you"),
+    ],
+)  # fmt: skip
+def test_a_mistake_names_the_file_of_its_source(tmp_path, old, new, problem):
+    files = copy_claims(tmp_path, lambda text: text.replace(old, new, 1))
+    with pytest.raises(ConfigurationError) as error:
+        read_claims(files, SCHEMA, list(PLAN.config["experiments"]))
+    assert str(error.value).startswith(f"{tmp_path / 'ours.yaml'}: {problem}")

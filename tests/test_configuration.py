@@ -13,6 +13,7 @@ from ntkstudy.plan.configuration import (
     resolve_references,
     validate,
 )
+from ntkstudy.plan.layers import merge_layers, read_layers, source_names
 
 CONFIG = Path(__file__).parents[1] / "config"
 SCHEMA = read_schema(CONFIG / "schema.yaml")
@@ -68,6 +69,19 @@ def test_missing_and_binary_files_are_named(tmp_path):
 def test_anchors_can_be_merged(tmp_path):
     file = write(tmp_path, "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\n")
     assert read_yaml(file)["b"] == {"x": 1, "y": 3}
+
+
+def test_anchors_are_merged_once_and_allow_no_other_key_twice(tmp_path):
+    for text, key in (("{<<: *a, <<: *a}", "<<"), ("{<<: *a, y: 3, y: 4}", "y")):
+        file = write(tmp_path, f"a: &a {{x: 1, y: 2}}\nb: {text}\n")
+        with pytest.raises(ConfigurationError) as error:
+            read_yaml(file)
+        assert str(error.value) == f"{file}: line 2: key {key!r} appears twice; allowed once"
+
+
+def test_anchors_can_be_merged_into_one_another(tmp_path):
+    file = write(tmp_path, "a: &a {x: 1, y: 2}\nb: &b {<<: *a, y: 3}\nc: {<<: *b, x: 4}\n")
+    assert read_yaml(file)["c"] == {"x": 4, "y": 3}
 
 
 @pytest.mark.parametrize(
@@ -202,7 +216,8 @@ def test_defaults_are_not_shared():
 
 def test_complete_is_valid_and_changes_nothing_twice():
     for overlay in ("quick", "full"):
-        config = merge(read_yaml(CONFIG / "config.yaml"), read_yaml(CONFIG / f"{overlay}.yaml"))
+        files = [CONFIG / "config.yaml", CONFIG / f"{overlay}.yaml"]
+        config = merge_layers(read_layers(files, source_names(SCHEMA))).data
         done = complete(config, SCHEMA)
         validate(done, SCHEMA, source="completed")
         assert complete(done, SCHEMA) == done

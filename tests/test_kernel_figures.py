@@ -7,7 +7,12 @@ import pytest
 
 from ntkstudy.report.plotting import use_style
 
-CONFIG = {"network": {"kind": "mlp"}, "training": {"steps": 9}}
+PUBLISHED = {
+    "accuracy": [["network", 0.848], ["sample block random", 0.744], ["trained block ridge", 0.8]],
+    "nngp_accuracy": [[1000, 0.928]],
+    "gigabytes": [[1000, 3.0]],
+}
+CONFIG = {"network": {"kind": "mlp"}, "training": {"steps": 9}, "published": PUBLISHED}
 FITS = ["network", "sample block random", "sample block zero", "limit mean ridge"]
 
 

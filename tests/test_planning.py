@@ -182,7 +182,8 @@ def test_own_configurations_plan(scale):
 
 
 def test_a_second_profile_experiment_is_one_block(tmp_path):
-    base = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    source = ROOT / "config" / "experiments" / "exp001.yaml"
+    base = {"results": "results/x"} | yaml.safe_load(source.read_text())
     block = copy.deepcopy(base["experiments"]["kernel_profile"])
     block["network"] |= {"depth": 1, "sigma_b": 1.0}
     plan = load(tmp_path, base, {"experiments": {"shallow": block}})

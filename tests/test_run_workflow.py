@@ -29,7 +29,7 @@ Complete log(s): .snakemake/log
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     (tmp_path / "config").mkdir()
-    for name in ("config", "schema", "claims", "claims_schema", "tiny"):
+    for name in ("config", "schema", "claims_schema", "tiny"):
         results = {"config": "results: results/default\n", "tiny": "results: results/small\n"}
         (tmp_path / "config" / f"{name}.yaml").write_text(results.get(name, "a: 1\n"))
     (tmp_path / "config" / "same.yaml").write_text("threads: 1\n")

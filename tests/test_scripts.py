@@ -198,7 +198,7 @@ def test_weights_at_the_start_are_those_of_the_seed(plan):
 # Claims and report
 
 CLAIMS = {
-    "claims": str(ROOT / "config" / "claims.yaml"),
+    "claims": str(ROOT / "config" / "claims" / "exp001.yaml"),
     "schema": str(ROOT / "config" / "claims_schema.yaml"),
 }
 
@@ -224,7 +224,7 @@ def test_claims_of_a_tiny_run_are_not_run(plan):
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("source: exp001\n", "source: exp002\n", "source: 'exp002' is unknown; allowed: exp001,"),
+        ("section: ", "source: exp001\n    section: ", "claims[0].source: unknown key; allowed: "),
         ("experiment: kernel_profile", "experiment: b", "experiment: 'b' is unknown; allowed: ker"),
         ("range: [-0.65, -0.35]", "range: [-0.35, -0.65]", "observation: range: [-0.35, -0.65] is"),
         ("kind: slope", "kind: eval", "claims[0].criteria.observation[0].kind: 'eval' is unknown"),

@@ -153,7 +153,7 @@ def test_results_are_right_without_any_profile(tiny, project):
 
 def second_experiment():
     """What a user writes for a second profile experiment: one block, here with tiny numbers."""
-    blocks = yaml.safe_load((PROJECT / "config/config.yaml").read_text())["experiments"]
+    blocks = yaml.safe_load((PROJECT / "config/experiments/exp001.yaml").read_text())["experiments"]
     block = merge(blocks["kernel_profile"], TINY["experiments"]["kernel_profile"])
     return block | {
         "title": "Shallow networks with large biases",

@@ -5,9 +5,8 @@ published accuracy of the NNGP kernel with 1,000 images (Lee et al. 2018).
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis, published
 
-PUBLISHED = (1000, 0.928)
 NAMES = {"network": "network", "limit mean ridge": "limit kernel, ridge"}
 
 
@@ -22,9 +21,10 @@ def draw(tables, cfg):
         axes.errorbar(
             mean.index, mean, yerr=spread, marker="o", capsize=3, color=colour, label=label
         )
-    axes.plot(*PUBLISHED, "x", color=LIMIT_COLOUR, ms=8, mew=2, label="NNGP, published")
+    marks = published(cfg, "nngp_accuracy")
+    axes.plot(*marks, "x", color=LIMIT_COLOUR, ms=8, mew=2, label="NNGP, published")
     axes.set_xscale("log")
-    label_log_axis(axes.xaxis, sorted({*table["train_points"], PUBLISHED[0]}))
+    label_log_axis(axes.xaxis, sorted({*table["train_points"], *marks[0]}))
     axes.set_xlabel("number of training images")
     axes.set_ylabel("test accuracy")
     axes.grid(axis="y", alpha=0.25)

@@ -5,11 +5,8 @@ seeds; crosses: values of the source.
 """
 
 import matplotlib.pyplot as plt
-import numpy as np
 
-from ntkstudy.report.plotting import COLOURS, WIDTH, draw_spread
-
-PUBLISHED = [108.5, 26.6, 2.63, 0.101, 5.58e-3, 1.01e-3, 6.8e-5]
+from ntkstudy.report.plotting import COLOURS, WIDTH, draw_spread, published
 
 
 def draw(tables, cfg):
@@ -18,7 +15,8 @@ def draw(tables, cfg):
     kernel, movement = (table[table["step"] > 0] for table in (kernel, movement))
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
     draw_spread(left, kernel, "output_scale", "drift", colour=COLOURS[0], label="measured")
-    left.plot(np.logspace(-2, 3, 7), PUBLISHED, "x", color=COLOURS[1], mew=2, label="published")
+    marks = published(cfg, "kernel_change")
+    left.plot(*marks, "x", color=COLOURS[1], mew=2, label="published")
     left.set(ylabel="‖Θ_T − Θ₀‖ / ‖Θ₀‖")
     draw_spread(right, movement, "output_scale", "scaled", colour=COLOURS[2])
     right.set(ylabel="α ‖θ_T − θ₀‖")

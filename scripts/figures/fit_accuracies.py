@@ -8,13 +8,7 @@ start, or ridge regression. Where the read-out is swept: accuracies only, a pane
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, line_key
-
-# Test accuracies of the semester report, table 1, and of its repository.
-PUBLISHED = {
-    "mlp": {"network": 0.848, "sample block random": 0.744, "trained block random": 0.81},
-    "cnn": {"network": 0.894, "sample block random": 0.802, "trained block random": 0.84},
-}
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, line_key, published
 
 DIFFERENCE = "minus the network's"
 
@@ -39,7 +33,7 @@ def draw(tables, cfg):
         _draw_fits(axes, group, names)
         axes.set_xlabel("difference of test accuracies" if title == DIFFERENCE else "test accuracy")
     if "head" not in table:
-        _mark_published(panels[0, 0], names, cfg["network"]["kind"])
+        _mark_published(panels[0, 0], names, cfg)
         panels[0, 1].axvline(0, color=LIMIT_COLOUR, lw=0.8)
     panels[0, 0].set_yticks(range(len(names)), names)
     panels[0, 0].set_ylabel("kernel, outputs, machine")
@@ -83,7 +77,7 @@ def _colour(name):
     return _MACHINES[name.split()[-1]]
 
 
-def _mark_published(axes, names, kind):
-    for name, value in PUBLISHED[kind].items():
+def _mark_published(axes, names, cfg):
+    for name, value in zip(*published(cfg, "accuracy"), strict=True):
         if name in names:
             axes.plot(value, names.index(name), "x", color=LIMIT_COLOUR, ms=7, mew=1.8)

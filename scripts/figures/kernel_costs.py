@@ -5,7 +5,7 @@ Dashed: the published 3 GB for 1,000 images, scaled to fewer.
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis, published
 
 WAYS = {"loop": "loop", "vmap": "vmap(jacrev)", "layerwise": "layer by layer"}
 
@@ -18,8 +18,9 @@ def draw(tables, cfg):
     for (way, label), colour in zip(WAYS.items(), COLOURS, strict=False):
         panels[0].plot(mean.index, mean[f"{way}_seconds"], "o-", color=colour, label=label)
         panels[1].plot(mean.index, mean[f"{way}_bytes"] / 1e6, "o-", color=colour)
-    published = 3.0 * mean.index
-    panels[1].plot(mean.index, published, "--", color=LIMIT_COLOUR, label="published")
+    for images, gigabytes in zip(*published(cfg, "gigabytes"), strict=True):
+        megabytes = 1000 * gigabytes / images * mean.index
+        panels[1].plot(mean.index, megabytes, "--", color=LIMIT_COLOUR, label="published")
     for axes, label in zip(panels, ("seconds", "peak memory, MB"), strict=True):
         axes.set_xscale("log")
         axes.set_yscale("log")

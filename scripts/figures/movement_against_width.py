@@ -6,9 +6,14 @@ grey: slope −1. Crosses: values of the source.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread, label_log_axis
-
-PUBLISHED = {10: 0.426, 100: 0.047, 1000: 0.0063}
+from ntkstudy.report.plotting import (
+    COLOURS,
+    LIMIT_COLOUR,
+    WIDTH,
+    draw_spread,
+    label_log_axis,
+    published,
+)
 
 
 def draw(tables, cfg):
@@ -22,9 +27,8 @@ def draw(tables, cfg):
     axes.plot(
         widths, start * widths[-1] / widths, color=LIMIT_COLOUR, lw=2, zorder=0, label="slope −1"
     )
-    axes.plot(
-        PUBLISHED.keys(), PUBLISHED.values(), "x", color=COLOURS[1], ms=8, mew=2, label="published"
-    )
+    marks = published(cfg, "movement")
+    axes.plot(*marks, "x", color=COLOURS[1], ms=8, mew=2, label="published")
     axes.set(xscale="log", yscale="log", xlabel="width", ylabel="‖θ_T − θ₀‖ / ‖θ₀‖")
     label_log_axis(axes.xaxis, list(widths))
     label_log_axis(axes.yaxis)

@@ -8,9 +8,8 @@ Cross-entropy, mean over samples.
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import COLOURS, INK, WIDTH
+from ntkstudy.report.plotting import COLOURS, INK, WIDTH, published
 
-PUBLISHED = {0.0: 7.26, 1e-4: 7.11, 1e-3: 5.92, 1e-2: 0.93}
 NONE = 2e-5  # where λ = 0 is drawn
 
 
@@ -31,8 +30,9 @@ def draw(tables, cfg):
         top.plot(places, free.mean() * cells["null_factor"].first(), color=colour, lw=0.9)
         excess, error = 100 * (cells["excess"].mean() - 1), 100 * cells["excess"].std()
         ratio.errorbar(places, excess, error, fmt="o", color=colour, capsize=3)
-    places = [l2 or NONE for l2 in PUBLISHED]
-    top.plot(places, list(PUBLISHED.values()), "x", color=INK, ms=8, label="published, decay seed")
+    strengths, values = published(cfg, "lambda_max")
+    places = [l2 or NONE for l2 in strengths]
+    top.plot(places, values, "x", color=INK, ms=8, label="published, decay seed")
     top.set(xscale="log", yscale="log", ylabel="λ_max of Θ")
     top.set_ylim(last.loc[last["lambda_max"] > 0, "lambda_max"].min() / 3, 40)
     top.legend()

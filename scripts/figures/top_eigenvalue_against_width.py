@@ -7,9 +7,7 @@ over networks, and width to the power −1/2 through the last point (dashed). Gr
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_log_axis
-
-PUBLISHED = {2: 20.2, 4: 11.8, 8: 5.7, 16: 11.2, 32: 11.9, 64: 9.1, 128: 7.3}
+from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_log_axis, published
 
 
 def draw(tables, cfg):
@@ -28,8 +26,9 @@ def draw(tables, cfg):
         axes.set_xticks(range(1, len(widths) + 1), [str(width) for width in widths], fontsize=8)
         axes.set_xlabel("width")
         axes.set_ylim(0, None)
-    seen = [(place, PUBLISHED[w]) for place, w in enumerate(widths, 1) if w in PUBLISHED]
-    top.plot(*np.array(seen).T, "x", color=INK, ms=8, label="published")
+    marks = zip(*published(cfg, "lambda_max"), strict=True)
+    seen = [(widths.index(width) + 1, value) for width, value in marks if width in widths]
+    top.plot(*np.reshape(seen, (-1, 2)).T, "x", color=INK, ms=8, label="published")
     top.set_ylabel("λ_max of Θ")
     share.set_ylabel("λ_max / trace")
     top.legend()

@@ -293,17 +293,12 @@ def measurement(
     return register
 
 
-def discover(extensions: Sequence[str] = ()) -> None:
-    """Import the modules of all built-in entries, and those that a configuration names.
-
-    Raises:
-        ConfigurationError: if an extension cannot be imported.
-    """
+def discover() -> None:
+    """Import the modules of all built-in entries."""
     for package in ("tasks", "networks", "measurements"):
         path = [str(Path(__file__).parent / package)]
         for module in pkgutil.iter_modules(path, prefix=f"ntkstudy.{package}."):
             importlib.import_module(module.name)
-    load(extensions)
 
 
 def load(modules: Sequence[str]) -> None:

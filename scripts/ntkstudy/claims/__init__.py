@@ -13,7 +13,9 @@ import pandas as pd
 
 from ntkflow.errors import ConfigurationError
 
-from .criteria import KINDS, allowed, combine
+from ..plan.options import read_options
+from .criteria import combine
+from .registry import KINDS
 from .samples import AbsentError, Sample
 
 
@@ -37,7 +39,7 @@ def judge_claim(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) ->
     """Judge one claim.
 
     Args:
-        claim: an entry of claims.yaml.
+        claim: an entry of config/claims.
         tables: the tables of the claim's experiment by name; empty if it was not run.
 
     Returns:
@@ -123,17 +125,22 @@ def judge_criterion(
     tables: Mapping[str, pd.DataFrame],
 ) -> Judgement:
     """Judge one criterion; what is missing makes it absent, with the reason in its note."""
-    texts = dict(role=role, kind=criterion["kind"], description=criterion["description"])
+    kind = KINDS[criterion["kind"]]
+    options = read_options(kind.options, criterion)
+    texts = dict(
+        role=role, kind=criterion["kind"], description=criterion["description"],
+        allowed=kind.describe_allowed(options),
+    )  # fmt: skip
     try:
-        sample = Sample.read(criterion, requires, tables)
+        sample = Sample.read(options, requires, tables, trend=kind.trend)
     except AbsentError as reason:
         return Judgement(
-            **texts, value=None, low=None, high=None, allowed=allowed(criterion),
+            **texts, value=None, low=None, high=None,
             n_seeds=None, status="absent", note=str(reason),
         )  # fmt: skip
-    value, low, high, status = KINDS[criterion["kind"]](criterion, sample)
+    value, low, high, status = kind.judge(options, sample)
     return Judgement(
-        **texts, value=value, low=_finite(low), high=_finite(high), allowed=allowed(criterion),
+        **texts, value=value, low=_finite(low), high=_finite(high),
         n_seeds=None if sample.exact else sample.n_seeds, status=status, note=sample.note,
     )  # fmt: skip
 

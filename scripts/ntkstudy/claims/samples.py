@@ -9,8 +9,7 @@ import pandas as pd
 
 from ntkflow.errors import ConfigurationError
 
-# Kinds that compare points of an axis.
-_TRENDS = ("slope", "decreasing", "increasing", "intercept", "linear")
+from .registry import Criterion
 
 
 class AbsentError(Exception):
@@ -37,48 +36,59 @@ class Sample:
 
     @staticmethod
     def read(
-        criterion: Mapping[str, Any],
+        options: Criterion,
         requires: Mapping[str, Any],
         tables: Mapping[str, pd.DataFrame],
+        *,
+        trend: bool = False,
     ) -> "Sample":
         """Sample of a criterion.
+
+        An option `along` names the axis of the points. An option `expected` is a column with the
+        expected value of each point, pairs [point, value], or a number, which is not for here.
+
+        Args:
+            options: of the criterion.
+            requires: what the claim requires: points of axes, and `seeds` at each of them.
+            tables: tables of the claim's experiment by name.
+            trend: whether there must be two points.
 
         Raises:
             AbsentError: if the table, an axis, a point or enough seeds are missing.
             ConfigurationError: if a column is unknown or `where` leaves several rows per seed.
         """
-        name = criterion["table"]
-        if name not in tables:
-            raise AbsentError(f"table {name} was not made at this scale")
-        table, where, along = tables[name], criterion.get("where", {}), criterion.get("along")
+        if options.table not in tables:
+            raise AbsentError(f"table {options.table} was not made at this scale")
+        table, where = tables[options.table], options.where
+        along, expected = (getattr(options, name, None) for name in ("along", "expected"))
         _require_points(table, requires)
-        if "over" in criterion and criterion["over"] in table:
-            table = table.assign(seed=table[criterion["over"]])
+        if options.over in table:
+            table = table.assign(seed=table[options.over])
         exact = "seed" not in table
         if exact:
             table = pd.concat([table.assign(seed=seed) for seed in (0, 1)], ignore_index=True)
         axes = [along] if isinstance(along, str) else along or []
         keys = [*axes, "seed"]
-        series = _select(table, criterion["column"], where, keys)
-        if "relative_to" in criterion:
-            series = _relative(series, table, criterion, where, keys)
-        if criterion["kind"] == "matches":
-            series = _matching(series, along, [point for point, _ in criterion["expected"]])
-        expected = None
-        if criterion["kind"] in ("agrees", "rank"):
-            known = _select(table, criterion["expected"], where, keys)
-            expected = known.groupby(level=along).mean().to_numpy()
+        series = _select(table, options.column, where, keys)
+        if options.relative_to is not None:
+            series = _relative(series, table, options, keys)
+        if isinstance(expected, list):
+            series = _matching(series, along, [point for point, _ in expected])
+        known = None
+        if isinstance(expected, str):
+            column = _select(table, expected, where, keys)
+            known = column.groupby(level=along).mean().to_numpy()
         groups = series.groupby(level=along) if along else [(0, series)]
         points, values = zip(*((point, group.to_numpy()) for point, group in groups), strict=True)
         # A point where every seed diverged stays, with no seeds, so that it is missed below.
         finite = [one[np.isfinite(one)] for one in values]
         lost = len(series) - sum(map(len, finite))
         note = f"values left out because their networks diverged: {lost}" if lost else ""
-        sample = Sample(np.array(points), finite, note, exact, expected)
+        sample = Sample(np.array(points), finite, note, exact, known)
         if not exact:
             required = requires.get(along, points) if isinstance(along, str) else points
             sample.require_seeds(requires.get("seeds", 2), [one in required for one in points])
-        if criterion["kind"] in _TRENDS and len(points) < 2:
+        if trend and len(points) < 2:
             raise AbsentError(f"needs two values of {along}, this scale has {points[0]}")
         return sample
 
@@ -128,12 +138,12 @@ def _select(
 
 
 def _relative(
-    series: pd.Series, table: pd.DataFrame, criterion: Mapping, where: Mapping, keys: list[str]
+    series: pd.Series, table: pd.DataFrame, options: Criterion, keys: list[str]
 ) -> pd.Series:
     """Seed by seed over the rows of `relative_to`: one for all points of an axis that it names."""
-    fixed = [key for key in keys if key in criterion["relative_to"]]
+    fixed = [key for key in keys if key in options.relative_to]
     shared = [key for key in keys if key not in fixed]
-    base = _select(table, criterion["column"], where | criterion["relative_to"], shared)
+    base = _select(table, options.column, options.where | options.relative_to, shared)
     index = series.index.droplevel(fixed) if fixed else series.index
     ratio = (series / base.reindex(index).to_numpy())[index.isin(base.index)]
     for axis in keys[:-1]:

@@ -1,9 +1,8 @@
 """Mistakes in a configuration that a schema cannot find, reported before any work is done."""
 
-from ntkflow.errors import ConfigurationError
+from ntkflow.errors import ConfigurationError, describe_allowed
 
 from ..registry import MEASUREMENTS
-from .configuration import describe_allowed
 from .planning import Plan
 from .stages import RESERVED, STAGES
 

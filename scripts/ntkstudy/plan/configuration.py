@@ -1,7 +1,6 @@
 """Read configuration files strictly; a mistake is one line: file, key, value, what is allowed."""
 
 import copy
-import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from ntkflow.errors import ConfigurationError
+from ntkflow.errors import ConfigurationError, describe_allowed
 
 _NUMBER_AS_TEXT = re.compile(r"([-+]?\d+)(\.\d*)?[eE]([-+]?)(\d+)")
 _MERGE = "tag:yaml.org,2002:merge"  # `<<: *anchor`, whose keys may be given again
@@ -25,9 +24,8 @@ class _StrictLoader(yaml.CSafeLoader):
 def _construct_unique_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict:
     seen = set()
     for key_node, _ in node.value:
-        if key_node.tag == _MERGE:
-            continue
-        key, mark = loader.construct_object(key_node, deep=True), key_node.start_mark
+        merged, mark = key_node.tag == _MERGE, key_node.start_mark
+        key = key_node.value if merged else loader.construct_object(key_node, deep=True)
         where = f"{mark.name}: line {mark.line + 1}: key {key!r}"
         if not isinstance(key, str):
             raise ConfigurationError(f"{where} is no text; allowed: a name, in quotes if needed")
@@ -163,12 +161,6 @@ def _explain(error: ValidationError) -> tuple[list[str | int], str]:
 def as_yaml(word: str | None) -> str:
     """An allowed word as a file says it."""
     return "null" if word is None else word
-
-
-def describe_allowed(given: Any, known: Sequence[str]) -> str:
-    """The allowed words, and the one that was probably meant."""
-    near = difflib.get_close_matches(given, known, n=1) if isinstance(given, str) else []
-    return f"allowed: {', '.join(known)}" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _hint(value: Any) -> str:

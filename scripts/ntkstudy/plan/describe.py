@@ -59,7 +59,7 @@ def drawable_figures(plan: Plan, experiment: str, folder: str) -> list[str]:
     kind = Path(folder).name
     for index, name in enumerate(plan.block(experiment)[kind]):
         script = Path(folder, f"{name}.py")
-        where = f"{plan.source}: experiments.{experiment}.{kind}[{index}]: {name!r}"
+        where = f"{plan.file_of(experiment)}: experiments.{experiment}.{kind}[{index}]: {name!r}"
         if not script.exists():
             allowed = ", ".join(sorted(path.stem for path in Path(folder).glob("*.py")))
             raise ConfigurationError(f"{where} is unknown; allowed: {allowed}")

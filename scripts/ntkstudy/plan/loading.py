@@ -6,16 +6,17 @@ from typing import Any
 
 from ntkflow.errors import ConfigurationError
 
-from ..registry import discover
+from ..registry import discover, load
 from .checks import check_plan
-from .configuration import (
-    complete,
-    complete_experiment,
-    describe_allowed,
-    dotted,
-    merge,
-    read_yaml,
-    validate,
+from .configuration import complete, complete_experiment
+from .layers import (
+    Layer,
+    check_names,
+    experiment_rules,
+    merge_layers,
+    read_layers,
+    source_names,
+    validate_layer,
 )
 from .planning import Plan
 from .schema import configuration_schema
@@ -27,65 +28,48 @@ def load_plan(
     """Plan of the configuration in `files`, merged in order, with `overrides` on top.
 
     Args:
-        files: YAML files, overlays last.
-        schema: JSON schema of the configuration, in YAML.
+        files: YAML files, overlays last; experiments/<source>.yaml beside the first belong to it.
+        schema: frame of the configuration's JSON schema, in YAML.
         overrides: keys given on the command line.
 
     Raises:
         ConfigurationError: one line with the file, the key, the value and what is allowed.
     """
-    read = [(str(file), read_yaml(file)) for file in files]
-    if overrides:
-        # Snakemake reads `true` on the command line as text.
-        truth = {"true": True, "false": False}
-        given = {key: truth.get(str(value), value) for key, value in overrides.items()}
-        read.append(("--config", given))
-    discover([name for _, data in read for name in _extensions(data)])
+    discover()
     rules = configuration_schema(schema)
+    layers = read_layers(files, source_names(rules), overrides)
+    if extensions := [name for layer in layers for name in _extensions(layer)]:
+        load(extensions)
+        rules = configuration_schema(schema)
     try:
-        return _merged_plan(read, rules)
+        return _merged_plan(layers, rules)
     except ConfigurationError:
-        # File by file, so that the error names the one that brought it.
-        for count in range(1, len(read) + 1):
-            plan = _merged_plan(read[:count], rules)
+        # Layer by layer, so that the error names the one that brought it.
+        for count in range(1, len(layers) + 1):
+            plan = _merged_plan(layers[:count], rules)
         return plan
 
 
-def _extensions(data: Mapping) -> list[str]:
-    """Modules that a file names; what is wrong there is found with the rest of the file."""
-    named = data.get("extensions", []) if isinstance(data, Mapping) else []
+def _extensions(layer: Layer) -> list[str]:
+    """Modules that a layer names; what is wrong there is found with its other keys."""
+    named = layer.data.get("extensions")
     return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
 
 
-def _merged_plan(read: Sequence[tuple[str, Mapping]], rules: Mapping) -> Plan:
-    """Plan of some configurations merged in order; errors name the last of them."""
-    config: dict[str, Any] = {}
-    for _, data in read:
-        config = merge(config, data)
-    source = read[-1][0]
-    _check_names(read)
-    validate(config, rules, source=source)
-    plan = Plan(_canonical(config, rules), rules, source=source)
+def _merged_plan(layers: Sequence[Layer], rules: Mapping) -> Plan:
+    """Plan of some layers merged in order."""
+    check_names(layers)
+    merged = merge_layers(layers)
+    validate_layer(merged, rules)
+    config = _canonical(merged.data, rules)
+    plan = Plan(config, rules, source=merged.source, files=merged.files)
     check_plan(plan)
     return plan
-
-
-def _check_names(read: Sequence[tuple[str, Mapping]]) -> None:
-    """A misspelt experiment in the last file would be a new one that lacks nearly everything."""
-    *below, (source, last) = ((source, data.get("experiments")) for source, data in read)
-    known = [name for _, blocks in below if isinstance(blocks, Mapping) for name in blocks]
-    for name, block in last.items() if known and isinstance(last, Mapping) else ():
-        if name not in known and isinstance(block, Mapping) and "title" not in block:
-            raise ConfigurationError(
-                f"{source}: {dotted(['experiments', name])}: is no experiment of {below[0][0]}, "
-                f"and a new one needs a title; {describe_allowed(name, sorted(known))}"
-            )
 
 
 def _canonical(config: Mapping, rules: Mapping) -> dict[str, Any]:
     """Configuration with defaults, written in one way: only values tell two results apart."""
     completed = complete(config, rules)
-    block_rules = rules["properties"]["experiments"]["additionalProperties"]
     for name, block in completed["experiments"].items():
-        completed["experiments"][name] = complete_experiment(block, block_rules)
+        completed["experiments"][name] = complete_experiment(block, experiment_rules(rules))
     return completed

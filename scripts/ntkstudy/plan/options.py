@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from jsonschema import Draft202012Validator
 
+from .configuration import complete
+
 Options = TypeVar("Options")
 
 _TYPES = {int: "integer", float: "number", bool: "boolean", str: "string", NoneType: "null"}
@@ -96,14 +98,15 @@ def choices_schema(
 
 
 def read_options(options: type[Options], mapping: Mapping[str, Any]) -> Options:
-    """Options from a valid mapping, whose other keys are ignored.
+    """Options from a valid mapping, whose other keys are ignored; a whole number may be a float.
 
     Args:
         options: a dataclass of options.
         mapping: values by name, such as an entry of a configuration.
     """
+    completed = complete(mapping, options_schema(options))
     names = [field.name for field in dataclasses.fields(options)]
-    return options(**{name: mapping[name] for name in names if name in mapping})
+    return options(**{name: completed[name] for name in names})
 
 
 def _less(schema: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:

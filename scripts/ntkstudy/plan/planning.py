@@ -16,6 +16,7 @@ from ..needs import Facts
 from ..registry import TASKS
 from .configuration import dotted
 from .entries import entry_code, entry_modules, read_facts, task_files
+from .layers import experiment_rules, source_names
 from .memory import memory_mb
 from .stages import DERIVED, STAGES, TABLE_ORDER, Table
 from .sweeps import Cell, expand, project, swept_axes
@@ -28,14 +29,23 @@ class Plan:
         config: a valid configuration, completed with its schema's defaults.
         schema: its JSON schema, to check what sweeps and overrides put into cells.
         source: file named in errors.
+        files: file named in errors of an experiment, by its name.
 
     Attributes:
         experiment_schema: the part of the schema that rules an experiment's block.
+        sources: names of the sources, in the order of the report.
     """
 
-    def __init__(self, config: Mapping, schema: Mapping, *, source: str = "configuration"):
-        self.config, self.source = config, source
-        self.experiment_schema = schema["properties"]["experiments"]["additionalProperties"]
+    def __init__(
+        self,
+        config: Mapping,
+        schema: Mapping,
+        *,
+        source: str = "configuration",
+        files: Mapping[str, str] | None = None,
+    ):
+        self.config, self.source, self._files = config, source, files or {}
+        self.experiment_schema, self.sources = experiment_rules(schema), source_names(schema)
         self._cells: dict[str, list[Cell]] = {}
         self._projected: dict[tuple[str, str], list[Cell]] = {}
 
@@ -69,7 +79,10 @@ class Plan:
         """Cells of an experiment, or the distinct cells that a stage sees."""
         if experiment not in self._cells:
             self._cells[experiment] = expand(
-                experiment, self.block(experiment), self.experiment_schema, source=self.source
+                experiment,
+                self.block(experiment),
+                self.experiment_schema,
+                source=self.file_of(experiment),
             )
         if stage is None:
             return self._cells[experiment]
@@ -90,7 +103,12 @@ class Plan:
 
     def error(self, path: Sequence[str | int], problem: str) -> ConfigurationError:
         """Error at a path below `experiments`."""
-        return ConfigurationError(f"{self.source}: {dotted(['experiments', *path])}: {problem}")
+        where = f"{self.file_of(path[0])}: {dotted(['experiments', *path])}"
+        return ConfigurationError(f"{where}: {problem}")
+
+    def file_of(self, experiment: str) -> str:
+        """The file that errors of an experiment name: the last one with a word on it."""
+        return self._files.get(experiment, self.source)
 
     # Seeds
 
@@ -185,7 +203,7 @@ class Plan:
     def figure_config(self, experiment: str) -> dict[str, Any]:
         """What a figure may know: the experiment's block without the other figures and texts."""
         block = self.block(experiment)
-        keys = ("task", "network", "training", "measurements")
+        keys = ("task", "network", "training", "measurements", "published")
         config = {key: block[key] for key in keys if key in block}
         return _sorted_copy(config | {"sweep": self._swept_values(experiment)})
 

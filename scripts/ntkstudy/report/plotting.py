@@ -163,6 +163,12 @@ def label_angle_axis(axes: Axes) -> None:
     axes.set_xlabel("angle γ of the input (radian)")
 
 
+def published(cfg: Mapping[str, Any], name: str) -> tuple[list, list]:
+    """Where the experiment's source gives a number, and the numbers; two empty lists for none."""
+    pairs = cfg["published"].get(name, [])
+    return [where for where, _ in pairs], [value for _, value in pairs]
+
+
 def line_key(labels: Sequence[tuple[str, dict]]) -> list[Line2D]:
     """Handles of a legend from (label, line style) pairs."""
     return [Line2D([], [], label=label, **style) for label, style in labels]

@@ -1,0 +1,99 @@
+"""The registry of criteria: what a claim may say of one, and the function that judges it.
+
+A criterion is a dataclass of its options and a function of those and a sample, in one file:
+
+    @dataclass(frozen=True, kw_only=True)
+    class Above(Criterion):
+        along: Annotated[str, Rule("axis at whose every point the bound holds")]
+        bound: Annotated[float, Rule("lowest value allowed")]
+
+    @criterion("above", options=Above, allowed="above {bound:g} everywhere")
+    def above(options: Above, sample: Sample) -> Outcome: ...
+
+The schema of claims and the README's list follow from it.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Annotated, Any, Literal
+
+from ..plan.options import Rule, choices_schema
+
+# The value, the two ends of its interval, None where there is none, and the status.
+Outcome = tuple[float | None, float | None, float | None, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criterion:
+    """What every criterion says."""
+
+    description: Annotated[str, Rule("what is measured, with its symbol")]
+    table: Annotated[str, Rule("a table of the experiment")]
+    column: Annotated[str, Rule("measured column")]
+    where: Annotated[
+        dict[str, Any], Rule("rows to take: axis to value, to min or max, or to [lowest, highest]")
+    ] = field(default_factory=dict)
+    relative_to: Annotated[
+        dict[str, Any] | None, Rule("divide, seed by seed, by the rows with these values instead")
+    ] = None
+    over: Annotated[str | None, Rule("axis of the repetitions in place of seed, as data_seed")] = (
+        None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithStatistic(Criterion):
+    """A criterion on a statistic of the caller's choice."""
+
+    statistic: Annotated[
+        Literal["mean", "median", "std", "dispersion"],
+        Rule("over seeds; dispersion: ln(E[v^2] / E[v]^2)"),
+    ] = "mean"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A registered criterion."""
+
+    options: type[Criterion]
+    judge: Callable[..., Outcome]
+    allowed: str  # a format of the options
+    trend: bool
+
+    def describe_allowed(self, options: Criterion) -> str:
+        """What a criterion with these options allows, in words."""
+        return self.allowed.format(**asdict(options))
+
+
+KINDS: dict[str, Kind] = {}
+
+
+def criterion(
+    name: str, *, options: type[Criterion], allowed: str, trend: bool = False
+) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
+    """Register a function of options and a sample as a kind of criterion.
+
+    Args:
+        name: `kind` of the criterion in claims.
+        options: dataclass of its options.
+        allowed: what it allows, in words for the report; `{bound:g}` is the option `bound`.
+        trend: whether it compares points of the axis `along`, so that it needs two.
+    """
+
+    def register(judge: Callable[..., Outcome]) -> Callable[..., Outcome]:
+        KINDS[name] = Kind(options, judge, allowed, trend)
+        return judge
+
+    return register
+
+
+def criterion_schema() -> dict[str, Any]:
+    """JSON schema of one criterion of any registered kind."""
+    choices = {name: kind.options for name, kind in KINDS.items()}
+    return choices_schema(choices, description="how the number is judged", common=Criterion)
+
+
+def own_options(options: type[Criterion]) -> list[str]:
+    """Names of the options that not every criterion has."""
+    common = {each.name for each in fields(Criterion)}
+    return [each.name for each in fields(options) if each.name not in common]
