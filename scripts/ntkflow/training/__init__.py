@@ -169,15 +169,12 @@ def _choose_engine(
         allowed = ", ".join(["auto", *ENGINES])
         raise ConfigurationError(f"engine: {engine!r} is unknown; use one of {allowed}")
     for name in ENGINES if engine == "auto" else [engine]:
-        try:
-            ENGINES[name].check(network, parameters, x)
-            if name == "arcs" and not plain:
-                raise TypeError("it is trained by plain gradient descent only")
+        reason = ENGINES[name].misfit(network, parameters, x)
+        if name == "arcs" and not plain:
+            reason = reason or "it is trained by plain gradient descent only"
+        if reason is None:
             return ENGINES[name]
-        except TypeError as reason:
-            if engine != "auto":
-                message = f"engine: {name!r} does not fit the network: {reason}; use 'auto'"
-                raise ConfigurationError(message) from None
+    raise ConfigurationError(f"engine: {name!r} does not fit the network: {reason}; use 'auto'")
 
 
 def _check_averages(network: nn.Module) -> None:

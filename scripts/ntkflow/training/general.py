@@ -29,8 +29,8 @@ class GeneralEngine:
         self.network = lambda p, x: functional_call(network, p, (x,)).reshape(len(x), -1)
 
     @staticmethod
-    def check(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> None:
-        """Fits everything."""
+    def misfit(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> str | None:
+        """Nothing: it fits everything."""
 
     @staticmethod
     def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:
