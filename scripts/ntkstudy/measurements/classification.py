@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from ntkflow.networks import evaluated, has_modes, member
+from ntkflow.networks.output_scale import scale_output
 
 from ..data.inputs import load_probe, load_targets, load_training_set
 from ..data.storage import Array, StageFile
@@ -63,10 +64,10 @@ def _outputs(
     ensemble: Ensemble, parameters: dict[str, Tensor], x: Tensor, train_x: Tensor
 ) -> Tensor:
     """Outputs (S, N, O) of f = alpha h, or alpha (h - h0) if training is centred."""
-    f = _run(ensemble.network, parameters, x, train_x)
+    h, initial = _run(ensemble.network, parameters, x, train_x), None
     if ensemble.training.get("centred"):
-        f = f - _run(ensemble.network, ensemble.start, x, train_x)
-    return ensemble.training.get("output_scale", 1.0) * f
+        initial = _run(ensemble.network, ensemble.start, x, train_x)
+    return scale_output(h, ensemble.training.get("output_scale", 1.0), initial)
 
 
 def _run(network: nn.Module, parameters: dict[str, Tensor], x: Tensor, train_x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch.func import functional_call
 
 from ntkflow.empirical import empirical_ntk
 from ntkflow.linalg.spectra import alignment, eigenvalues, kernel_drift
+from ntkflow.networks.output_scale import scale_output
 
 from ..data.inputs import circle_point, load_probe, load_training_set, probe_axis
 from ..data.storage import Array, StageFile
@@ -65,10 +66,10 @@ class Member:
 
     def outputs(self, x: Tensor) -> Tensor:
         """Outputs f = alpha h, or alpha (h - h0) if training is centred: (N, d) to (N, O)."""
-        values = functional_call(self.network, self.parameters, (x,))
+        h, initial = functional_call(self.network, self.parameters, (x,)), None
         if self.training.get("centred"):
-            values = values - functional_call(self.network, self.start, (x,))
-        return self.training.get("output_scale", 1.0) * values
+            initial = functional_call(self.network, self.start, (x,))
+        return scale_output(h, self.training.get("output_scale", 1.0), initial)
 
     def on_probe(self, data: StageFile) -> Tensor:
         """Outputs on the evaluation grid (N, O), computed once for all measurements."""
