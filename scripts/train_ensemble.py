@@ -4,20 +4,15 @@ import torch
 
 from job import run_job
 from ntkflow.networks import draw_parameters
-from ntkflow.training import TrainingResult, train_ensemble
+from ntkflow.training import Schedule, TrainingResult, train_ensemble
 from ntkstudy.data.inputs import load_training_set
 from ntkstudy.data.storage import Array, StageFile, open_file, write_file
 from ntkstudy.measurements.ensembles import measure_ensemble
 from ntkstudy.measurements.members import Ensemble
 from ntkstudy.measurements.networks import stack_measurements
 from ntkstudy.networks import build_network
+from ntkstudy.networks.training import build_objective, build_optimizer
 from ntkstudy.plan.schedule import spread_steps
-
-# Keys of the configuration that are options of `train_ensemble` under the same name.
-OPTIONS = (
-    *("learning_rate", "steps", "loss", "optimizer", "l1", "l2", "decay"),
-    *("engine", "output_scale", "centred"),
-)
 
 
 def main(input: dict, output: dict, cfg: dict, device: str) -> None:
@@ -47,16 +42,22 @@ def train(cfg: dict, data: StageFile, device: str) -> tuple[TrainingResult, dict
         measured[step] = measure_ensemble(cfg["measurements"], now, data)
 
     spread = (training["steps"], training["spacing"])
+    schedule = Schedule(
+        training["steps"],
+        record=spread_steps(training["records"], *spread),
+        snapshots=spread_steps(training["snapshots"], *spread) if cfg["measurements"] else (),
+        on_snapshot=take_snapshot,
+    )
     result = train_ensemble(
         network,
         start,
         x,
         y,
-        **{key: training[key] for key in OPTIONS},
+        optimizer=build_optimizer(training),
+        schedule=schedule,
+        objective=build_objective(training),
+        engine=training["engine"],
         noise_seeds=cfg["seeds"],
-        record_steps=spread_steps(training["records"], *spread),
-        snapshot_steps=spread_steps(training["snapshots"], *spread) if cfg["measurements"] else (),
-        on_snapshot=take_snapshot,
     )
     return result, snapshot_arrays(measured, cfg["measurements"])
 

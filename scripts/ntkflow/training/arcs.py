@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .dense import misfit, parse
+from .optimizers import GradientDescent, Optimizer
 
 _ROUNDING = 64  # in units of eps, how far from the circle a sample may lie
 
@@ -47,7 +48,9 @@ class ArcEngine:
         self.scales = x.new_tensor([last.scale, last.bias_scale])
 
     @staticmethod
-    def misfit(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> str | None:
+    def misfit(
+        network: nn.Module, parameters: dict[str, Tensor], x: Tensor, optimizer: Optimizer
+    ) -> str | None:
         """Why the engine does not fit; None if it does."""
         reason = misfit(network)
         if reason is not None:
@@ -58,6 +61,8 @@ class ArcEngine:
         outputs = parameters[f"{layers[1].name}.weight"].shape[1]
         if outputs != 1:
             return f"it has {outputs} outputs, not one"
+        if not isinstance(optimizer, GradientDescent) or optimizer.penalty:
+            return "it is trained by plain gradient descent only"
         return _misfit_of_inputs(x)
 
     @staticmethod

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks import Abs, Dense, Erf, Sin, StandardLinear
+from .optimizers import Optimizer
 
 CACHE_BYTES = 2**22
 aten = torch.ops.aten
@@ -142,7 +143,9 @@ class DenseEngine:
         return packed
 
     @staticmethod
-    def misfit(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> str | None:
+    def misfit(
+        network: nn.Module, parameters: dict[str, Tensor], x: Tensor, optimizer: Optimizer
+    ) -> str | None:
         """Why the engine does not fit; None if it does."""
         if x.ndim != 2:
             return f"its inputs have {x.ndim} axes, not two"

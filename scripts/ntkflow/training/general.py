@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from ..randomness import seeded, torch_seed
+from .optimizers import Optimizer
 
 # Parameters of a network above which its seeds train one at a time.
 LARGE_NETWORK = 2**16
@@ -29,7 +30,9 @@ class GeneralEngine:
         self.network = lambda p, x: functional_call(network, p, (x,)).reshape(len(x), -1)
 
     @staticmethod
-    def misfit(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> str | None:
+    def misfit(
+        network: nn.Module, parameters: dict[str, Tensor], x: Tensor, optimizer: Optimizer
+    ) -> str | None:
         """Nothing: it fits everything."""
 
     @staticmethod

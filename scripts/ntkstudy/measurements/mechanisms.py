@@ -8,7 +8,7 @@ from torch import Tensor
 from ntkflow.empirical import empirical_ntk
 from ntkflow.empirical.one_hidden_layer import mean_kernels
 from ntkflow.linalg.spectra import block_matrix, eigenpairs, eigenvalues
-from ntkflow.training import train_ensemble
+from ntkflow.training import GradientDescent, Objective, Schedule, train_ensemble
 
 from ..data.inputs import load_training_set
 from ..data.storage import Array, StageFile
@@ -42,20 +42,22 @@ def _growths(entry, member: Member, x: Tensor, y: Tensor) -> dict[str, Array]:
     p = torch.full_like(y, 1 / y.shape[1])  # where f = 0
     plain = eigenvalues(block_matrix(kernel.cpu().numpy()))[0] / len(x)
     weighted = eigenvalues(softmax_weighted(kernel, p).cpu().numpy())[0] / len(x)
-    lazy = dict(output_scale=entry["output_scale"], centred=True)
+    squared, entropy = (
+        Objective(loss, entry["output_scale"], centred=True) for loss in ("mse", "cross_entropy")
+    )
     cases = {
-        "mse": (2 * plain, dict(loss="mse", **lazy)),
-        "cross_entropy": (weighted, dict(loss="cross_entropy", **lazy)),
-        "unweighted": (plain, dict(loss="cross_entropy", **lazy)),
-        "network": (2 * plain, dict(loss="mse")),
+        "mse": (2 * plain, squared),
+        "cross_entropy": (weighted, entropy),
+        "unweighted": (plain, entropy),
+        "network": (2 * plain, Objective("mse")),
     }
     start = {name: each[None] for name, each in parameters.items()}
     growths = {
         case: [
-            _growth(member.network, start, x, y, 2 * factor / top, entry["steps"], options)
+            _growth(member.network, start, x, y, 2 * factor / top, entry["steps"], objective)
             for factor in entry["factors"]
         ]
-        for case, (top, options) in cases.items()
+        for case, (top, objective) in cases.items()
     }
     return {
         f"stability/{case}": Array(np.array(values), ["factor"], "largest loss / first loss")
@@ -63,13 +65,18 @@ def _growths(entry, member: Member, x: Tensor, y: Tensor) -> dict[str, Array]:
     }
 
 
-def _growth(network, start, x: Tensor, y: Tensor, rate: float, steps: int, options) -> float:
-    options = dict(learning_rate=rate, steps=steps, record_steps=range(steps + 1)) | options
+def _growth(
+    network, start, x: Tensor, y: Tensor, rate: float, steps: int, objective: Objective
+) -> float:
+    descent, every = GradientDescent(rate), Schedule(steps, record=range(steps + 1))
     floor = 0.0
-    if options["loss"] == "cross_entropy":
+    if objective.loss == "cross_entropy":
         y = UNIFORM / y.shape[1] + (1 - UNIFORM) * y
-        floor = -(y * y.log()).sum(1).mean() / options["output_scale"] ** 2
-    losses = train_ensemble(network, start, x, y, **options).losses[0] - floor
+        floor = -(y * y.log()).sum(1).mean() / objective.output_scale**2
+    found = train_ensemble(
+        network, start, x, y, optimizer=descent, schedule=every, objective=objective
+    )
+    losses = found.losses[0] - floor
     return float((losses / losses[0]).nan_to_num(torch.inf).max().clamp(max=1e6))
 
 
