@@ -32,10 +32,11 @@ def circle_task(samples: int, dtype):
 
 def ours(network, parameters, x, y, engine="dense"):
     """Training for a number of steps with an engine of ntkflow."""
-    from ntkflow.training import train_ensemble
+    from ntkflow.training import GradientDescent, Schedule, train_ensemble
 
+    descent = GradientDescent(ETA)
     return lambda steps: train_ensemble(
-        network, parameters, x, y, learning_rate=ETA, steps=steps, engine=engine
+        network, parameters, x, y, optimizer=descent, schedule=Schedule(steps), engine=engine
     )
 
 

@@ -4,7 +4,7 @@ import torch
 
 from job import run_job
 from ntkflow.networks import draw_parameters
-from ntkflow.training import TrainingResult, train_ensemble
+from ntkflow.training import Schedule, TrainingResult, train_ensemble
 from ntkstudy.data.dataset import DataSet, open_dataset
 from ntkstudy.data.storage import Array, write_file
 from ntkstudy.plan.schedule import spread_steps
@@ -12,12 +12,7 @@ from ntkstudy.registry import load
 from ntkstudy.subjects.measuring import add_steps, measure, stack
 from ntkstudy.subjects.members import Members
 from ntkstudy.subjects.networks import build_network
-
-# Keys of the configuration that are options of `train_ensemble` under the same name.
-OPTIONS = (
-    *("learning_rate", "steps", "loss", "optimizer", "l1", "l2", "decay"),
-    *("engine", "output_scale", "centred"),
-)
+from ntkstudy.subjects.training import build_objective, build_optimizer
 
 
 def main(input: dict, output: dict, cfg: dict, device: str) -> None:
@@ -48,16 +43,22 @@ def train(cfg: dict, data: DataSet, device: str) -> tuple[TrainingResult, dict[s
         measured[step] = measure(cfg["measurements"], "training", now, data)
 
     spread = (training["steps"], training["spacing"])
+    schedule = Schedule(
+        training["steps"],
+        record=spread_steps(training["records"], *spread),
+        snapshots=spread_steps(training["snapshots"], *spread) if cfg["measurements"] else (),
+        on_snapshot=take_snapshot,
+    )
     result = train_ensemble(
         network,
         start,
         x,
         y,
-        **{key: training[key] for key in OPTIONS},
+        optimizer=build_optimizer(training),
+        schedule=schedule,
+        objective=build_objective(training),
+        engine=training["engine"],
         noise_seeds=cfg["seeds"],
-        record_steps=spread_steps(training["records"], *spread),
-        snapshot_steps=spread_steps(training["snapshots"], *spread) if cfg["measurements"] else (),
-        on_snapshot=take_snapshot,
     )
     return result, snapshot_arrays(measured, cfg["measurements"])
 

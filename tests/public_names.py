@@ -17,3 +17,6 @@ RESULTS = {
     "TraceEstimate",
     "TrainingResult",
 }
+
+# What a training is told; no tensors.
+CHOICES = {"Adam", "GradientDescent", "Objective", "Penalty", "Schedule"}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from descents import descent
 
 import ntkflow
 from ntkflow.errors import ConfigurationError
@@ -24,7 +25,7 @@ ARRAY, GRAM = np.ones((2, 3)), torch.eye(2)
         ("x2", lambda: ntkflow.limit_kernels(NETWORK, X, ARRAY)),
         (
             "y",
-            lambda: ntkflow.train_ensemble(NETWORK, START, X, ARRAY, learning_rate=0.1, steps=1),
+            lambda: ntkflow.train_ensemble(NETWORK, START, X, ARRAY, **descent(0.1, 1)),
         ),
         ("kernel", lambda: ntkflow.TrainingDynamics(ARRAY, learning_rate=0.1)),
         ("cross_gram", lambda: ntkflow.ridge_regression(GRAM, ARRAY, X)),

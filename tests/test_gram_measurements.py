@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from ntkflow.empirical import empirical_ntk
 from ntkflow.networks import draw_parameters, member, mlp
-from ntkflow.training import train_ensemble
+from ntkflow.training import GradientDescent, Objective, Penalty, Schedule, train_ensemble
 from ntkstudy.data.storage import Array, open_file, write_file
 from ntkstudy.measurements.mechanisms import softmax_weighted
 
@@ -39,8 +39,10 @@ def ensemble(data):
     network = mlp(5, (7,), 3)
     start = draw_parameters(network, [0, 1, 2], dtype=torch.float64)
     x, y = (torch.as_tensor(data.array(f"train/{name}").values) for name in "xy")
-    options = TRAINING | {"loss": "cross_entropy"}
-    trained = train_ensemble(network, start, x, y, **options).parameters
+    trained = train_ensemble(
+        network, start, x, y, optimizer=GradientDescent(0.5, Penalty(l2=0.01)),
+        schedule=Schedule(6), objective=Objective("cross_entropy"),
+    ).parameters  # fmt: skip
     return Ensemble(network, start, start, TRAINING).at(6, trained)
 
 

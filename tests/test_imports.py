@@ -148,14 +148,15 @@ import torch
 from ntkflow.lazy import kappa
 from ntkflow.networks import draw_parameters, member
 from ntkstudy.networks import build_network
-from ntkflow.training import train_ensemble
+from ntkflow.training import GradientDescent, Schedule, train_ensemble
 
 network = dict(kind="mlp", depth=1, width=4, activation="relu", sigma_w=1.0, sigma_w_last=None)
 network |= dict(sigma_b=0.1, bias="normal", parameterization=sys.argv[1])
 network = build_network(network, 2, 1)
 start = draw_parameters(network, [0])
 x, y = torch.ones(3, 2), torch.ones(3, 1)
-train_ensemble(network, start, x, y, learning_rate=0.1, steps=1, engine="general")
+once = dict(optimizer=GradientDescent(0.1), schedule=Schedule(1))
+train_ensemble(network, start, x, y, **once, engine="general")
 kappa(network, x, y, parameters=member(start, 0))
 print("torch._dynamo" in sys.modules)
 """

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from descents import descent
 from ntkstudy.measurements.kernel_cost import kernel_cost, loop_kernel, vmap_kernel
 from ntkstudy.measurements.members import Ensemble
 from ntkstudy.measurements.networks import Member
@@ -14,7 +15,7 @@ from ntkflow.empirical import empirical_ntk
 from ntkflow.limits import limit_kernels
 from ntkflow.linalg.spectra import block_matrix
 from ntkflow.networks import draw_parameters, member
-from ntkflow.training import train_ensemble
+from ntkflow.training import Objective, train_ensemble
 from ntkstudy.data.mnist_files import image_files
 from ntkstudy.data.storage import Array, open_file, write_file
 from ntkstudy.measurements import kernel_classifiers as kernel_classifiers_module
@@ -195,9 +196,9 @@ def test_wide_networks_are_near_their_limit_after_training(data):
     still = Ensemble(ensemble.network, ensemble.start, ensemble.start, TRAINING | {"centred": True})
     assert np.isnan(limit_gap({}, still, data)["limit_gap/gap"].values).all()
     x, y = (torch.as_tensor(data.array(f"train/{name}").values).float() for name in "xy")
-    rate = {"learning_rate": 0.1, "steps": 20}
-    run = train_ensemble(ensemble.network, ensemble.start, x, y, centred=True, **rate)
-    training = rate | {"centred": True}
+    how = descent(0.1, 20) | {"objective": Objective(centred=True)}
+    run = train_ensemble(ensemble.network, ensemble.start, x, y, **how)
+    training = {"learning_rate": 0.1, "steps": 20, "centred": True}
     after = Ensemble(ensemble.network, run.parameters, ensemble.start, training, 20)
     assert limit_gap({}, after, data)["limit_gap/gap"].values[0] < 0.1
 

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from descents import descent
 from torch.func import functional_call, hessian, jacrev
 
 import ntkflow
@@ -17,7 +18,7 @@ from ntkflow.lazy import (
 )
 from ntkflow.lazy.vectors import as_vectors
 from ntkflow.networks import cnn, draw_parameters, member, mlp
-from ntkflow.training import train_ensemble
+from ntkflow.training import Objective, train_ensemble
 
 X = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 Y = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -103,8 +104,8 @@ def test_closed_form_is_gradient_descent_on_the_linearized_network(alpha, centre
     linear = Linearized(model)
     start = {name: p.detach()[None] for name, p in linear.named_parameters()}
     found = train_ensemble(
-        linear, start, X, Y, learning_rate=0.2, steps=steps, engine="general",
-        output_scale=alpha, centred=centred,
+        linear, start, X, Y, **descent(0.2, steps), engine="general",
+        objective=Objective(output_scale=alpha, centred=centred),
     ).parameters  # fmt: skip
     training = LinearizedTraining(
         model, X, Y, learning_rate=0.2, output_scale=alpha, centred=centred

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from descents import descent
 from ntkstudy.measurements.ensembles import measure_ensemble
 from ntkstudy.measurements.members import Ensemble
 from ntkstudy.measurements.networks import Member, measure
@@ -10,14 +11,15 @@ from ntkflow.dynamics import LinearizedTraining
 from ntkflow.empirical import empirical_ntk
 from ntkflow.lazy import kappa
 from ntkflow.networks import draw_parameters, member, mlp
-from ntkflow.training import train_ensemble
+from ntkflow.training import Objective, train_ensemble
 from ntkstudy.data.storage import open_file
 
 TASK = {
     "kind": "line_points", "inputs": [-1.0, 0.5, 2.0], "targets": [1.0, -1.0, 0.5],
     "probe_points": 5, "probe_range": [-2.0, 2.0], "data_seed": 0,
 }  # fmt: skip
-TRAINING = {"learning_rate": 0.02, "output_scale": 20.0, "centred": True}
+SCALING = {"output_scale": 20.0, "centred": True}
+TRAINING = {"learning_rate": 0.02} | SCALING
 STEPS = 30
 
 
@@ -36,7 +38,8 @@ def trained(data):
     network = mlp(1, [6, 6], parameterization="pytorch", activation="tanh")
     start = draw_parameters(network, [0], dtype=torch.float64)
     x, y = (torch.as_tensor(data.array(f"train/{name}").values) for name in "xy")
-    end = train_ensemble(network, start, x, y, steps=STEPS, **TRAINING).parameters
+    how = descent(0.02, STEPS) | {"objective": Objective(**SCALING)}
+    end = train_ensemble(network, start, x, y, **how).parameters
     return Member(network, member(end, 0), member(start, 0), TRAINING, STEPS), x, y
 
 
@@ -58,7 +61,8 @@ def test_what_is_kept_between_snapshots_belongs_to_its_seed(data):
     network = mlp(1, [6], parameterization="pytorch", activation="tanh")
     start = draw_parameters(network, [0, 1], dtype=torch.float64)
     x, y = (torch.as_tensor(data.array(f"train/{name}").values) for name in "xy")
-    end = train_ensemble(network, start, x, y, steps=STEPS, **TRAINING).parameters
+    how = descent(0.02, STEPS) | {"objective": Objective(**SCALING)}
+    end = train_ensemble(network, start, x, y, **how).parameters
     entries = [{"kind": "linearized"}, {"kind": "mode_decay"}, {"kind": "kernel"}]
     both = Ensemble(network, start, start, TRAINING)
     for step, parameters in ((0, start), (STEPS, end)):

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from public_names import RESULTS
+from descents import descent
+from public_names import CHOICES, RESULTS
 
 import ntkflow
 from ntkflow import TrainingDynamics
@@ -72,7 +73,7 @@ RUNS = {
     ),
     "ridge_regression": lambda: ntkflow.ridge_regression(GRAM, GRAM, Y, ridge=0.1),
     "train_ensemble": lambda: ntkflow.train_ensemble(
-        ntkflow.mlp(3, [4], 2), STARTS, X, Y, learning_rate=0.1, steps=2
+        ntkflow.mlp(3, [4], 2), STARTS, X, Y, **descent(0.1, 2)
     ).parameters["0.weight"],
 }
 
@@ -104,7 +105,7 @@ STRUCTURE = {"circle_eigenvalues", "register_activation", "write_kernel_tiles"}
 
 
 def test_every_public_name_is_here():
-    assert sorted([*RUNS, *NEED_VALUES, *STRUCTURE, *RESULTS]) == ntkflow.__all__
+    assert sorted([*RUNS, *NEED_VALUES, *STRUCTURE, *CHOICES, *RESULTS]) == ntkflow.__all__
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from descents import descent
 from torch import nn
 from torch.func import functional_call
 
@@ -72,7 +73,7 @@ def test_the_dense_engine_trains_them_like_autograd(name):
     network = mlp(2, [6, 6], parameterization=name)
     start = draw_parameters(network, [0, 1], dtype=torch.float64)
     dense, general = (
-        train_ensemble(network, start, x, y, learning_rate=0.1, steps=20, engine=engine).parameters
+        train_ensemble(network, start, x, y, **descent(0.1, 20), engine=engine).parameters
         for engine in ("dense", "general")
     )
     for key, value in general.items():

@@ -3,11 +3,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from ntkstudy.networks.training import build_optimizer
 
 from ntkflow.dynamics.null_models import shrinkage_factor, soft_second_moment
 from ntkflow.empirical.one_hidden_layer import mean_kernels
 from ntkflow.networks import draw_parameters, mlp
-from ntkflow.training import train_ensemble
+from ntkflow.training import Schedule, train_ensemble
 
 TRAINING = {"learning_rate": 0.05, "l1": 0.0, "l2": 0.0, "decay": "coupled", "optimizer": "sgd"}
 
@@ -32,7 +33,8 @@ def shrunken(widths, steps, **change):
     """Kernels before and after steps that only the penalty moves: inputs 0 have no gradient."""
     network, x = mlp(3, widths, 1, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
     start, options = draw_parameters(network, [0]), TRAINING | change
-    result = train_ensemble(network, start, 0 * x, x[:, :1], steps=steps, **options)
+    how = dict(optimizer=build_optimizer(options), schedule=Schedule(steps))
+    result = train_ensemble(network, start, 0 * x, x[:, :1], **how)
     before, after = (mean_kernels(network, p, x) for p in (start, result.parameters))
     return before, after, shrinkage_factor(options, steps, hidden_layers=len(widths))
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from descents import descent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -7,7 +8,9 @@ from torch.func import functional_call
 
 from ntkflow.errors import ConfigurationError
 from ntkflow.networks import Dense, cnn, draw_parameters, member, mlp
-from ntkflow.training import _choose_engine, _groups, train_ensemble
+from ntkflow.training import GradientDescent, Loss, Objective, Schedule, train_ensemble
+from ntkflow.training.engines import choose_engine
+from ntkflow.training.ensemble import _groups
 
 ACTIVATIONS = ["relu", "erf", "tanh", "sin", "gelu", "abs", "linear"]
 
@@ -42,9 +45,8 @@ def assert_follows_naive(
     network, parameters, x, y, *, eta=0.1, steps=30, engine="dense", **scaling
 ):
     result = train_ensemble(
-        network, parameters, x, y, learning_rate=eta, steps=steps, engine=engine,
-        record_steps=range(steps + 1),
-        output_scale=scaling.get("alpha", 1.0), centred=scaling.get("centred", False),
+        network, parameters, x, y, **descent(eta, steps, record=range(steps + 1)), engine=engine,
+        objective=Objective("mse", scaling.get("alpha", 1.0), scaling.get("centred", False)),
     )  # fmt: skip
     for s in range(len(result.losses)):
         final, losses = naive(network, member(parameters, s), x, y, eta=eta, steps=steps, **scaling)
@@ -115,8 +117,8 @@ def test_input_is_not_changed_and_vector_targets_are_allowed():
     parameters = draw_parameters(network, [0, 1])
     before = {name: p.clone() for name, p in parameters.items()}
     x, y = problem()
-    flat = train_ensemble(network, parameters, x, y[:, 0], learning_rate=0.1, steps=3)
-    column = train_ensemble(network, parameters, x, y, learning_rate=0.1, steps=3)
+    flat = train_ensemble(network, parameters, x, y[:, 0], **descent(0.1, 3))
+    column = train_ensemble(network, parameters, x, y, **descent(0.1, 3))
     assert all(torch.equal(before[name], parameters[name]) for name in before)
     assert all(torch.equal(flat.parameters[name], column.parameters[name]) for name in before)
 
@@ -127,20 +129,21 @@ def test_records_and_snapshots(engine):
     parameters = draw_parameters(network, [0, 1, 2])
     x, y = problem()
     seen = {}
-    result = train_ensemble(
-        network, parameters, x, y, learning_rate=0.1, steps=300, engine=engine,
-        record_steps=[300, 0, 7], snapshot_steps=[0, 7, 300],
-        on_snapshot=lambda t, p: seen.update({t: {k: v.clone() for k, v in p.items()}}),
-    )  # fmt: skip
+
+    def look(step, p):
+        seen[step] = {name: each.clone() for name, each in p.items()}
+
+    looks = dict(record=[300, 0, 7], snapshots=[0, 7, 300], on_snapshot=look)
+    result = train_ensemble(network, parameters, x, y, **descent(0.1, 300, **looks), engine=engine)
     assert result.steps.tolist() == [0, 7, 300]
     assert result.losses.shape == (3, 3)
-    short = train_ensemble(network, parameters, x, y, learning_rate=0.1, steps=7, engine=engine)
+    short = train_ensemble(network, parameters, x, y, **descent(0.1, 7), engine=engine)
     for name, initial in parameters.items():
         assert torch.equal(seen[0][name], initial)
         assert torch.equal(seen[7][name], short.parameters[name])
         assert torch.equal(seen[300][name], result.parameters[name])
     whole = train_ensemble(
-        network, parameters, x, y, learning_rate=0.1, steps=300, engine=engine, record_steps=[7]
+        network, parameters, x, y, **descent(0.1, 300, record=[7]), engine=engine
     )
     assert torch.equal(whole.losses[:, 0], result.losses[:, 1])
 
@@ -149,7 +152,10 @@ def test_no_steps():
     network = mlp(2, (5,), dtype=torch.float64)
     parameters = draw_parameters(network, [3])
     result = train_ensemble(
-        network, parameters, *problem(), learning_rate=0.1, steps=0, record_steps=[0]
+        network,
+        parameters,
+        *problem(),
+        **descent(0.1, 0, record=[0]),
     )
     assert torch.equal(result.parameters["0.weight"], parameters["0.weight"])
     assert result.losses.isfinite().all()
@@ -162,7 +168,7 @@ def test_one_seed_diverges_and_harms_nobody(engine, widths):
     network = mlp(2, widths, sigma_b=0.1, dtype=torch.float64)
     parameters = draw_parameters(network, range(4))
     x, y = problem()
-    options = dict(learning_rate=0.1, steps=260, engine=engine, record_steps=[0, 1, 2, 259, 260])
+    options = descent(0.1, 260, record=[0, 1, 2, 259, 260]) | {"engine": engine}
     sound = train_ensemble(network, parameters, x, y, **options)
     assert sound.diverged_at.tolist() == [-1] * 4
     wild = {name: p.clone() for name, p in parameters.items()}
@@ -186,7 +192,7 @@ def test_step_of_divergence_is_the_first_above_the_bound():
     x, y = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
     parameters = {"0.weight": torch.ones(1, 1, 1, dtype=torch.float64)}
     # w <- (1 - 2 eta) w = -10 w: the loss 100^t exceeds 1e6 (1 + 0) first at t = 4.
-    result = train_ensemble(network, parameters, x, y, learning_rate=5.5, steps=9)
+    result = train_ensemble(network, parameters, x, y, **descent(5.5, 9))
     assert result.diverged_at.tolist() == [4]
 
 
@@ -197,10 +203,10 @@ def test_seed_alone_is_bitwise_the_same(widths, dtype, engine):
     network = mlp(2, widths, sigma_b=0.1, dtype=dtype)
     parameters = draw_parameters(network, range(10))
     x, y = problem(m=64, dtype=dtype)
-    together = train_ensemble(network, parameters, x, y, learning_rate=0.1, steps=4, engine=engine)
+    together = train_ensemble(network, parameters, x, y, **descent(0.1, 4), engine=engine)
     for s in (0, 4, 9):
         one = {name: p[s : s + 1] for name, p in parameters.items()}
-        alone = train_ensemble(network, one, x, y, learning_rate=0.1, steps=4, engine=engine)
+        alone = train_ensemble(network, one, x, y, **descent(0.1, 4), engine=engine)
         for name, p in alone.parameters.items():
             assert torch.equal(p[0], together.parameters[name][s])
 
@@ -214,7 +220,8 @@ def test_auto_takes_the_first_engine_that_fits(widths, device, name):
     parameters = draw_parameters(network, [0])
     angles = torch.arange(9.0, device=device)
     x = torch.stack([angles.cos(), angles.sin()], dim=1)
-    assert _choose_engine("auto", network, parameters, x).__name__ == name
+    chosen = choose_engine("auto", network, parameters, x, GradientDescent(0.1))
+    assert chosen.__name__ == name
 
 
 def test_groups_cover_the_seeds():
@@ -228,38 +235,90 @@ def test_meta_device():
     network = mlp(2, (5, 4), sigma_b=0.1)
     parameters = draw_parameters(network, [0, 1, 2], device="meta")
     result = train_ensemble(
-        network, parameters, *problem(), learning_rate=0.1, steps=2, record_steps=[1]
+        network,
+        parameters,
+        *problem(),
+        **descent(0.1, 2, record=[1]),
     )
     assert result.parameters["0.weight"].shape == (3, 5, 2)
     assert result.losses.shape == (3, 1)
     assert result.losses.is_meta
 
 
+class PseudoHuber(Loss):
+    """Sum over outputs of sqrt(1 + (f - y)^2) - 1, mean over samples, over alpha^2."""
+
+    def __init__(self, y, output_scale, offset):
+        self.y, self.output_scale, self.offset = y, output_scale, offset
+        self.weight = 1 / (len(y) * output_scale)
+
+    @staticmethod
+    def check(y):
+        pass
+
+    def gap(self, outputs):
+        return self.output_scale * (outputs - self.offset) - self.y
+
+    def value(self, outputs):
+        values = (1 + self.gap(outputs).square()).sqrt() - 1
+        return values.sum(-1).mean(-1) / self.output_scale**2
+
+    def residual(self, outputs, *, out):
+        gap = self.gap(outputs)
+        return out.copy_(gap / (1 + gap.square()).sqrt())
+
+
+@pytest.mark.parametrize("engine", ["dense", "general"])
+def test_a_loss_of_ones_own(engine):
+    network, (x, y) = mlp(2, (6,), 3, dtype=torch.float64), problem(outputs=3)
+    start = draw_parameters(network, [0, 1])
+    objective = Objective(PseudoHuber, output_scale=2.0, centred=True)
+    found = train_ensemble(
+        network, start, x, y, **descent(0.1, 4), objective=objective, engine=engine
+    )
+    parameters = member(start, 1)
+    h0 = functional_call(network, parameters, (x,))
+    for _ in range(4):
+        p = {name: each.clone().requires_grad_() for name, each in parameters.items()}
+        f = 2 * (functional_call(network, p, (x,)) - h0)
+        loss = ((1 + (f - y) ** 2).sqrt() - 1).sum(1).mean() / 4
+        gradients = torch.autograd.grad(loss, list(p.values()))
+        parameters = {n: p[n].detach() - 0.1 * g for n, g in zip(p, gradients, strict=True)}
+    torch.testing.assert_close(member(found.parameters, 1), parameters, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("make", "message"),
     [
-        (dict(loss="mae"), "loss: 'mae' is unknown; use one of mse, cross_entropy"),
-        (dict(engine="fast"), "engine: 'fast' is unknown; use one of auto, arcs, dense, general"),
-        (dict(learning_rate=-0.1), "learning_rate: -0.1 is not allowed; use a number > 0"),
-        (dict(output_scale=0.0), "output_scale: 0.0 is not allowed; use a number > 0"),
-        (dict(steps=-1), "steps: -1 is not allowed; use an integer >= 0"),
-        (dict(record_steps=[0, 4]), "record_steps: 4 is not within 0 .. steps = 3"),
-        (dict(snapshot_steps=[-1]), "snapshot_steps: -1 is not within 0 .. steps = 3"),
+        (lambda: Objective("mae"), "loss: 'mae' is unknown; use one of mse, cross_entropy"),
+        (lambda: Objective(output_scale=0.0), "output_scale: 0.0 is not allowed; use a number > 0"),
+        (lambda: Schedule(-1), "steps: -1 is not allowed; use an integer >= 0"),
+        (lambda: Schedule(3, record=[0, 4]), "record: 4 is not within 0 .. steps = 3"),
+        (lambda: Schedule(3, snapshots=[-1]), "snapshots: -1 is not within 0 .. steps = 3"),
+        (
+            lambda: Schedule(3, snapshots=[1]),
+            "on_snapshot: None is not allowed with snapshots; use a function",
+        ),
     ],
 )
-def test_bad_options(change, message):
-    network = mlp(2, (4,))
-    options = dict(learning_rate=0.1, steps=3) | change
+def test_mistakes_in_objectives_and_schedules(make, message):
     with pytest.raises(ConfigurationError) as error:
-        train_ensemble(network, draw_parameters(network, [0]), *problem(), **options)
+        make()
     assert str(error.value) == message
+
+
+def test_unknown_engine():
+    network = mlp(2, (4,))
+    start, message = draw_parameters(network, [0]), "use one of auto, arcs, dense, general$"
+    with pytest.raises(ConfigurationError, match=f"^engine: 'fast' is unknown; {message}"):
+        train_ensemble(network, start, *problem(), **descent(0.1, 3), engine="fast")
 
 
 def test_inputs_without_targets_are_an_error(unchecked_types):
     network, (x, y) = mlp(2, (4,)), problem()
     start = draw_parameters(network, [0])
     with pytest.raises(ConfigurationError, match=rf"^y: {len(y) - 1} targets for {len(x)} inputs"):
-        train_ensemble(network, start, x, y[1:], learning_rate=0.1, steps=1)
+        train_ensemble(network, start, x, y[1:], **descent(0.1, 1))
 
 
 @pytest.mark.parametrize(
@@ -276,7 +335,7 @@ def test_inputs_without_targets_are_an_error(unchecked_types):
 def test_dense_engine_says_why_it_does_not_fit(network, reason):
     with pytest.raises(ConfigurationError, match=f"engine: 'dense' does not fit.*{reason}"):
         train_ensemble(
-            network, draw_parameters(network, [0]), *problem(), learning_rate=0.1, steps=1,
+            network, draw_parameters(network, [0]), *problem(), **descent(0.1, 1),
             engine="dense",
         )  # fmt: skip
 
@@ -287,7 +346,7 @@ def test_convolutional_networks_train_one_at_a_time_as_in_torch():
     )
     start = draw_parameters(network, range(2), dtype=torch.float64)
     x, y = torch.randn(5, 1, 4, 4, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
-    options = dict(learning_rate=0.05, steps=4, engine="general")
+    options = descent(0.05, 4) | {"engine": "general"}
     found = train_ensemble(network, start, x, y, **options).parameters
     by_hand = {name: p[1].clone().requires_grad_() for name, p in start.items()}
     for _ in range(4):

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from descents import descent
 
 from ntkflow.errors import ConfigurationError
 from ntkflow.networks import draw_parameters, mlp
-from ntkflow.training import arc_loops, train_ensemble
+from ntkflow.training import Objective, arc_loops, train_ensemble
 
 TURN = 2 * math.pi
 
@@ -29,7 +30,7 @@ def task(samples=40, grid=None, radius=1.0):
 
 def assert_as_dense(parameters, x, y, *, sigma_b=0.1, steps=50, eta=0.1, **options):
     network = mlp(2, [parameters["0.weight"].shape[1]], sigma_b=sigma_b, dtype=torch.float64)
-    options |= dict(learning_rate=eta, steps=steps, record_steps=range(0, steps + 1, 10))
+    options |= descent(eta, steps, record=range(0, steps + 1, 10))
     result = train_ensemble(network, parameters, x, y, engine="arcs", **options)
     dense = train_ensemble(network, parameters, x, y, engine="dense", **options)
     torch.testing.assert_close(result.losses, dense.losses, rtol=1e-9, atol=1e-12)
@@ -62,7 +63,7 @@ def test_equal_samples():
 
 
 def test_scaled_and_centred():
-    assert_as_dense(draw(30), *task(), output_scale=10.0, centred=True)
+    assert_as_dense(draw(30), *task(), objective=Objective(output_scale=10.0, centred=True))
 
 
 @pytest.mark.parametrize("bias", [-50.0, 50.0])
@@ -100,7 +101,7 @@ def test_float32_follows_float64():
     network, (x, y) = mlp(2, [50], sigma_b=0.1), task()
     parameters = draw(50)
     single = {name: p.float() for name, p in parameters.items()}
-    options = dict(learning_rate=0.1, steps=200, engine="arcs", record_steps=[200])
+    options = descent(0.1, 200, record=[200]) | {"engine": "arcs"}
     wanted = train_ensemble(network, parameters, x, y, **options)
     result = train_ensemble(network, single, x.float(), y.float(), **options)
     torch.testing.assert_close(result.losses, wanted.losses.float(), rtol=1e-4, atol=0)
@@ -108,7 +109,7 @@ def test_float32_follows_float64():
 
 def test_seed_alone_is_bitwise_the_same():
     network, parameters = mlp(2, [300], sigma_b=0.1, dtype=torch.float64), draw(300, seeds=10)
-    options = dict(learning_rate=0.1, steps=20, engine="arcs")
+    options = descent(0.1, 20) | {"engine": "arcs"}
     together = train_ensemble(network, parameters, *task(), **options)
     for s in (0, 9):
         one = {name: p[s : s + 1] for name, p in parameters.items()}
@@ -122,7 +123,7 @@ def test_one_seed_diverges_and_harms_nobody():
     wild = {name: p.clone() for name, p in parameters.items()}
     for p in wild.values():
         p[2] *= 30
-    options = dict(learning_rate=0.1, steps=200, engine="arcs", record_steps=[200])
+    options = descent(0.1, 200, record=[200]) | {"engine": "arcs"}
     sound = train_ensemble(network, parameters, *task(), **options)
     result = train_ensemble(network, wild, *task(), **options)
     assert result.diverged_at[2] > 0
@@ -145,6 +146,6 @@ def test_one_seed_diverges_and_harms_nobody():
 def test_says_why_it_does_not_fit(network, inputs, reason):
     with pytest.raises(ConfigurationError, match=f"engine: 'arcs' does not fit.*{reason}"):
         train_ensemble(
-            network, draw_parameters(network, [0]), inputs, task()[1], learning_rate=0.1, steps=1,
+            network, draw_parameters(network, [0]), inputs, task()[1], **descent(0.1, 1),
             engine="arcs",
         )  # fmt: skip

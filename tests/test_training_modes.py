@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from descents import descent
 from torch import nn
 from torch.func import functional_call
 
@@ -9,7 +10,7 @@ from ntkflow.errors import ConfigurationError, UnsupportedLayerError
 from ntkflow.limits import limit_kernels
 from ntkflow.networks import draw_parameters, member, mlp
 from ntkflow.randomness import torch_seed
-from ntkflow.training import train_ensemble
+from ntkflow.training import Objective, train_ensemble
 
 MODES = [dict(dropout=0.4), dict(normalization="batch"), dict(normalization="batch", dropout=0.4)]
 
@@ -45,9 +46,8 @@ def test_training_is_that_of_torch(options):
     start = draw_parameters(network, [0, 1])
     state = torch.get_rng_state()
     found = train_ensemble(
-        network, start, x, y, learning_rate=0.1, steps=5, noise_seeds=[4, 9],
-        record_steps=range(6),
-    )  # fmt: skip
+        network, start, x, y, **descent(0.1, 5, record=range(6)), noise_seeds=[4, 9]
+    )
     assert torch.equal(torch.get_rng_state(), state)
     for index, seed in enumerate([4, 9]):
         final, losses = naive(network, member(start, index), x, y, seed=seed, steps=5)
@@ -61,15 +61,11 @@ def test_neighbours_and_snapshots_change_nothing(options, dtype):
     network = mlp(3, (20,), 3, dtype=dtype, **options)
     x, y = problem(dtype)
     parameters = draw_parameters(network, range(5))
-    together = train_ensemble(
-        network, parameters, x, y, learning_rate=0.1, steps=6, noise_seeds=range(5)
-    )
+    together = train_ensemble(network, parameters, x, y, **descent(0.1, 6), noise_seeds=range(5))
     for seeds in ([0], [3], [1, 2, 4]):
         some = {name: p[seeds] for name, p in parameters.items()}
-        alone = train_ensemble(
-            network, some, x, y, learning_rate=0.1, steps=6, noise_seeds=seeds,
-            snapshot_steps=[0, 2, 3], on_snapshot=lambda step, p: None,
-        )  # fmt: skip
+        looks = dict(snapshots=[0, 2, 3], on_snapshot=lambda step, p: None)
+        alone = train_ensemble(network, some, x, y, **descent(0.1, 6, **looks), noise_seeds=seeds)
         for name, p in alone.parameters.items():
             assert torch.equal(p, together.parameters[name][seeds])
 
@@ -80,19 +76,18 @@ def test_masks_differ_between_seeds_and_steps():
     twice = {name: torch.cat([p, p]) for name, p in one.items()}
     x, y = problem()
     # A step too small to move anything: what changes is the masks.
-    losses = train_ensemble(
-        network, twice, x, y[:, 0], learning_rate=1e-30, steps=3, noise_seeds=[0, 1],
-        record_steps=range(4),
-    ).losses  # fmt: skip
-    assert len(losses.flatten().unique()) == 8
+    found = train_ensemble(
+        network, twice, x, y[:, 0], **descent(1e-30, 3, record=range(4)), noise_seeds=[0, 1]
+    )
+    assert len(found.losses.flatten().unique()) == 8
 
 
 def test_layers_in_evaluation_mode_train_as_such():
     network = mlp(3, (6,), 3, dropout=0.5, dtype=torch.float64).eval()
     start = draw_parameters(network, [0])
-    found = train_ensemble(network, start, *problem(), learning_rate=0.1, steps=3, engine="general")
+    found = train_ensemble(network, start, *problem(), **descent(0.1, 3), engine="general")
     network[2].p = 0.0
-    plain = train_ensemble(network.train(), start, *problem(), learning_rate=0.1, steps=3)
+    plain = train_ensemble(network.train(), start, *problem(), **descent(0.1, 3))
     for name, p in plain.parameters.items():
         torch.testing.assert_close(found.parameters[name], p, rtol=1e-12, atol=1e-12)
 
@@ -100,9 +95,7 @@ def test_layers_in_evaluation_mode_train_as_such():
 def test_meta_device():
     network = mlp(3, (6,), 3, dropout=0.5, normalization="batch")
     start = draw_parameters(network, [0, 1], device="meta")
-    found = train_ensemble(
-        network, start, *problem(), learning_rate=0.1, steps=2, noise_seeds=[0, 1]
-    )
+    found = train_ensemble(network, start, *problem(), **descent(0.1, 2), noise_seeds=[0, 1])
     assert found.parameters["0.weight"].is_meta
 
 
@@ -111,13 +104,16 @@ def test_meta_device():
     [
         ({}, "noise_seeds: None is not allowed with dropout; use 1, one per member"),
         ({"noise_seeds": [0, 1]}, r"noise_seeds: \[0, 1\] is not allowed with dropout; use 1, one"),
-        ({"centred": True}, "centred: True is not allowed with dropout; use False"),
+        (
+            {"objective": Objective(centred=True)},
+            "centred: True is not allowed with dropout; use False",
+        ),
         ({"engine": "dense"}, r"engine: 'dense' does not fit.*Dropout.*no written-out gradient"),
     ],
 )
 def test_mistakes_with_dropout(change, message):
     network = mlp(3, (4,), 3, dropout=0.5)
-    options = dict(learning_rate=0.1, steps=1) | change
+    options = descent(0.1, 1) | change
     with pytest.raises(ConfigurationError, match=message):
         train_ensemble(network, draw_parameters(network, [0]), *problem(), **options)
 
@@ -126,7 +122,7 @@ def test_running_averages_are_refused():
     network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
     start = draw_parameters(network, [0])
     with pytest.raises(ConfigurationError, match=r"layer '1': BatchNorm1d .* track_running_stats"):
-        train_ensemble(network, start, *problem(), learning_rate=0.1, steps=1)
+        train_ensemble(network, start, *problem(), **descent(0.1, 1))
 
 
 @pytest.mark.parametrize("options", MODES)

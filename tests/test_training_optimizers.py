@@ -2,14 +2,25 @@
 
 import pytest
 import torch
+from descents import descent
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from ntkflow.errors import ConfigurationError
 from ntkflow.networks import draw_parameters, member, mlp
-from ntkflow.training import train_ensemble
+from ntkflow.training import (
+    Adam,
+    GradientDescent,
+    Objective,
+    Penalty,
+    Schedule,
+    train_ensemble,
+)
+from ntkflow.training.arcs import ArcEngine
+from ntkflow.training.engines import choose_engine
 
 RATE, STEPS = 0.05, 12
+OPTIMIZERS = {"sgd": GradientDescent, "adam": Adam}
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -69,8 +80,8 @@ def test_follows_torch(engine, loss, optimizer, penalty):
     start = draw_parameters(network, [0, 1])
     x, y = problem()
     result = train_ensemble(
-        network, start, x, y, learning_rate=RATE, steps=STEPS, record_steps=range(STEPS),
-        loss=loss, optimizer=optimizer, engine=engine, **penalty,
+        network, start, x, y, optimizer=OPTIMIZERS[optimizer](RATE, Penalty(**penalty)),
+        schedule=Schedule(STEPS, record=range(STEPS)), objective=Objective(loss), engine=engine,
     )  # fmt: skip
     for seed in range(2):
         final, losses = twin(
@@ -84,8 +95,8 @@ def test_decoupled_decay_is_that_of_adamw():
     network, (x, y) = mlp(4, (6,), 3, dtype=torch.float64), problem()
     start = draw_parameters(network, [0])
     result = train_ensemble(
-        network, start, x, y, learning_rate=RATE, steps=STEPS, loss="cross_entropy",
-        optimizer="adam", l2=0.05, decay="decoupled",
+        network, start, x, y, optimizer=Adam(RATE, Penalty(l2=0.05, decay="decoupled")),
+        schedule=Schedule(STEPS), objective=Objective("cross_entropy"),
     )  # fmt: skip
     parameters = {name: p.clone().requires_grad_() for name, p in member(start, 0).items()}
     steps = torch.optim.AdamW(parameters.values(), lr=RATE, weight_decay=0.1)
@@ -102,8 +113,8 @@ def test_double_decay_of_a_network_without_gradient():
     start = draw_parameters(network, [0])
     x, y = problem()
     result = train_ensemble(
-        network, start, 0 * x, y, learning_rate=0.01, steps=5, loss="cross_entropy",
-        l2=0.1, decay="seed",
+        network, start, 0 * x, y, optimizer=GradientDescent(0.01, Penalty(l2=0.1, decay="seed")),
+        schedule=Schedule(5), objective=Objective("cross_entropy"),
     )  # fmt: skip
     torch.testing.assert_close(result.parameters["0.weight"], start["0.weight"] * (1 - 0.102) ** 5)
 
@@ -113,8 +124,8 @@ def test_cross_entropy_of_scaled_models(scaling):
     network, (x, y) = mlp(4, (6,), 3, dtype=torch.float64), problem()
     start = draw_parameters(network, [0])
     result = train_ensemble(
-        network, start, x, y, learning_rate=RATE, steps=3, record_steps=range(4),
-        loss="cross_entropy", **scaling,
+        network, start, x, y, **descent(RATE, 3, record=range(4)),
+        objective=Objective("cross_entropy", **scaling),
     )  # fmt: skip
     alpha, parameters = scaling["output_scale"], member(start, 0)
     h0 = functional_call(network, parameters, (x,)) if "centred" in scaling else 0
@@ -134,8 +145,8 @@ def test_seed_alone_is_bitwise_the_same(width, optimizer, engine):
     start = draw_parameters(network, range(7))
     x, y = problem(outputs=10, m=33, n0=50, dtype=torch.float32)
     options = dict(
-        learning_rate=RATE, steps=4, loss="cross_entropy", optimizer=optimizer, l1=1e-3, l2=1e-3,
-        engine=engine,
+        optimizer=OPTIMIZERS[optimizer](RATE, Penalty(l1=1e-3, l2=1e-3)), schedule=Schedule(4),
+        objective=Objective("cross_entropy"), engine=engine,
     )  # fmt: skip
     together = train_ensemble(network, start, x, y, **options)
     for seed in (0, 3, 6):
@@ -150,29 +161,29 @@ def test_meta_device(optimizer):
     network = mlp(4, (5,), 3)
     start = draw_parameters(network, [0, 1], device="meta")
     result = train_ensemble(
-        network, start, *problem(), learning_rate=0.1, steps=2, record_steps=[1],
-        loss="cross_entropy", optimizer=optimizer, l1=0.1, l2=0.1,
+        network, start, *problem(), optimizer=OPTIMIZERS[optimizer](0.1, Penalty(l1=0.1, l2=0.1)),
+        schedule=Schedule(2, record=[1]), objective=Objective("cross_entropy"),
     )  # fmt: skip
     assert result.losses.is_meta
     assert result.losses.shape == (2, 1)
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("make", "message"),
     [
-        (dict(loss="mae"), "loss: 'mae' is unknown; use one of mse, cross_entropy"),
-        (dict(optimizer="lbfgs"), "optimizer: 'lbfgs' is unknown; use one of sgd, adam"),
-        (dict(decay="both"), "decay: 'both' is unknown; use one of coupled, decoupled, seed"),
-        (dict(l1=-1.0), "l1: -1.0 is not allowed; use a number >= 0"),
-        (dict(l2=-0.5), "l2: -0.5 is not allowed; use a number >= 0"),
+        (
+            lambda: Penalty(decay="both"),
+            "decay: 'both' is unknown; use one of coupled, decoupled, seed",
+        ),
+        (lambda: Penalty(l1=-1.0), "l1: -1.0 is not allowed; use a number >= 0"),
+        (lambda: Penalty(l2=-0.5), "l2: -0.5 is not allowed; use a number >= 0"),
+        (lambda: GradientDescent(-1), "learning_rate: -1 is not allowed; use a number > 0"),
+        (lambda: Adam(0.0), "learning_rate: 0.0 is not allowed; use a number > 0"),
     ],
 )
-def test_bad_options(change, message):
-    network = mlp(4, (3,), 3)
+def test_mistakes_in_optimizers(make, message):
     with pytest.raises(ConfigurationError) as error:
-        train_ensemble(
-            network, draw_parameters(network, [0]), *problem(), learning_rate=0.1, steps=1, **change
-        )
+        make()
     assert str(error.value) == message
 
 
@@ -181,17 +192,24 @@ def test_cross_entropy_takes_rows_of_probabilities():
     y[2] *= 2
     with pytest.raises(ConfigurationError, match=r"y: row 2 sums to 2; the loss 'cross_entropy'"):
         train_ensemble(
-            network, draw_parameters(network, [0]), x, y, learning_rate=0.1, steps=1,
-            loss="cross_entropy",
+            network, draw_parameters(network, [0]), x, y, **descent(0.1, 1),
+            objective=Objective("cross_entropy"),
         )  # fmt: skip
 
 
-def test_arcs_are_for_plain_descent():
-    network = mlp(2, (2**14,), dtype=torch.float64)
-    x = torch.eye(2, dtype=torch.float64)
-    options = dict(learning_rate=0.1, steps=1, l2=0.1, engine="arcs")
+@pytest.mark.parametrize(
+    "optimizer", [GradientDescent(0.1, Penalty(l2=0.1)), Adam(0.1)], ids=["penalty", "adam"]
+)
+def test_arcs_are_for_plain_descent(optimizer):
+    network, x = mlp(2, (5,), dtype=torch.float64), torch.eye(2, dtype=torch.float64)
+    task, start = (x, x[:, :1]), draw_parameters(network, [0])
+    options = dict(optimizer=optimizer, schedule=Schedule(1))
     with pytest.raises(ConfigurationError, match="plain gradient descent only"):
-        train_ensemble(network, draw_parameters(network, [0]), x, x[:, :1], **options)
-    train_ensemble(
-        network, draw_parameters(network, [0]), x, x[:, :1], **options | dict(engine="auto")
-    )
+        train_ensemble(network, start, *task, **options, engine="arcs")
+    train_ensemble(network, start, *task, **options)
+
+
+def test_a_penalty_of_zero_is_plain_descent():
+    network, x = mlp(2, (5,), dtype=torch.float64), torch.eye(2, dtype=torch.float64)
+    optimizer, start = GradientDescent(0.1, Penalty(decay="seed")), draw_parameters(network, [0])
+    assert choose_engine("auto", network, start, x, optimizer) is ArcEngine

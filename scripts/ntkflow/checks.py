@@ -1,5 +1,6 @@
 """Checks of the tensors that a user hands to the library; errors name the argument."""
 
+from collections.abc import Iterable
 from types import EllipsisType
 
 from torch import Tensor
@@ -31,3 +32,21 @@ def check_shape(name: str, values: Tensor, *sizes: int | EllipsisType | None) ->
         words = ["..." if size is ... else "any" if size is None else str(size) for size in sizes]
         allowed = ", ".join(words) + "," * (len(words) == 1)
         raise KernelError(f"{name}: shape {tuple(values.shape)} is not allowed; use ({allowed})")
+
+
+def check_choice(name: str, value: str, known: Iterable[str]) -> None:
+    """Raise a ConfigurationError unless the value is one of those known."""
+    if value not in known:
+        raise ConfigurationError(f"{name}: {value!r} is unknown; use one of {', '.join(known)}")
+
+
+def check_positive(name: str, value: float | int) -> None:
+    """Raise a ConfigurationError unless the number is > 0."""
+    if not value > 0:
+        raise ConfigurationError(f"{name}: {value!r} is not allowed; use a number > 0")
+
+
+def check_not_negative(name: str, value: float | int) -> None:
+    """Raise a ConfigurationError unless the number is >= 0."""
+    if not value >= 0:
+        raise ConfigurationError(f"{name}: {value!r} is not allowed; use a number >= 0")

@@ -10,6 +10,7 @@ from ..empirical import empirical_ntk
 from ..empirical.model import as_model
 from ..lazy.vectors import as_vectors, pull_back
 from ..linalg.spectra import block_matrix
+from ..networks.output_scale import scale_output
 from .training_dynamics import Times, TrainingDynamics
 
 
@@ -109,4 +110,4 @@ class LinearizedTraining:
         values = learned.reshape(*learned.shape[:-1], -1, len(x)).mT
         if not self.centred:
             values = values + self._model(self.parameters, x).detach().double()
-        return self.output_scale * values
+        return scale_output(values, self.output_scale)

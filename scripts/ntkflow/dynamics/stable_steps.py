@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ..checks import check_shape
 from ..linalg.solving import check_square
 from ..linalg.spectra import block_matrix, eigenvalues
-from ..training import train_ensemble
+from ..training import GradientDescent, Objective, Schedule, train_ensemble
 
 LARGEST_GROWTH = 1e6
 
@@ -123,8 +123,9 @@ def loss_growth(
         81.0
     """
     losses = train_ensemble(
-        network, parameters, x, y, learning_rate=learning_rate, steps=steps, loss=loss,
-        output_scale=output_scale, centred=centred, record_steps=range(steps + 1),
+        network, parameters, x, y, optimizer=GradientDescent(learning_rate),
+        schedule=Schedule(steps, record=range(steps + 1)),
+        objective=Objective(loss, output_scale, centred),
     ).losses  # fmt: skip
     if loss == "cross_entropy":
         entropy = torch.special.entr(y).sum(1).mean()

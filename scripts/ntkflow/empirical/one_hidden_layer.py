@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..networks import Dense, evaluated, member
-from ..training.dense import Layer, parse
+from ..training.dense import Layer, misfit, parse
 from .kernel import empirical_ntk
 
 
@@ -81,10 +81,9 @@ def scalar_twin(
 
 
 def _two_layers(network: nn.Module) -> list[Layer] | None:
-    try:
-        layers = parse(network)
-    except TypeError:
+    if misfit(network) is not None:
         return None
+    layers = parse(network)
     return layers if len(layers) == 2 else None
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
 from ..errors import ConfigurationError
+from ..networks.output_scale import scale_output
 
 
 class _Derived(nn.Module):
@@ -89,5 +90,4 @@ class ScaledOutput(_Derived):
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs f."""
-        values = self.network(x)
-        return self.scale * (values - self.initial(x) if self.centred else values)
+        return scale_output(self.network(x), self.scale, self.initial(x) if self.centred else None)

@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from .ensembles import member
+from .output_scale import scale_output
 
 
 def draws_masks(layer: nn.Module) -> bool:
@@ -105,10 +106,8 @@ def ensemble_outputs(
         torch.Size([4, 5, 2])
     """
     train_x = x if train_x is None else train_x
-    f = _ensemble_outputs(network, parameters, x, train_x)
-    if start is not None:
-        f = f - _ensemble_outputs(network, start, x, train_x)
-    return output_scale * f
+    initial = None if start is None else _ensemble_outputs(network, start, x, train_x)
+    return scale_output(_ensemble_outputs(network, parameters, x, train_x), output_scale, initial)
 
 
 def _ensemble_outputs(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import ConfigurationError
 from ..training.losses import CrossEntropy
-from ..training.optimizers import Regularization, make_optimizer
+from ..training.optimizers import Adam
 from .ridge import ridge_regression
 
 
@@ -74,13 +74,13 @@ def fit_cross_entropy(
     y = y.to(gram)
     outputs = torch.empty(len(start), *y.shape, dtype=gram.dtype, device=gram.device)
     residual = torch.empty_like(outputs)
-    loss = CrossEntropy.scaled(y, 1.0, torch.zeros_like(outputs))
-    optimizer = make_optimizer("adam", learning_rate, Regularization())
+    loss = CrossEntropy(y, 1.0, torch.zeros_like(outputs))
+    stepper = Adam(learning_rate).begin()
     for step in range(steps):
         machines.forward(outputs)
         if tolerance > 0 and bool((loss.value(outputs) < tolerance).all()):
             return Fit(machines.parameters[0], step)
-        optimizer.update(machines, loss, outputs, residual)
+        stepper.update(machines, loss, outputs, residual)
     return Fit(machines.parameters[0], steps)
 
 

@@ -14,7 +14,8 @@ make a pass through memory for each of the thirty operations that a neuron takes
 import torch
 from torch import Tensor, nn
 
-from .dense import parse
+from .dense import misfit, parse
+from .optimizers import GradientDescent, Optimizer
 
 _ROUNDING = 64  # in units of eps, how far from the circle a sample may lie
 
@@ -47,22 +48,22 @@ class ArcEngine:
         self.scales = x.new_tensor([last.scale, last.bias_scale])
 
     @staticmethod
-    def check(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> None:
-        """Raise a TypeError that says why the engine does not fit, if so."""
+    def misfit(
+        network: nn.Module, parameters: dict[str, Tensor], x: Tensor, optimizer: Optimizer
+    ) -> str | None:
+        """Why the engine does not fit; None if it does."""
+        reason = misfit(network)
+        if reason is not None:
+            return reason
         layers = parse(network)
         if len(layers) != 2 or type(network[1]) is not nn.ReLU:
-            raise TypeError("it is not one hidden ReLU layer")
+            return "it is not one hidden ReLU layer"
         outputs = parameters[f"{layers[1].name}.weight"].shape[1]
         if outputs != 1:
-            raise TypeError(f"it has {outputs} outputs, not one")
-        if x.ndim != 2 or x.shape[1] != 2:
-            raise TypeError("its inputs are not points of the plane")
-        if x.device.type != "cpu":
-            raise TypeError(f"its parameters are on the device {x.device}, not on the CPU")
-        radius = x.norm(dim=1)
-        rounding = _ROUNDING * torch.finfo(x.dtype).eps
-        if not radius.amax() - radius.amin() <= rounding * radius.amax():
-            raise TypeError("its inputs do not lie on one circle around 0")
+            return f"it has {outputs} outputs, not one"
+        if not isinstance(optimizer, GradientDescent) or optimizer.penalty:
+            return "it is trained by plain gradient descent only"
+        return _misfit_of_inputs(x)
 
     @staticmethod
     def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:
@@ -100,3 +101,15 @@ class ArcGroup:
         self.loops.pull_back(
             *self.arrays, cotangent.numpy(), scale, *[each.numpy() for each in into]
         )
+
+
+def _misfit_of_inputs(x: Tensor) -> str | None:
+    if x.ndim != 2 or x.shape[1] != 2:
+        return "its inputs are not points of the plane"
+    if x.device.type != "cpu":
+        return f"its parameters are on the device {x.device}, not on the CPU"
+    radius = x.norm(dim=1)
+    rounding = _ROUNDING * torch.finfo(x.dtype).eps
+    if not radius.amax() - radius.amin() <= rounding * radius.amax():
+        return "its inputs do not lie on one circle around 0"
+    return None

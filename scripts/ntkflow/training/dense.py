@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks import Abs, Dense, Erf, Sin, StandardLinear
+from .optimizers import Optimizer
 
 CACHE_BYTES = 2**22
 aten = torch.ops.aten
@@ -71,38 +72,45 @@ class Layer(NamedTuple):
         return self.bias_scale / self.scale
 
 
+DENSE = (Dense, StandardLinear, nn.Linear)
+
+
+def misfit(network: nn.Module) -> str | None:
+    """Why a network has no written-out gradient; None for those that `parse` takes.
+
+    It takes Sequentials of Dense, StandardLinear or nn.Linear, each but the last with an activation
+    or without.
+    """
+    if type(network) is not nn.Sequential:
+        return f"{type(network).__name__} is not an nn.Sequential"
+    follows_dense = False
+    for name, module in network.named_children():
+        if type(module) in DENSE:
+            if type(module) is Dense and module.sigma_w == 0:
+                return f"{module} has no weights that matter"
+        elif type(module) not in ACTIVATIONS or getattr(module, "approximate", "none") != "none":
+            return f"layer {name} ({module}) has no written-out gradient"
+        elif not follows_dense:
+            return f"layer {name} ({module}) does not follow a dense layer"
+        follows_dense = type(module) in DENSE
+    return None if follows_dense else "the last layer is not a dense layer"
+
+
+def parse(network: nn.Sequential) -> list[Layer]:
+    """Layers of a network that has no `misfit`."""
+    layers: list[Layer] = []
+    for name, module in network.named_children():
+        if type(module) in DENSE:
+            layers.append(Layer(name, *_scales(module), ACTIVATIONS[nn.Identity]))
+        else:
+            layers[-1] = layers[-1]._replace(activation=ACTIVATIONS[type(module)])
+    return layers
+
+
 def _scales(module: nn.Module) -> tuple[float, float]:
     if isinstance(module, nn.Linear):
         return 1.0, float(module.bias is not None)
-    if module.sigma_w == 0:
-        raise TypeError(f"{module} has no weights that matter")
     return module.weight_scale, module.sigma_b
-
-
-def parse(network: nn.Module) -> list[Layer]:
-    """Layers of a Sequential of Dense or nn.Linear, each but the last with an activation.
-
-    Raises:
-        TypeError: if the network is anything else; the message says what does not fit.
-    """
-    if type(network) is not nn.Sequential:
-        raise TypeError(f"{type(network).__name__} is not an nn.Sequential")
-    layers: list[Layer] = []
-    follows_activation = True
-    for name, module in network.named_children():
-        if type(module) in (Dense, StandardLinear, nn.Linear):
-            layers.append(Layer(name, *_scales(module), ACTIVATIONS[nn.Identity]))
-            follows_activation = False
-        elif type(module) not in ACTIVATIONS or getattr(module, "approximate", "none") != "none":
-            raise TypeError(f"layer {name} ({module}) has no written-out gradient")
-        elif follows_activation:
-            raise TypeError(f"layer {name} ({module}) does not follow a dense layer")
-        else:
-            layers[-1] = layers[-1]._replace(activation=ACTIVATIONS[type(module)])
-            follows_activation = True
-    if follows_activation:
-        raise TypeError("the last layer is not a dense layer")
-    return layers
 
 
 class DenseEngine:
@@ -135,11 +143,13 @@ class DenseEngine:
         return packed
 
     @staticmethod
-    def check(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> None:
-        """Raise a TypeError that says why the engine does not fit, if so."""
-        parse(network)
+    def misfit(
+        network: nn.Module, parameters: dict[str, Tensor], x: Tensor, optimizer: Optimizer
+    ) -> str | None:
+        """Why the engine does not fit; None if it does."""
         if x.ndim != 2:
-            raise TypeError(f"its inputs have {x.ndim} axes, not two")
+            return f"its inputs have {x.ndim} axes, not two"
+        return misfit(network)
 
     @staticmethod
     def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:

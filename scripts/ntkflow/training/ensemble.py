@@ -1,14 +1,22 @@
-"""The training loop of a group of seeds: steps, records, divergence."""
+"""Training of an ensemble: the networks in groups, each group step by step."""
 
-from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
-EXPLOSION = 1e6
-HISTORY_NUMBERS = 2**17
+from ..checks import check_tensors
+from ..errors import ConfigurationError
+from ..networks import drops_out, has_modes
+from ..networks.evaluation import uses_batch_statistics
+from .engines import choose_engine
+from .group import GroupTraining
+from .objective import MSE, Objective
+from .optimizers import Optimizer
+from .schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -30,55 +38,136 @@ class TrainingResult:
     diverged_at: Int[Tensor, " s"]
 
 
-class GroupTraining:
-    """Seeds that step together. `advance` trains them; the tensors it was given are its results.
+def train_ensemble(
+    network: nn.Module,
+    parameters: dict[str, Tensor],
+    x: Float[Tensor, "m *d"],
+    y: Float[Tensor, "m *o"],
+    *,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    objective: Objective = MSE,
+    engine: str = "auto",
+    noise_seeds: Sequence[int] | None = None,
+) -> TrainingResult:
+    """Train every member of an ensemble by full-batch gradient descent or Adam.
 
-    Outputs are kept for a stretch of steps and looked at together, so that losses and divergence
-    cost little. A diverged seed therefore runs on until the end of its stretch; seeds share no
-    number, so that harms nobody.
+    theta <- theta - eta dL/dtheta with L = (1/M) sum_i l(f(x_i), y_i) / alpha^2 and f = alpha h or
+    alpha (h - h_0); see `Objective`. Source: Jacot et al. 2018 (arXiv:1806.07572).
+
+    A seed's numbers do not depend on its neighbours: bitwise at one thread.
+
+    Layers in training mode train as such: batch normalisation uses and differentiates the
+    statistics of all M samples, dropout draws new masks for each seed and step, on the device of
+    the parameters. Recorded losses are those of this function, masks included.
+
+    Args:
+        network: maps (M, *d) to (M, O); only its structure is used, and the modes of its layers.
+        parameters: name to tensor (S, *shape) as `draw_parameters` makes it; not changed. Their
+            dtype and device are those of the training.
+        x: inputs.
+        y: targets (M, O), or (M,) for one output.
+        optimizer: `GradientDescent` or `Adam`, with learning rate and penalty.
+        schedule: number of steps, and at which ones losses are recorded and parameters shown.
+        objective: loss L, alpha, and whether the initial function is subtracted.
+        engine: "arcs" (one hidden ReLU layer, one output, inputs on a circle, plain gradient
+            descent, on the CPU: O(n + M) a step), "dense" (written-out gradients of multilayer
+            perceptrons), "general" (torch.func, any network) or "auto": the first of these that
+            fits.
+        noise_seeds: one per member, for its dropout masks; needed with dropout only.
+
+    Returns:
+        Final parameters, losses and steps of divergence. A seed diverges when its loss is not
+        finite or above 1e6 (L at step 0 + L of the zero function); its parameters become NaN.
+
+    Raises:
+        ConfigurationError: if inputs and targets differ in number, targets do not suit the loss,
+            the engine is unknown or does not fit, dropout has no seeds, or batch normalisation
+            keeps running averages.
+
+    Example:
+        >>> network, x = ntkflow.mlp(2, [64]), torch.randn(20, 2)
+        >>> start = ntkflow.draw_parameters(network, seeds=range(3))
+        >>> y, descent = x[:, :1] * x[:, 1:], ntkflow.GradientDescent(learning_rate=0.1)
+        >>> schedule = ntkflow.Schedule(steps=50, record=[0, 50])
+        >>> found = ntkflow.train_ensemble(
+        ...     network, start, x, y, optimizer=descent, schedule=schedule
+        ... )
+        >>> found.losses.shape, found.diverged_at.tolist()
+        (torch.Size([3, 2]), [-1, -1, -1])
     """
+    x, y = _data(parameters, x, y)
+    objective.check(y)
+    chosen = choose_engine(engine, network, parameters, x, optimizer)
+    seeds = len(next(iter(parameters.values())))
+    # Masks and batch statistics of several networks at once would depend on how many there are.
+    size = 1 if has_modes(network) else chosen.seeds_per_group(parameters, x)
+    groups = _groups(seeds, size)
+    if groups[-1].stop > seeds:
+        parameters = {name: torch.cat([p, p]) for name, p in parameters.items()}
+    _check_averages(network)
+    noise = _noise(network, noise_seeds, seeds, centred=objective.centred)
+    ensemble = chosen(network, parameters, x, **noise)
+    training = [
+        GroupTraining(ensemble.group(group), objective, optimizer, y, schedule.recorded)
+        for group in groups
+    ]
+    visible = {name: p[:seeds] for name, p in ensemble.parameters.items()}
+    for stop in schedule.stops:
+        for each in training:
+            each.advance(stop)
+        if stop in schedule.snapshots:
+            schedule.on_snapshot(stop, visible)
+    return TrainingResult(
+        parameters=visible,
+        steps=torch.tensor(schedule.recorded, dtype=torch.int64),
+        losses=torch.cat([each.losses for each in training])[:seeds],
+        diverged_at=torch.cat([each.diverged_at for each in training])[:seeds],
+    )
 
-    @torch.no_grad()
-    def __init__(self, group, make_loss, optimizer, y: Tensor, record_steps: list[int]):
-        self.group, self.optimizer, self.record_steps = group, optimizer, record_steps
-        seeds = len(group.parameters[0])
-        length = max(1, HISTORY_NUMBERS // (seeds * y.numel()))
-        # Samples along the last axis in memory, as the dense engine writes them.
-        self.history = y.new_empty(length, seeds, *y.mT.shape).mT
-        self.residual = torch.empty_like(self.history[0])
-        self.losses = y.new_full((seeds, len(record_steps)), torch.nan)
-        self.diverged_at = torch.full((seeds,), -1, device=y.device)
-        self.step = 0
-        group.forward(self.history[0])
-        self.loss = make_loss(self.history[0].clone())
-        initial = self.loss.value(self.history[0])
-        self.bound = EXPLOSION * (initial + self.loss.value(torch.zeros_like(self.residual)))
 
-    def advance(self, stop: int) -> None:
-        """Train until `stop` updates are done, and look at the loss there too."""
-        with self.group.mode():
-            while self.step < stop:
-                history = self.history[: stop - self.step]
-                for outputs in history.unbind():
-                    self.group.forward(outputs)
-                    self.optimizer.update(self.group, self.loss, outputs, self.residual)
-                self._review(history)
-                self.step += len(history)
-            self.group.forward(self.history[0])
-            self._review(self.history[:1])
+def _data(
+    parameters: dict[str, Tensor], x: Float[Tensor, "m *d"], y: Float[Tensor, "m *o"]
+) -> tuple[Float[Tensor, "m *d"], Float[Tensor, "m out"]]:
+    """Inputs and targets as the engines take them, like the parameters."""
+    check_tensors(x=x, y=y)
+    if len(x) != len(y):
+        raise ConfigurationError(f"y: {len(y)} targets for {len(x)} inputs; use one for each")
+    some = next(iter(parameters.values()))
+    return x.to(some), y.to(some).reshape(len(y), -1)
 
-    def _review(self, history: Float[Tensor, "t s m o"]) -> None:
-        """Record the losses of steps self.step, ..., and freeze the seeds that diverged there."""
-        losses = self.loss.value(history)
-        steps = torch.arange(self.step, self.step + len(losses), device=losses.device)[:, None]
-        exploded = ~(losses <= self.bound) | ~losses.isfinite()
-        first = steps.where(exploded, torch.iinfo(torch.int64).max).amin(0)
-        fresh = (self.diverged_at < 0) & exploded.any(0)
-        self.diverged_at.copy_(first.where(fresh, self.diverged_at))
-        losses.masked_fill_((self.diverged_at >= 0) & (steps >= self.diverged_at), torch.nan)
-        begin = bisect_left(self.record_steps, self.step)
-        end = bisect_left(self.record_steps, self.step + len(losses))
-        rows = [step - self.step for step in self.record_steps[begin:end]]
-        self.losses[:, begin:end] = losses[rows].mT
-        for tensor in self.group.parameters:
-            tensor.masked_fill_(fresh.reshape(-1, *[1] * (tensor.ndim - 1)), torch.nan)
+
+def _groups(seeds: int, size: int) -> list[slice]:
+    """Even slices of `size` or somewhat more seeds: all of one seed, or all of at least two.
+
+    One matrix in a batched product takes another path through the matrix library than several,
+    with other rounding. Where networks train in groups, a seed without company therefore trains
+    beside its own copy: its slice ends one after the last seed.
+    """
+    if size == 1:
+        return [slice(i, i + 1) for i in range(seeds)]
+    count = max(1, seeds // size)
+    edges = [seeds * i // count for i in range(count)]
+    return [slice(*edge) for edge in pairwise([*edges, max(2, seeds)])]
+
+
+def _check_averages(network: nn.Module) -> None:
+    for name, layer in network.named_modules():
+        if uses_batch_statistics(layer) and layer.running_mean is not None:
+            raise ConfigurationError(
+                f"layer {name!r}: {type(layer).__name__} in training mode keeps running averages; "
+                "use track_running_stats=False, and `ntkflow.evaluated` for kernels after training"
+            )
+
+
+def _noise(network: nn.Module, noise_seeds: Sequence[int] | None, seeds: int, *, centred: bool):
+    """Options of the engine that draws masks; none for networks without dropout."""
+    if not drops_out(network):
+        return {}
+    if centred:
+        raise ConfigurationError("centred: True is not allowed with dropout; use False")
+    if noise_seeds is None or len(noise_seeds) != seeds:
+        raise ConfigurationError(
+            f"noise_seeds: {noise_seeds!r} is not allowed with dropout; use {seeds}, one per member"
+        )
+    return {"noise_seeds": noise_seeds}

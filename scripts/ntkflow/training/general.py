@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from ..randomness import seeded, torch_seed
+from .optimizers import Optimizer
 
 # Parameters of a network above which its seeds train one at a time.
 LARGE_NETWORK = 2**16
@@ -29,8 +30,10 @@ class GeneralEngine:
         self.network = lambda p, x: functional_call(network, p, (x,)).reshape(len(x), -1)
 
     @staticmethod
-    def check(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> None:
-        """Fits everything."""
+    def misfit(
+        network: nn.Module, parameters: dict[str, Tensor], x: Tensor, optimizer: Optimizer
+    ) -> str | None:
+        """Nothing: it fits everything."""
 
     @staticmethod
     def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:

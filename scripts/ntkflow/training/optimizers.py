@@ -1,126 +1,70 @@
-"""Optimizers: how a residual becomes a change of the parameters, with L1 and L2 regularisation."""
+"""Optimizers as users choose them; `steps` does their arithmetic."""
 
 from dataclasses import dataclass
-from math import sqrt
 
-import torch
-from torch import Tensor
-
-DECAYS = ("coupled", "decoupled", "seed")
-BETAS, EPSILON = (0.9, 0.999), 1e-8
+from ..checks import check_positive
+from .penalty import NO_PENALTY, Penalty
+from .steps import AdamStep, DescentStep, PenalizedDescentStep
 
 
 @dataclass(frozen=True)
-class Regularization:
-    """The penalty l1 |theta|_1 + l2 |theta|^2 on all parameters, and how it enters a step.
-
-    coupled: its gradient, l1 sign(theta) + 2 l2 theta, is part of the loss's. decoupled: eta times
-    its gradient is subtracted beside the step of the loss (for L2 Loshchilov, Hutter 2019,
-    arXiv:1711.05101, with weight decay 2 l2); for gradient descent that is the same. seed: coupled,
-    and another l2 theta, without eta, is subtracted.
-    """
-
-    l1: float = 0.0
-    l2: float = 0.0
-    decay: str = "coupled"
-
-    def __bool__(self) -> bool:
-        return self.l1 > 0 or self.l2 > 0
-
-    def outside(self, learning_rate: float) -> float:
-        """Share of theta that is subtracted beside the step of the loss and its penalty."""
-        return {"coupled": 0.0, "decoupled": 2 * learning_rate * self.l2, "seed": self.l2}[
-            self.decay
-        ]
-
-
 class GradientDescent:
-    """theta <- theta - eta dL/dtheta.
+    """Gradient descent on all samples: theta <- theta - eta dL/dtheta.
 
-    The group adds the products straight into the parameters, times the step size: no gradient is
-    ever stored. An optimizer that needs the gradient itself passes `pull_back` its own buffers.
+    Args:
+        learning_rate: eta > 0.
+        penalty: added to the loss L; see `Penalty`.
+
+    Raises:
+        ConfigurationError: if the step is not positive.
+
+    Example:
+        >>> descent = ntkflow.GradientDescent(0.1, penalty=ntkflow.Penalty(l2=1e-3))
+        >>> descent.learning_rate
+        0.1
     """
 
-    def __init__(self, learning_rate: float):
-        self.learning_rate = learning_rate
+    learning_rate: float | int
+    penalty: Penalty = NO_PENALTY
 
-    def update(self, group, loss, outputs: Tensor, residual: Tensor) -> None:
-        """One step from the outputs of the group's last forward pass; overwrites `residual`."""
-        loss.residual(outputs, out=residual)
-        group.pull_back(residual, group.parameters, -self.learning_rate * loss.weight)
+    def __post_init__(self):
+        check_positive("learning_rate", self.learning_rate)
 
-
-class RegularizedDescent:
-    """theta <- keep theta - eta l1 sign(theta) - eta dL/dtheta.
-
-    keep = 1 - 2 eta l2, and for the decay `seed` 1 - 2 eta l2 - l2. The products of the backward
-    pass multiply by `keep` on their way, so L2 costs nothing.
-    """
-
-    def __init__(self, learning_rate: float, penalty: Regularization):
-        self.learning_rate, self.shrink = learning_rate, learning_rate * penalty.l1
-        # Plain descent cannot tell its decoupled penalty from a coupled one.
-        double = penalty.l2 if penalty.decay == "seed" else 0.0
-        self.keep = 1 - 2 * learning_rate * penalty.l2 - double
-
-    def update(self, group, loss, outputs: Tensor, residual: Tensor) -> None:
-        """One step from the outputs of the group's last forward pass; overwrites `residual`."""
-        signs = [torch.sign(p) for p in group.parameters] if self.shrink else []
-        loss.residual(outputs, out=residual)
-        scale = -self.learning_rate * loss.weight
-        group.pull_back(residual, group.parameters, scale, keep=self.keep)
-        for sign, parameter in zip(signs, group.parameters, strict=False):
-            parameter.sub_(sign, alpha=self.shrink)
+    def begin(self) -> DescentStep | PenalizedDescentStep:
+        """What makes the steps of one group of seeds."""
+        if self.penalty:
+            return PenalizedDescentStep(self.learning_rate, self.penalty)
+        return DescentStep(self.learning_rate)
 
 
+@dataclass(frozen=True)
 class Adam:
-    """Adam with beta = (.9, .999) and epsilon = 1e-8 (Kingma, Ba 2015, arXiv:1412.6980)."""
+    """Adam on all samples, with beta = (.9, .999) and epsilon = 1e-8.
 
-    def __init__(self, learning_rate: float, penalty: Regularization):
-        self.learning_rate, self.penalty = learning_rate, penalty
-        self.steps = 0
-        self.gradients: list[Tensor] = []
+    Source: Kingma, Ba 2015 (arXiv:1412.6980), algorithm 1; with the decay "decoupled" Loshchilov,
+    Hutter 2019 (arXiv:1711.05101), algorithm 2.
 
-    def update(self, group, loss, outputs: Tensor, residual: Tensor) -> None:
-        """One step from the outputs of the group's last forward pass; overwrites `residual`."""
-        if not self.gradients:
-            self.gradients, self.first, self.second = (
-                [torch.zeros_like(p) for p in group.parameters] for _ in range(3)
-            )
-        loss.residual(outputs, out=residual)
-        group.pull_back(residual, self.gradients, loss.weight, keep=0.0)
-        self.steps += 1
-        state = (group.parameters, self.gradients, self.first, self.second)
-        for parameter, gradient, first, second in zip(*state, strict=True):
-            self._step(parameter, gradient, first, second)
+    Args:
+        learning_rate: eta > 0.
+        penalty: see `Penalty`.
 
-    def _step(self, parameter: Tensor, gradient: Tensor, first: Tensor, second: Tensor) -> None:
-        self._regularize(parameter, gradient)
-        first.lerp_(gradient, 1 - BETAS[0])
-        second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        unbiased = [1 - beta**self.steps for beta in BETAS]
-        root = torch.sqrt(second, out=gradient).div_(sqrt(unbiased[1])).add_(EPSILON)
-        parameter.addcdiv_(first, root, value=-self.learning_rate / unbiased[0])
+    Raises:
+        ConfigurationError: if the step is not positive.
 
-    def _regularize(self, parameter: Tensor, gradient: Tensor) -> None:
-        penalty, outside = self.penalty, self.penalty.outside(self.learning_rate)
-        if not penalty:
-            return
-        sign = parameter.sign()
-        if penalty.decay != "decoupled":
-            gradient.add_(parameter, alpha=2 * penalty.l2).add_(sign, alpha=penalty.l1)
-        parameter.mul_(1 - outside)
-        if penalty.decay == "decoupled":
-            parameter.sub_(sign, alpha=self.learning_rate * penalty.l1)
+    Example:
+        >>> ntkflow.Adam(1e-3).penalty
+        Penalty(l1=0.0, l2=0.0, decay='coupled')
+    """
+
+    learning_rate: float | int
+    penalty: Penalty = NO_PENALTY
+
+    def __post_init__(self):
+        check_positive("learning_rate", self.learning_rate)
+
+    def begin(self) -> AdamStep:
+        """What makes the steps of one group of seeds."""
+        return AdamStep(self.learning_rate, self.penalty)
 
 
-def make_optimizer(
-    name: str, learning_rate: float, penalty: Regularization
-) -> GradientDescent | RegularizedDescent | Adam:
-    """A fresh optimizer, for one group of seeds."""
-    if name == "adam":
-        return Adam(learning_rate, penalty)
-    return RegularizedDescent(learning_rate, penalty) if penalty else GradientDescent(learning_rate)
-
-
-OPTIMIZERS = ("sgd", "adam")
+Optimizer = GradientDescent | Adam

@@ -6,6 +6,8 @@ from math import inf
 import numpy as np
 import scipy  # its parts load when they are used
 
+from ..derived.jackknife import jackknife_variance, leave_one_out
+
 LEVEL = 0.95
 RESAMPLES = 2000
 STATISTICS: dict[str, Callable[..., np.ndarray]] = {
@@ -38,17 +40,16 @@ def interval(sample: np.ndarray, statistic: str) -> tuple[float, float]:
 def log_std_reach(samples: Sequence[np.ndarray], weights: np.ndarray) -> float:
     """Half the 95 % interval of sum_i w_i log s_i over independent samples.
 
-    The jackknife's variance of log s is (S-1)/S sum_k (l_k - mean l)^2, l_k being log s without
-    seed k (Efron, Tibshirani 1993, An Introduction to the Bootstrap, equation 11.5).
+    The variance of each log s is the jackknife's (Efron, Tibshirani 1993, An Introduction to the
+    Bootstrap, equation 11.5).
     """
     fewest = min(map(len, samples))
     if fewest < 3:
         return inf
     variances = []
     for sample in samples:
-        left_out = [np.delete(sample, k).std(ddof=1) for k in range(len(sample))]
-        logs = np.log(np.maximum(left_out, np.finfo(float).tiny))
-        variances.append((len(sample) - 1) * logs.var())
+        left_out = leave_one_out(lambda kept: kept.std(ddof=1), sample)
+        variances.append(jackknife_variance(np.log(np.maximum(left_out, np.finfo(float).tiny))))
     quantile = scipy.stats.t.ppf((1 + LEVEL) / 2, fewest - 1)
     return float(quantile * np.sqrt(weights**2 @ np.array(variances)))
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from .jackknife import pseudo_values
+
 MEASURED = (
     *("f_0", "amplitude", "target", "target_phase", "residual", "distance", "relative"),
     *("scaled", "start"),
@@ -33,7 +35,7 @@ def compare_function(trained: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataF
           Gaussian process, 0.8 if networks are distributed like it; NaN where its deviation is 0;
         - `average_to_ridge`, `average_to_mean`: jackknife pseudo-values of the RelErr of the
           average over seeds. Their mean is that RelErr, corrected for the noise of few seeds; their
-          standard error is its own (Efron 1982, The Jackknife, chapter 2);
+          standard error is its own (`jackknife.pseudo_values`);
         - `average_to_widths`: the same of the largest RelErr of the average against the average at
           another width.
     """
@@ -132,7 +134,7 @@ def _other_widths(cell: tuple, cells: Iterable[tuple], axes: list[str]) -> list[
 
 
 def _pseudo_values(samples: list[np.ndarray], references: Sequence[np.ndarray] = ()) -> np.ndarray:
-    """Jackknife pseudo-values n E - (n - 1) E_(-i) of an error E of averages over seeds.
+    """Jackknife pseudo-values of an error E of averages over seeds.
 
     E is the largest RelErr of the first sample's average against a reference or another sample's
     average. Samples (S, N) lose their i-th seed together. Seeds that another sample has not, or
@@ -140,18 +142,15 @@ def _pseudo_values(samples: list[np.ndarray], references: Sequence[np.ndarray] =
     """
     shared = min(map(len, samples))
     alive = np.all([np.isfinite(sample[:shared]).all(axis=1) for sample in samples], axis=0)
-    seeds, n = np.flatnonzero(alive), int(alive.sum())
+    seeds = np.flatnonzero(alive)
 
     def error(kept: np.ndarray) -> float:
         first, *others = (sample[kept].mean(axis=0) for sample in samples)
         return max(relative_error(first, other) for other in [*references, *others])
 
     found = np.full(len(samples[0]), np.nan)
-    if n == 1:
-        found[seeds] = error(seeds)
-    if n > 1:
-        left_out = np.array([error(np.delete(seeds, i)) for i in range(n)])
-        found[seeds] = n * error(seeds) - (n - 1) * left_out
+    if len(seeds):
+        found[seeds] = pseudo_values(error, seeds)
     return found
 
 

@@ -22,13 +22,13 @@ def classification(options, networks, data):
     too.
     """
     import torch
+
+    from ntkflow.networks import ensemble_outputs
     from ntkflow.training.classification import (
         accuracies,
         cross_entropies,
         cross_entropy_descent,
     )
-
-    from ntkflow.networks import ensemble_outputs
 
     x, y = data.training_set(**networks.where)
     labels = y.argmax(-1)

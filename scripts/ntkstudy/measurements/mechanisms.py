@@ -77,8 +77,8 @@ def stability(options, networks, data):
 
 def _growths(options: StabilityOptions, network, data):
     import torch
-    from ntkflow.dynamics.stable_steps import gauss_newton_sharpness, loss_growth
 
+    from ntkflow.dynamics.stable_steps import gauss_newton_sharpness, loss_growth
     from ntkflow.empirical import empirical_ntk
 
     x, y = data.training_set(**{**network.where, "dtype": torch.float64})
@@ -129,8 +129,8 @@ def permuted_eigenvectors(options, networks, data):
     """
     import numpy as np
     import torch
-    from ntkflow.dynamics.residual_modes import linear_losses
 
+    from ntkflow.dynamics.residual_modes import linear_losses
     from ntkflow.linalg.spectra import eigenpairs
 
     x, y = _training_set(networks, data)
@@ -165,6 +165,7 @@ def residual_modes(options, networks, data):
     """Share of the residual f - y left along each leading eigenvector of K_0, and expected."""
     import numpy as np
     import torch
+
     from ntkflow.dynamics.residual_modes import residual_modes
 
     x, y = _training_set(networks, data)

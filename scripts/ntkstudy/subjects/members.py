@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ntkflow.networks import member
+from ntkflow.networks.output_scale import scale_output
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ class Members:
         Returns:
             Outputs (N, O).
         """
-        values = functional_call(self.network, self.weights, (x,))
+        initial = None
         if self.training.get("centred"):
-            values = values - functional_call(self.network, self.start_weights, (x,))
-        return self.training.get("output_scale", 1.0) * values
+            initial = functional_call(self.network, self.start_weights, (x,))
+        values = functional_call(self.network, self.weights, (x,))
+        return scale_output(values, self.training.get("output_scale", 1.0), initial)

@@ -10,7 +10,8 @@ from torch.func import functional_call
 from ntkflow.limits import limit_kernels
 from ntkflow.linalg.solving import semidefinite_eigenpairs
 from ntkflow.networks import draw_parameters
-from ntkflow.training import train_ensemble
+from ntkflow.networks.output_scale import scale_output
+from ntkflow.training import GradientDescent, Objective, Schedule, train_ensemble
 
 from ..data.storage import Array
 from ..derived.summaries import fitted_rate
@@ -86,9 +87,8 @@ def _residuals(
         outputs.append(functional_call(network, now, (x,))[:, 0].to(target))
 
     train_ensemble(
-        network, start, x, target[:, None], learning_rate=training["learning_rate"],
-        steps=training["steps"], centred=True, output_scale=scale, snapshot_steps=steps,
-        on_snapshot=look,
+        network, start, x, target[:, None], objective=Objective(output_scale=scale, centred=True),
+        optimizer=GradientDescent(training["learning_rate"]),
+        schedule=Schedule(training["steps"], snapshots=steps, on_snapshot=look),
     )  # fmt: skip
-    changes = torch.stack(outputs).detach() - outputs[0].detach()
-    return target - scale * changes
+    return target - scale_output(torch.stack(outputs), scale, outputs[0]).detach()

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call, jacrev
 
 from ntkflow.lazy.vectors import as_vectors
-from ntkflow.training import train_ensemble
+from ntkflow.training import GradientDescent, Objective, Schedule, train_ensemble
 
 from ..data.storage import Array
 from ..derived.summaries import fitted_rate
@@ -117,8 +117,8 @@ def _train(setting: Setting, parameters: dict[str, Tensor], rate: float, steps: 
     """A centred network with the output scale of the experiment, trained with this step."""
     return train_ensemble(
         setting.network, {name: p[None] for name, p in parameters.items()}, setting.x, setting.y,
-        learning_rate=rate, steps=steps, centred=True, record_steps=records,
-        output_scale=setting.training["output_scale"],
+        optimizer=GradientDescent(rate), schedule=Schedule(steps, record=records),
+        objective=Objective(output_scale=setting.training["output_scale"], centred=True),
     )  # fmt: skip
 
 
@@ -172,11 +172,14 @@ def one_parameter(options: Any, setting: Setting) -> dict[str, Array]:
     """
     parameters = setting.parameters([0])
     start, rows = _one_weight(setting, parameters), []
+    training = setting.training
+    how = dict(
+        optimizer=GradientDescent(training["learning_rate"]), schedule=Schedule(training["steps"])
+    )
     for alpha in options.scales:
         trained = train_ensemble(
             setting.network, parameters, setting.x, setting.y, engine="general",
-            learning_rate=setting.training["learning_rate"], steps=setting.training["steps"],
-            output_scale=alpha,
+            objective=Objective(output_scale=alpha), **how,
         )  # fmt: skip
         end = _one_weight(setting, trained.parameters)
         lazy = abs(setting.y.item() / (alpha * start["slope"]))

@@ -10,6 +10,7 @@ from torch.func import functional_call, vmap
 from ntkflow.limits import limit_kernels
 
 from ..data.storage import Array
+from ..derived.jackknife import pseudo_values
 from .setting import Setting, by_seed
 
 
@@ -40,11 +41,8 @@ def output_kurtosis(options: Any, setting: Setting) -> dict[str, Array]:
         second, fourth = kept.mean(axis=0)
         return fourth / second**2 - 3
 
-    count, whole = len(moments), kurtosis(moments)
-    rows = []
-    for i in range(count):
-        one = count * whole - (count - 1) * kurtosis(np.delete(moments, i, axis=0))
-        rows.append({"kurtosis": one, "size": np.sign(whole) * one})
+    sign = np.sign(kurtosis(moments))
+    rows = [{"kurtosis": one, "size": sign * one} for one in pseudo_values(kurtosis, moments)]
     return by_seed(rows, "sample") | {"input": Array(setting.x[:, 0].cpu().numpy(), ["sample"])}
 
 

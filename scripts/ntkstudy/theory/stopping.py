@@ -8,8 +8,9 @@ import torch
 from ntkflow.dynamics.early_stopping import early_stopping_time
 from ntkflow.dynamics.training_dynamics import TrainingDynamics
 from ntkflow.limits import limit_kernels
+from ntkflow.networks.output_scale import scale_output
 from ntkflow.randomness import generator
-from ntkflow.training import train_ensemble
+from ntkflow.training import GradientDescent, Objective, Schedule, train_ensemble
 
 from ..data.storage import Array
 from ..plan.schedule import spread_steps
@@ -49,16 +50,17 @@ def _test_errors(setting: Setting, seed: int, noisy, probe, clean, steps) -> tor
     """Test error of one centred network at these steps."""
     training, start, errors = setting.training, setting.parameters([seed]), []
     initial = setting.outputs({name: p[0] for name, p in start.items()}, probe)
+    objective = Objective(output_scale=training["output_scale"], centred=True)
 
     def look(step, parameters) -> None:
         now = setting.outputs({name: p[0] for name, p in parameters.items()}, probe)
-        scaled = training["output_scale"] * (now - initial)
+        scaled = scale_output(now, objective.output_scale, initial)
         errors.append((scaled - clean).square().mean())
 
     train_ensemble(
-        setting.network, start, setting.x, noisy, learning_rate=training["learning_rate"],
-        steps=training["steps"], centred=True, output_scale=training["output_scale"],
-        snapshot_steps=steps, on_snapshot=look,
+        setting.network, start, setting.x, noisy, objective=objective,
+        optimizer=GradientDescent(training["learning_rate"]),
+        schedule=Schedule(training["steps"], snapshots=steps, on_snapshot=look),
     )  # fmt: skip
     return torch.stack(errors)
 

@@ -1,0 +1,69 @@
+"""The training loop of a group of seeds: steps, records, divergence."""
+
+from bisect import bisect_left
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .objective import Objective
+from .optimizers import Optimizer
+
+EXPLOSION = 1e6
+HISTORY_NUMBERS = 2**17
+
+
+class GroupTraining:
+    """Seeds that step together. `advance` trains them; the tensors it was given are its results.
+
+    Outputs are kept for a stretch of steps and looked at together, so that losses and divergence
+    cost little. A diverged seed therefore runs on until the end of its stretch; seeds share no
+    number, so that harms nobody.
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self, group, objective: Objective, optimizer: Optimizer, y: Tensor, record: list[int]
+    ):
+        self.group, self.stepper, self.record = group, optimizer.begin(), record
+        seeds = len(group.parameters[0])
+        length = max(1, HISTORY_NUMBERS // (seeds * y.numel()))
+        # Samples along the last axis in memory, as the dense engine writes them.
+        self.history = y.new_empty(length, seeds, *y.mT.shape).mT
+        self.residual = torch.empty_like(self.history[0])
+        self.losses = y.new_full((seeds, len(record)), torch.nan)
+        self.diverged_at = torch.full((seeds,), -1, device=y.device)
+        self.step = 0
+        group.forward(self.history[0])
+        self.loss = objective.of(y, self.history[0].clone())
+        initial = self.loss.value(self.history[0])
+        self.bound = EXPLOSION * (initial + self.loss.value(torch.zeros_like(self.residual)))
+
+    def advance(self, stop: int) -> None:
+        """Train until `stop` updates are done, and look at the loss there too."""
+        with self.group.mode():
+            while self.step < stop:
+                history = self.history[: stop - self.step]
+                for outputs in history.unbind():
+                    self.group.forward(outputs)
+                    self.stepper.update(self.group, self.loss, outputs, self.residual)
+                self._review(history)
+                self.step += len(history)
+            self.group.forward(self.history[0])
+            self._review(self.history[:1])
+
+    def _review(self, history: Float[Tensor, "t s m o"]) -> None:
+        """Record the losses of steps self.step, ..., and freeze the seeds that diverged there."""
+        losses = self.loss.value(history)
+        steps = torch.arange(self.step, self.step + len(losses), device=losses.device)[:, None]
+        exploded = ~(losses <= self.bound) | ~losses.isfinite()
+        first = steps.where(exploded, torch.iinfo(torch.int64).max).amin(0)
+        fresh = (self.diverged_at < 0) & exploded.any(0)
+        self.diverged_at.copy_(first.where(fresh, self.diverged_at))
+        losses.masked_fill_((self.diverged_at >= 0) & (steps >= self.diverged_at), torch.nan)
+        begin = bisect_left(self.record, self.step)
+        end = bisect_left(self.record, self.step + len(losses))
+        rows = [step - self.step for step in self.record[begin:end]]
+        self.losses[:, begin:end] = losses[rows].mT
+        for tensor in self.group.parameters:
+            tensor.masked_fill_(fresh.reshape(-1, *[1] * (tensor.ndim - 1)), torch.nan)
