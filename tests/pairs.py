@@ -1,0 +1,170 @@
+"""Every measurement at every moment on tiny cells: what a plan accepts must run."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ntkflow.errors import ConfigurationError
+from ntkstudy.plan.checks import check_plan
+from ntkstudy.plan.configuration import complete
+from ntkstudy.plan.planning import Plan
+from ntkstudy.plan.schema import configuration_schema
+from ntkstudy.registry import MEASUREMENTS, WHEN, discover
+
+ROOT = Path(__file__).parents[1]
+discover()
+SCHEMA = configuration_schema(ROOT / "config" / "schema.yaml")
+
+GRID = {"probe_points": 16, "train_points": 6}
+TASKS = {
+    "gaussian": {"kind": "gaussian_product", **GRID},
+    "circle": {"kind": "circle_product", **GRID},
+    "mixture": {"kind": "circle_mixture", "modes": [1], "amplitudes": [1], "phases": [0], **GRID},
+    "line": {"kind": "line_points", "inputs": [-1, 0.5, 1], "targets": [1, -1, 0.5],
+             "probe_points": 5},
+    "one point": {"kind": "line_points", "inputs": [1.5], "targets": [3], "probe_points": 5},
+    "mnist": {"kind": "mnist", "train_points": 12, "test_points": 4, "image_size": 4},
+    "labels": {"kind": "file", "path": "labels.npz", "classes": 3},
+    "numbers": {"kind": "file", "path": "numbers.npz"},
+}  # fmt: skip
+NETWORKS = {
+    "mlp": {"kind": "mlp", "depth": 1, "width": 6},
+    "deep mlp": {"kind": "mlp", "depth": 2, "width": 6, "sigma_b": 0.1, "activation": "tanh"},
+    "linear": {"kind": "mlp", "depth": 0, "width": 1},
+    "pytorch": {"kind": "mlp", "depth": 1, "width": 6, "parameterization": "pytorch"},
+    "standard": {"kind": "mlp", "depth": 1, "width": 6, "parameterization": "standard"},
+    "batch": {"kind": "mlp", "depth": 1, "width": 6, "normalization": "batch"},
+    "dropout": {"kind": "mlp", "depth": 1, "width": 6, "dropout": 0.2},
+    "cnn": {"kind": "cnn", "depth": 1, "width": 3, "kernel_size": 3, "sigma_b": 0.1},
+    "one parameter": {"kind": "one_parameter"},
+    "module": {"kind": "module", "name": "own_networks:Own", "options": {"inputs": 4, "outputs": 3}},
+}  # fmt: skip
+TRAININGS = {
+    "none": None,
+    "mse": {"learning_rate": 1e-3, "steps": 4, "snapshots": 2, "records": 2},
+    "centred": {"learning_rate": 1e-3, "steps": 4, "snapshots": 2, "centred": True},
+    "penalty": {"learning_rate": 1e-3, "steps": 4, "snapshots": 2, "l2": 0.1},
+    "cross-entropy": {"learning_rate": 1e-3, "steps": 4, "snapshots": 2, "loss": "cross_entropy"},
+    "adam": {"learning_rate": 1e-3, "steps": 4, "snapshots": 2, "optimizer": "adam"},
+}
+# Options that make a measurement small, or that it has no default for.
+OPTIONS = {
+    "kernel_classifiers": {
+        "fits": ["initial block zero", "trained mean random", "sample block ridge",
+                 "average mean ridge", "limit mean ridge"],
+        "sample_width": 4, "samples": 2, "steps": 3, "held_out": 0.34,
+    },
+    "definiteness": {"draws": 2, "width": 16},
+    "cost_growth": {"draws": 2, "sizes": [2, 3]},
+    "least_norm": {"draws": 2, "steps": 5},
+    "stability": {"steps": 3},
+    "output_kurtosis": {"draws": 6, "groups": 3},
+    "gram_top": {"eigenvalues": 2},
+    "spectrum_cost": {"eigenvalues": 2},
+    "residual_modes": {"eigenvectors": 3},
+}  # fmt: skip
+DRAWS = ("output_covariance", "recursion", "linear_descent", "step_sweep", "initial_kappa",
+         "convexity", "early_stopping", "principal_component")  # fmt: skip
+OWN = """
+from torch import nn
+
+
+class Own(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.hidden, self.last = nn.Linear(inputs, 5), nn.Linear(5, outputs)
+
+    def forward(self, x):
+        return self.last(self.hidden(x).tanh())
+"""
+STAGES = {
+    "initialization": "measure_initialization",
+    "trained": "extract_ntk",
+    "training": "train_ensemble",
+    "machines": "fit_kernel_machines",
+    "limit": "compute_limit_kernel",
+    "prediction": "predict_limit",
+    "theory": "check_theory",
+}
+
+
+def write_own_files(folder: Path) -> None:
+    """Data sets and a network of a user."""
+    rng = np.random.default_rng(0)
+    x, test_x = rng.standard_normal((12, 2, 2)), rng.standard_normal((3, 4))
+    labels = {"targets": np.arange(12) % 3, "test_targets": np.arange(3)}
+    numbers = {"targets": x.sum(2), "test_targets": test_x[:, :2]}
+    for name, targets in (("labels", labels), ("numbers", numbers)):
+        arrays = {"inputs": x, "test_inputs": test_x.reshape(3, 2, 2), **targets}
+        np.savez(folder / f"{name}.npz", **arrays)
+    (folder / "own_networks.py").write_text(OWN)
+
+
+def build(kind: str, when: str, task: str, network: str, training: str) -> Plan:
+    """A checked plan of one experiment with one measurement; refused by a ConfigurationError."""
+    entry = {"kind": kind, "when": [when], **OPTIONS.get(kind, {})}
+    if kind in DRAWS:
+        entry["draws"] = 2
+    block = {
+        "title": "t", "source": "ours", "question": "q", "task": TASKS[task],
+        "network": NETWORKS[network], "measurements": [entry], "seeds": 2, "initializations": 2,
+    }  # fmt: skip
+    if TRAININGS[training] is not None:
+        block["training"] = TRAININGS[training]
+    config = complete({"results": "results", "experiments": {"e": block}}, SCHEMA)
+    plan = Plan(config, SCHEMA, source="a.yaml")
+    check_plan(plan)
+    return plan
+
+
+def combinations(kind: str, when: str) -> Iterator[tuple[str, str, str]]:
+    """Task, network and training of every cell, and whether a plan accepts them."""
+    for task in TASKS:
+        for network in NETWORKS:
+            for training in TRAININGS:
+                yield task, network, training
+
+
+def run(plan: Plan, when: str, folder: Path) -> Path:
+    """Run the stage of a moment and those before it; the file that it writes."""
+    for name in ("make_dataset", "train_ensemble", STAGES[when]):
+        importlib.import_module(name)
+    files = {"dataset": str(folder / "dataset.h5"), "networks": str(folder / "train.h5")}
+    call = _call
+    label = plan.cells("e", "dataset")[0].label
+    call("make_dataset", {"files": plan.task_files("e", label)}, "dataset", files["dataset"],
+         plan.job_config("dataset", "e", label))  # fmt: skip
+    if when in ("trained", "machines", "training"):
+        cfg = plan.job_config("train", "e", "all", "0-1")
+        call("train_ensemble", files, "networks", files["networks"], cfg, "cpu")
+    if when == "training":
+        return Path(files["networks"])
+    stage = {"trained": "ntk"}.get(when, when)
+    block = "0-1" if when in ("initialization", "trained", "machines") else None
+    made = str(folder / "made.h5")
+    output = "checks" if when == "theory" else "measurements"
+    call(STAGES[when], files, output, made, plan.job_config(stage, "e", "all", block), "cpu")
+    return Path(made)
+
+
+def _call(script: str, input: dict, name: str, file: str, cfg: dict, device: str | None = None):
+    arguments = [input, {name: file}, cfg, *([device] if device else [])]
+    sys.modules[script].main(*arguments)
+
+
+def accepted(kind: str, when: str) -> tuple[list[tuple[str, str, str]], list[str]]:
+    """Cells that a plan accepts, and the reasons for which it refuses the others."""
+    taken, reasons = [], []
+    for cell in combinations(kind, when):
+        try:
+            build(kind, when, *cell)
+            taken.append(cell)
+        except ConfigurationError as error:
+            reasons.append(str(error))
+    return taken, reasons
+
+
+PAIRS = [(kind, when) for kind in MEASUREMENTS for when in WHEN]
