@@ -9,6 +9,8 @@ import numpy as np
 
 from ntkstudy.report.plotting import WIDTH, line_key, spread_colours
 
+TABLES = ("training_gram_spectrum",)
+
 
 def draw(tables, cfg):
     """Figure of the last step, a function that shows another step, and the number of steps."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from ntkstudy.report.plotting import COLOURS, WIDTH, draw_spread
 
+TABLES = ("trained_kernel", "trained_movement")
 PUBLISHED = [108.5, 26.6, 2.63, 0.101, 5.58e-3, 1.01e-3, 6.8e-5]
 
 

@@ -13,6 +13,7 @@ from ntkflow.finite_width import kernel_dispersion
 from ntkstudy.claims.uncertainty import interval
 from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH
 
+TABLES = ("initialization_diagonal_kernel",)
 MARKERS = ("o", "s", "^", "D", "v")
 
 

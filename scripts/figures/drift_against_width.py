@@ -9,6 +9,8 @@ import numpy as np
 from ntkstudy.claims.uncertainty import interval
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
 
+TABLES = ("training_kernel",)
+
 
 def draw(tables, cfg):
     """Final drift per width, learning rates as lines."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from ntkstudy.report.plotting import WIDTH, line_key, spread_colours
 
+TABLES = ("training_gram_spectrum",)
 FLOOR = 1e-13
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
 
+TABLES = ("limit_circle_spectrum",)
 MARKERS = ("o", "s", "^", "D")
 ZERO = 1e-12  # below this an eigenvalue is the rounding error of 0
 

@@ -7,6 +7,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import INK, WIDTH, line_key, spread_colours
 
+TABLES = ("training_spectrum", "limit_spectrum")
+
 
 def draw(tables, cfg):
     """Eigenvalues against time, widths side by side on one vertical scale."""

@@ -6,6 +6,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, INK, WIDTH
 
+TABLES = ("trained_function",)
+
 
 def draw(tables, cfg):
     """A panel for each width."""

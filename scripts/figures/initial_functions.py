@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, INK, WIDTH
 
+TABLES = ("initialization_function",)
 SHOWN = 100  # networks
 
 

@@ -9,6 +9,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ntkstudy.report.plotting import INK, LIMIT_COLOUR, WIDTH, colour_of, line_key
 
+TABLES = ("training_kernel", "limit_kernel")
 ROWS = (
     ("drift", "drift of the kernel"),
     ("sharpness", "sharpness 2ηλ_max"),

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import WIDTH, label_log_axis, spread_colours
 
+TABLES = ("losses",)
 FLOOR = 1e-12  # losses below are left out: rounding
 
 

@@ -8,6 +8,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import INK, WIDTH, line_key, spread_colours
 
+TABLES = ("training_gram", "training_classification")
+
 
 def draw(tables, cfg):
     """Losses and eigenvalue of the fastest training."""

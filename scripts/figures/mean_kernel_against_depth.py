@@ -10,6 +10,8 @@ from matplotlib.ticker import NullFormatter
 from ntkstudy.claims.uncertainty import interval
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
 
+TABLES = ("initialization_diagonal_kernel",)
+
 
 def draw(tables, cfg):
     """Mean kernel per layer, one marker per width, on two formulas."""

@@ -8,6 +8,8 @@ from matplotlib.lines import Line2D
 
 from ntkstudy.report.plotting import INK, WIDTH, spread_colours
 
+TABLES = ("training_modes", "prediction_modes")
+
 
 def draw(tables, cfg):
     """Amplitudes against steps, one panel per depth where that is swept."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread, label_log_axis
 
+TABLES = ("trained_movement",)
 PUBLISHED = {10: 0.426, 100: 0.047, 1000: 0.0063}
 
 

@@ -16,6 +16,8 @@ from ntkstudy.report.plotting import (
     spread_colours,
 )
 
+TABLES = ("theory_principal_component",)
+
 
 def draw(tables, cfg):
     """Along the eigenvector left, across it right."""

@@ -17,6 +17,7 @@ from ntkstudy.report.plotting import (
     swept_columns,
 )
 
+TABLES = ("trained_profile", "limit_profile")
 COLUMNS = 4  # most panels side by side
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_angle_axis
 
+TABLES = ("trained_function", "prediction_function", "dataset")
 REACH = 1.2816  # standard deviations from the median to the 10th and 90th percentile
 
 

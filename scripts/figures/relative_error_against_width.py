@@ -10,6 +10,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
 
+TABLES = ("function_comparison",)
+
 
 def draw(tables, cfg):
     """Error against ridge regression and against the limit at the same time."""

@@ -8,6 +8,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import INK, WIDTH, line_key, spread_colours
 
+TABLES = ("training_residual_modes",)
+
 
 def draw(tables, cfg):
     """One colour an epoch."""

@@ -8,6 +8,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import LIMIT_COLOUR, WIDTH, spread_colours
 
+TABLES = ("training_kernel",)
+
 
 def draw(tables, cfg):
     """A panel for each step size."""

@@ -10,6 +10,8 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from ntkstudy.claims.uncertainty import interval
 from ntkstudy.report.plotting import COLOURS, WIDTH, anchor_angle, swept_columns
 
+TABLES = ("initialization_profile",)
+
 
 def draw(tables, cfg):
     """Spread at the anchor and opposite to it, with the expected slope."""

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, INK, WIDTH
 
+TABLES = ("training_gram",)
 PUBLISHED = {0.0: 7.26, 1e-4: 7.11, 1e-3: 5.92, 1e-2: 0.93}
 NONE = 2e-5  # where λ = 0 is drawn
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_log_axis
 
+TABLES = ("initialization_gram", "limit_gram")
 PUBLISHED = {2: 20.2, 4: 11.8, 8: 5.7, 16: 11.2, 32: 11.9, 64: 9.1, 128: 7.3}
 
 

@@ -7,6 +7,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import LIMIT_COLOUR, WIDTH, spread_colours
 
+TABLES = ("training_movement", "prediction_movement")
+
 
 def draw(tables, cfg):
     """One line a width, solid for the largest step size, dashed for smaller ones."""
