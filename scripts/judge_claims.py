@@ -9,6 +9,7 @@ from job import run_job
 from ntkflow.errors import ConfigurationError
 from ntkstudy.claims import judge_claim
 from ntkstudy.data.storage import replacing
+from ntkstudy.data.tables import read_table
 from ntkstudy.plan.configuration import complete, read_schema, read_yaml, validate
 
 
@@ -38,7 +39,7 @@ def read_tables(files: str | list[str]) -> dict[str, dict[str, pd.DataFrame]]:
     tables: dict[str, dict[str, pd.DataFrame]] = {}
     for file in [files] if isinstance(files, str) else files:
         path = Path(file)
-        tables.setdefault(path.parts[-3], {})[path.stem] = pd.read_csv(path)
+        tables.setdefault(path.parts[-3], {})[path.stem] = read_table(path)
     return tables
 
 
