@@ -1,10 +1,7 @@
 """Collect the tidy tables of an experiment: one observation a row."""
 
-import pandas as pd
-
 from job import run_job
-from ntkstudy.data.storage import replacing
-from ntkstudy.data.tables import read_group
+from ntkstudy.data.tables import read_groups, write_table
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:
@@ -14,9 +11,7 @@ def main(input: dict, output: dict, cfg: dict) -> None:
     """
     for path, source in zip(output["tables"], cfg["tables"], strict=True):
         stage, group = source["stage"], source["group"]
-        table = pd.concat([read_group(f, stage, group) for f in input[stage]], ignore_index=True)
-        with replacing(path) as temporary:
-            table.to_csv(temporary, index=False, float_format="%.9g")
+        write_table(path, read_groups(input[stage], stage, group))
 
 
 run_job(main, globals())

@@ -10,6 +10,7 @@ from ntkflow.errors import ConfigurationError
 from ntkstudy.claims import judge_claim
 from ntkstudy.claims.document import claims_schema, read_claims
 from ntkstudy.data.storage import replacing
+from ntkstudy.data.tables import read_table
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:
@@ -40,7 +41,7 @@ def read_tables(files: list[str]) -> dict[str, dict[str, pd.DataFrame]]:
     tables: dict[str, dict[str, pd.DataFrame]] = {}
     for file in files:
         path = Path(file)
-        tables.setdefault(path.parts[-3], {})[path.stem] = pd.read_csv(path)
+        tables.setdefault(path.parts[-3], {})[path.stem] = read_table(path)
     return tables
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from job import run_job
 from ntkstudy.data.storage import git_revision, replacing, software_versions
+from ntkstudy.data.tables import axes_of, read_table
 from ntkstudy.report.page import render
 
 
@@ -59,7 +60,7 @@ def describe_experiment(
             for figure, caption in block["captions"].items()
             if (name, figure) in drawn
         ],
-        "notes": describe_divergence(pd.read_csv(networks)) if networks else [],
+        "notes": describe_divergence(read_table(networks)) if networks else [],
         "seconds": float(times.loc[times["experiment"] == name, "s"].sum()) or None,
     }
 
@@ -83,7 +84,7 @@ def describe_divergence(networks: pd.DataFrame) -> list[str]:
     """One sentence per network that diverged in training."""
     notes = []
     for row in networks[networks["diverged_at"] >= 0].to_dict("records"):
-        cell = ", ".join(f"{k} {v}" for k, v in row.items() if k not in ("seed", "diverged_at"))
+        cell = ", ".join(f"{name} {row[name]}" for name in axes_of(networks, besides=["seed"]))
         where = f" ({cell})" if cell else ""
         notes.append(f"Seed {row['seed']}{where} diverged at step {row['diverged_at']}.")
     return notes

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from ntkstudy.measurements.modes import mode_arrays
 
+from ntkstudy.data.tables import axes_of, with_axes
 from ntkstudy.derived.comparison import compare_function, compare_modes, compare_movement
 
 GAMMA = [-2.0, 0.0, 2.0]
@@ -11,12 +12,13 @@ MEAN, RIDGE = np.array([3.0, 0.0, 4.0]), np.array([0.0, 5.0, 0.0])
 
 def functions(values):
     """Table of f_0 from {(width, seed): function at the last step}; zero at step 0."""
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {"width": width, "seed": seed, "step": step, "gamma": gamma, "f_0": y * (step > 0)}
         for (width, seed), f in values.items()
         for step in (0, 7)
         for gamma, y in zip(GAMMA, f, strict=True)
     )
+    return with_axes(table, ["width", "seed", "step", "gamma"])
 
 
 PREDICTED = pd.DataFrame(
@@ -24,6 +26,7 @@ PREDICTED = pd.DataFrame(
     for step in (0, 3, 7)
     for gamma, mean, ridge in zip(GAMMA, MEAN, RIDGE, strict=True)
 )
+PREDICTED = with_axes(PREDICTED, ["step", "gamma"])
 
 
 def test_relative_errors_of_seeds_and_of_their_average():
@@ -35,6 +38,7 @@ def test_relative_errors_of_seeds_and_of_their_average():
     # The average is exact, each half of it off by .2: 2 * 0 - 1 * .2.
     assert found["average_to_mean"].to_numpy() == pytest.approx([-0.2, -0.2])
     assert "average_to_widths" not in found
+    assert axes_of(found) == ["width", "seed"]
 
 
 def test_fraction_of_the_grid_inside_the_gaussian_band():
@@ -75,13 +79,14 @@ def test_modes_of_the_target_are_compared():
     target = np.sin(2 * grid) / 2
 
     def rows(values):
-        return pd.DataFrame(
-            {name.split("/")[1]: array.values for name, array in values.items()} | {"step": 7}
-        )
+        columns = {name.split("/")[1]: array.values for name, array in values.items()}
+        return with_axes(pd.DataFrame(columns | {"step": 7}), ["step", "mode"])
 
     trained = rows(mode_arrays(0.9 * target, target, 4)).assign(width=4, seed=0)
-    predicted = rows(mode_arrays(0.8 * target, target, 4))
-    [row] = compare_modes(trained, predicted).to_dict("records")
+    trained = with_axes(trained, ["width", "seed", "step", "mode"])
+    found = compare_modes(trained, rows(mode_arrays(0.8 * target, target, 4)))
+    assert axes_of(found) == ["width", "seed", "step", "mode"]
+    [row] = found.to_dict("records")
     assert (row["mode"], row["seed"]) == (2, 0)
     numbers = [row[name] for name in ("ratio", "learned", "residual", "target", "target_phase")]
     assert numbers == pytest.approx([0.9 / 0.8, 0.9, 0.05, 0.5, -np.pi / 2])
@@ -99,9 +104,11 @@ def test_movement_against_lazy_training():
             "start": 60.0,
         }
     )
+    predicted = pd.DataFrame({"step": [0, 3, 7], "distance": [0.0, 2.0, 3.0]})
     found = compare_movement(
-        trained, pd.DataFrame({"step": [0, 3, 7], "distance": [0.0, 2.0, 3.0]})
+        with_axes(trained, ["width", "seed", "step"]), with_axes(predicted, ["step"])
     )
+    assert axes_of(found) == ["width", "seed", "step"]
     assert found[["width", "seed", "lazy_distance", "ratio"]].to_numpy().tolist() == [[4, 0, 3, 2]]
 
 
@@ -110,5 +117,6 @@ def test_a_prediction_that_shares_an_axis_is_joined_on_it():
     both = pd.concat(
         [PREDICTED.assign(width=4), PREDICTED.assign(width=8, mean=2 * PREDICTED["mean"])]
     )
+    both = with_axes(both, ["width", "step", "gamma"])
     found = compare_function(table, both).set_index("width")
     assert found["to_mean"].to_dict() == pytest.approx({4: 0.0, 8: 0.5})

@@ -1,3 +1,4 @@
+import ast
 import copy
 from pathlib import Path
 
@@ -77,9 +78,53 @@ def test_protocol_does_not_depend_on_the_order_of_keys(plan):
     assert protocol(block | {"overrides": turned}, schema) == protocol(block, schema)
 
 
-def test_tables_of_a_figure_are_read_from_its_script(tmp_path):
-    script = figure(tmp_path, 'def draw(tables, cfg):\n    return tables["a"], tables["b"]["c"]\n')
-    assert needed_tables(script) == {"a", "b"}
+@pytest.mark.parametrize("names", [("losses",), ("b", "a"), ()])
+def test_tables_of_a_figure_are_read_from_its_script(names, tmp_path):
+    script = figure(tmp_path, f"import nowhere\n\nTABLES = {names!r}\nOTHER = 1\n")
+    assert needed_tables(script) == set(names)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("OTHER = ('a',)\ndraw.TABLES = ('a',)", "missing"),
+        ("TABLES = ('losses')", "'losses'"),
+        ("TABLES = ('a', 1)", "('a', 1)"),
+        ("TABLES = tuple(names)", "tuple(names)"),
+    ],
+)
+def test_scripts_that_do_not_declare_their_tables_are_refused(text, value, tmp_path):
+    script = figure(tmp_path, text)
+    with pytest.raises(ConfigurationError) as error:
+        needed_tables(script)
+    assert str(error.value) == (
+        f"{script}: TABLES is {value}; allowed: a tuple of the names of the tables that it draws"
+    )
+
+
+def used_tables(text: str) -> set[str]:
+    """Names in `tables["..."]`, which must be all that is done with `tables`."""
+    nodes = list(ast.walk(ast.parse(text)))
+    uses = [node for node in nodes if isinstance(node, ast.Name) and node.id == "tables"]
+    names = [
+        ast.literal_eval(node.slice)
+        for node in nodes
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "tables"
+    ]
+    assert len(names) == len(uses)
+    return set(names)
+
+
+def test_every_use_of_a_table_is_seen():
+    assert used_tables('def draw(tables, cfg):\n    f(tables["a"], tables["b"]["c"])') == {"a", "b"}
+    for hidden in ('tables.get("a")', "draw_all(tables)", "tables[name]"):
+        with pytest.raises((AssertionError, ValueError)):
+            used_tables(hidden)
+
+
+@pytest.mark.parametrize("script", [*FIGURES.glob("*.py"), *ANIMATIONS.glob("*.py")])
+def test_figures_declare_the_tables_that_they_use(script):
+    assert needed_tables(script) == used_tables(script.read_text(encoding="utf-8"))
 
 
 def test_unknown_figures_and_missing_tables_are_refused(plan):

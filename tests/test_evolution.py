@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ntkstudy.data.tables import axes_of, with_axes
 from ntkstudy.derived.evolution import summarise_evolution
 
 STEPS = np.arange(0, 300, 20)
@@ -14,12 +15,14 @@ def tables(top, test=None, train=None, width=4, seed=0, **more):
     train = np.linspace(2.0, 0.0, len(STEPS)) if train is None else train
     columns = {"train_loss": train, "test_loss": test, "train_accuracy": 0.3}
     columns |= {"test_accuracy": np.linspace(0.1, 0.8, len(STEPS)), "rate": np.square(top)} | more
-    return gram, pd.DataFrame(index | columns)
+    return with_axes(gram, index), with_axes(pd.DataFrame(index | columns), index)
 
 
 def test_turning_point():
     top = 10 + ((STEPS - 100) / 50.0) ** 2
-    row = summarise_evolution(*tables(top)).iloc[0]
+    table = summarise_evolution(*tables(top))
+    assert axes_of(table) == ["width", "seed"]
+    row = table.iloc[0]
     assert row["start"] == pytest.approx(14)
     assert (row["lowest"], row["lowest_step"], row["interior"]) == (10, 100, 1)
     assert row["end_ratio"] == pytest.approx(top[-1] / 14)
@@ -58,6 +61,7 @@ def test_order_of_the_widths():
     table = summarise_evolution(gram, classification)
     # From 3, 2, 1 to 3, 2.28, 281: ranks 3 2 1 become 2 1 3.
     assert table["order_kept"].tolist() == pytest.approx([-0.5] * 3)
+    assert axes_of(table) == ["width", "seed"]
 
 
 def test_order_of_the_widths_leaves_diverged_networks_out():

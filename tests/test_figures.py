@@ -4,9 +4,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from ntkstudy.data.tasks import circle_grid
 
-from ntkstudy.report.plotting import COLOURS, colour_of, save_figure, use_style
+from ntkstudy.claims.uncertainty import interval
+from ntkstudy.data.tables import axes_of, with_axes
+from ntkstudy.data.targets import circle_grid
+from ntkstudy.report.intervals import draw_intervals
+from ntkstudy.report.plotting import (
+    COLOURS,
+    colour_of,
+    save_figure,
+    use_style,
+    with_configured,
+)
 
 GAMMA = circle_grid(8)
 CONFIG = {
@@ -21,7 +30,8 @@ PROFILE_FIGURES = ["profiles", "spread_against_width", "training_points"]
 
 def product(**axes) -> pd.DataFrame:
     table = pd.MultiIndex.from_product(axes.values(), names=axes).to_frame(index=False)
-    return table.assign(theta=5.1 * np.random.default_rng(0).random(len(table)))
+    table = table.assign(theta=5.1 * np.random.default_rng(0).random(len(table)))
+    return with_axes(table, axes)
 
 
 def build_tables(**swept) -> dict[str, pd.DataFrame]:
@@ -115,3 +125,25 @@ def test_equal_figures_give_equal_files(tmp_path):
 
 def test_colours_follow_the_values():
     assert colour_of([40, 10, 40]) == {10: COLOURS[0], 40: COLOURS[1]}
+
+
+def test_a_configured_value_is_an_axis_where_it_is_not_swept():
+    table = with_configured(product(width=[10, 40], seed=[0]), CONFIG, "network.width")
+    assert table["width"].tolist() == [10, 40]
+    table = with_configured(table, CONFIG, "network.width", "network.depth")
+    assert table["depth"].tolist() == [3, 3]
+    assert axes_of(table) == ["width", "seed", "depth"]
+
+
+@pytest.mark.parametrize(
+    ("statistic", "centre"), [("mean", np.mean), ("std", lambda sample: sample.std(ddof=1))]
+)
+def test_bars_end_where_the_interval_does(statistic, centre):
+    samples = [np.random.default_rng(seed).random(5 + seed) for seed in range(2)]
+    _, axes = plt.subplots()
+    draw_intervals(axes, [1, 4], samples, statistic)
+    (container,) = axes.containers
+    np.testing.assert_allclose(container.lines[0].get_ydata(), [centre(one) for one in samples])
+    for sample, bar in zip(samples, container.lines[2][0].get_segments(), strict=True):
+        # Bars reach as far up as the interval's upper end, and as far down as its lower one.
+        np.testing.assert_allclose(bar[:, 1], interval(sample, statistic))

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ntkstudy.data.tables import axes_of, with_axes
 from ntkstudy.report.plotting import use_style
 
 PUBLISHED = {
@@ -19,7 +20,8 @@ FITS = ["network", "sample block random", "sample block zero", "limit mean ridge
 def grid(columns, **axes) -> pd.DataFrame:
     table = pd.MultiIndex.from_product(axes.values(), names=axes).to_frame(index=False)
     rng = np.random.default_rng(0)
-    return table.assign(**{name: 0.2 + 0.5 * rng.random(len(table)) for name in columns})
+    values = {name: 0.2 + 0.5 * rng.random(len(table)) for name in columns}
+    return with_axes(table.assign(**values), axes)
 
 
 SPLITS = dict(data_seed=[0, 1], seed=[0], fit=FITS)
@@ -93,6 +95,7 @@ def test_differences_are_those_of_the_same_split():
 def test_a_swept_read_out_gets_a_panel_each():
     table = CASES["fit_accuracies"][1]
     both = pd.concat([table.assign(head="flatten"), table.assign(head="gap")])
+    both = with_axes(both, ["head", *axes_of(table)])
     titles = [axes.get_title() for axes in draw("fit_accuracies", both).axes]
     assert titles == ["read-out: flatten", "read-out: gap"]
 

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ntkstudy.data.tables import axes_of, with_axes
 from ntkstudy.derived.learning import crossing_time, learning_times
 from ntkstudy.plan.schedule import spread_steps
 
@@ -18,7 +19,8 @@ def decay(eta: float) -> pd.DataFrame:
         for mode, amplitude in ((2, 0.9), (3, 0.0), (7, 0.5))
     ]
     columns = ["learning_rate", "seed", "step", "mode", "target", "residual"]
-    return pd.DataFrame(rows, columns=columns).assign(amplitude=0.0)
+    table = pd.DataFrame(rows, columns=columns).assign(amplitude=0.0, target_phase=1.5)
+    return with_axes(table, columns[:4])
 
 
 def test_exponential_decay_is_timed_exactly():
@@ -27,13 +29,14 @@ def test_exponential_decay_is_timed_exactly():
     table = learning_times(modes, spectrum, pd.DataFrame({"learning_rate": [1.0, 0.5]}))
     assert len(table) == 2 * 2 * 2
     assert table["time"].to_numpy() == pytest.approx(table["predicted"].to_numpy())
-    assert set(table.columns) == {
-        "learning_rate", "seed", "mode", "eigenvalue", "time", "predicted",
-    }  # fmt: skip
+    assert list(table) == [
+        "learning_rate", "target_phase", "seed", "mode", "time", "eigenvalue", "predicted",
+    ]  # fmt: skip
+    assert axes_of(table) == ["learning_rate", "seed", "mode"]
 
 
 def test_learning_rate_of_the_only_cell_applies_to_all_rows():
-    modes = decay(2.0).drop(columns="learning_rate")
+    modes = with_axes(decay(2.0).drop(columns="learning_rate"), ["seed", "step", "mode"])
     spectrum = pd.DataFrame({"mode": RATES.keys(), "eigenvalue": RATES.values()})
     table = learning_times(modes, spectrum, pd.DataFrame({"learning_rate": [2.0]}))
     assert table["time"].to_numpy() == pytest.approx(table["predicted"].to_numpy())

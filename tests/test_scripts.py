@@ -19,6 +19,7 @@ import train_ensemble
 from ntkflow.errors import ConfigurationError, StorageError
 from ntkflow.networks import draw_parameters
 from ntkstudy.data.storage import open_file
+from ntkstudy.data.tables import axes_of, read_table
 from ntkstudy.networks import build_network
 from ntkstudy.plan.describe import report_config
 from ntkstudy.plan.loading import load_plan
@@ -91,23 +92,25 @@ def inside(plan, monkeypatch):
 
 
 def read(plan, name) -> pd.DataFrame:
-    return pd.read_csv(plan.table_file("kernel_profile", name))
+    return read_table(plan.table_file("kernel_profile", name))
 
 
 @pytest.mark.parametrize(
-    ("name", "rows", "columns"),
+    ("name", "rows", "axes", "measured"),
     [
-        ("dataset", 6, ["sample", "x_0", "x_1", "y_0"]),
-        ("losses", 2 * 3 * 4, ["width", "seed", "step", "loss"]),
-        ("networks", 2 * 3, ["width", "seed", "diverged_at"]),
-        ("initialization_profile", 2 * 4 * 8, ["width", "seed", "gamma", "theta"]),
-        ("trained_profile", 2 * 3 * 2 * 8, ["width", "seed", "step", "gamma", "theta"]),
-        ("limit_profile", 8, ["gamma", "theta"]),
+        ("dataset", 6, ["sample"], ["x_0", "x_1", "y_0"]),
+        ("losses", 2 * 3 * 4, ["width", "seed", "step"], ["loss"]),
+        ("networks", 2 * 3, ["width", "seed"], ["diverged_at"]),
+        ("initialization_profile", 2 * 4 * 8, ["width", "seed", "gamma"], ["theta"]),
+        ("trained_profile", 2 * 3 * 2 * 8, ["width", "seed", "step", "gamma"], ["theta"]),
+        ("limit_profile", 8, ["gamma"], ["theta"]),
     ],
 )
-def test_tables_are_tidy(plan, name, rows, columns):
+def test_tables_are_tidy(plan, name, rows, axes, measured):
     table = read(plan, name)
-    assert list(table) == columns
+    assert list(table) == [*axes, *measured]
+    assert axes_of(table) == axes
+    assert not table.duplicated(axes).any()
     assert len(table) == rows
     assert not table.isna().any().any()
 
@@ -151,7 +154,7 @@ def test_a_seed_that_diverges_is_data(plan, capsys):
     aggregate_experiment.main(
         {"train": ["wild.h5"]}, {"tables": ["wild.csv"]}, {"tables": [source]}
     )
-    notes = render_report.describe_divergence(pd.read_csv("wild.csv"))
+    notes = render_report.describe_divergence(read_table("wild.csv"))
     assert [note.split(" diverged")[0] for note in notes] == [
         "Seed 0 (width 5)",
         "Seed 1 (width 5)",

@@ -2,9 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ntkstudy.data.tables import axes_of, with_axes
 from ntkstudy.derived.summaries import fitted_rate, kappa_summary, lazy_summary, rates_summary
 
 STEPS = np.arange(0, 101, 10)
+AXES = ["width", "seed", "step"]
 
 
 def test_lazy_summary_takes_the_largest_gap_and_the_time_to_a_thousandth():
@@ -23,7 +25,10 @@ def test_lazy_summary_takes_the_largest_gap_and_the_time_to_a_thousandth():
     )  # fmt: skip
     columns = [name for name in gaps if name not in ("width", "seed")]
     tables = {"losses": losses, "training_linearized": gaps.explode(columns)}
-    found = lazy_summary(tables, pd.DataFrame()).set_index("seed")
+    tables = {name: with_axes(table, AXES) for name, table in tables.items()}
+    found = lazy_summary(tables, pd.DataFrame())
+    assert axes_of(found) == ["width", "seed"]
+    found = found.set_index("seed")
     assert found.loc[0, ["train_gap", "probe_gap", "test_ratio"]].tolist() == [3.0, 2.0, 2.0]
     assert found.loc[0, "time"] == pytest.approx(10 * np.log(1000))
     assert np.isnan(found.loc[1, "time"])
@@ -48,10 +53,11 @@ def test_rates_are_compared_with_those_of_discrete_gradient_descent(swept):
         for eta, shrink in rates.items()
         for step in range(5)
     ]  # fmt: skip
-    modes = pd.DataFrame(rows)
+    axes = ["learning_rate"] * swept + ["seed", "step", "mode"]
+    modes = with_axes(pd.DataFrame(rows)[[*axes, "eigenvalue", "projection"]], axes)
     known = pd.DataFrame({"learning_rate": list(rates)})
-    found = rates_summary({"training_mode_decay": modes if swept else modes.drop(
-        columns="learning_rate")}, known)  # fmt: skip
+    found = rates_summary({"training_mode_decay": modes}, known)
+    assert axes_of(found) == ["learning_rate"] * swept + ["seed", "mode"]
     assert found["ratio"].tolist() == pytest.approx([1.0] * len(rates))
     assert ("learning_rate" in found) == swept
 
@@ -62,5 +68,8 @@ def test_kappa_summary_joins_the_start_with_the_largest_gap():
         {"width": 8, "seed": 0, "step": [0, 9], "train_gap": [0.0, 2.0], "probe_gap": [3.0, 1.0],
          "test_error": 0.0, "linear_test_error": 0.0}
     )  # fmt: skip
-    found = kappa_summary({"training_linearized": gaps, "trained_kappa": kappa}, pd.DataFrame())
+    tables = {"training_linearized": gaps, "trained_kappa": kappa}
+    tables = {name: with_axes(table, AXES) for name, table in tables.items()}
+    found = kappa_summary(tables, pd.DataFrame())
+    assert axes_of(found) == ["width", "seed"]
     assert found[["kappa", "train_gap", "probe_gap"]].to_numpy().tolist() == [[0.5, 2.0, 3.0]]

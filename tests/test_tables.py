@@ -2,8 +2,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ntkflow.errors import StorageError
 from ntkstudy.data.storage import Array, write_file
-from ntkstudy.data.tables import read_group
+from ntkstudy.data.tables import (
+    axes_of,
+    read_group,
+    read_groups,
+    read_table,
+    read_tables,
+    with_axes,
+    write_table,
+)
 
 CONFIG = {"stage": "ntk", "experiment": "e", "cell": {"width": 4, "rate": 0.5}, "seeds": [7, 9]}
 GAMMA = np.array([-np.pi, 0.0, 1.0])
@@ -19,6 +28,8 @@ def test_axes_become_rows_and_cells_columns(tmp_path):
     arrays = {"theta": Array(THETA, ["seed", "gamma"]), "gamma": Array(GAMMA, ["gamma"])}
     table = read(tmp_path, arrays)
     assert list(table) == ["width", "rate", "seed", "gamma", "theta"]
+    assert axes_of(table) == ["width", "rate", "seed", "gamma"]
+    assert axes_of(table, besides=("seed", "gamma")) == ["width", "rate"]
     assert table["width"].eq(4).all()
     for (seed, gamma), rows in table.groupby(["seed", "gamma"]):
         value = THETA[CONFIG["seeds"].index(seed), list(GAMMA).index(gamma)]
@@ -45,6 +56,7 @@ def test_wide_axes_become_columns(tmp_path, dims):
     values = x if dims[0] == "sample" else x.T
     table = read(tmp_path, {"x": Array(values, dims)}, cell={}, seeds=[])
     assert list(table) == ["sample", "x_0", "x_1"]
+    assert axes_of(table) == ["sample"]
     np.testing.assert_array_equal(table[["x_0", "x_1"]], x)
 
 
@@ -63,8 +75,8 @@ def test_swept_lists_are_one_value(tmp_path):
 def test_csv_keeps_nan_infinity_and_nine_digits(tmp_path):
     values = np.array([[np.nan, np.inf, -np.inf], [np.float32(1 / 3), np.pi, 1e-30]])
     table = read(tmp_path, {"theta": Array(values, ["seed", "gamma"])})
-    table.to_csv(tmp_path / "t.csv", index=False, float_format="%.9g")
-    again = pd.read_csv(tmp_path / "t.csv")["theta"].to_numpy().reshape(2, 3)
+    write_table(tmp_path / "t.csv", table)
+    again = read_table(tmp_path / "t.csv")["theta"].to_numpy().reshape(2, 3)
     np.testing.assert_allclose(again, values, rtol=5e-9)
     assert np.float32(again[1, 0]) == np.float32(1 / 3)
 
@@ -79,3 +91,38 @@ def test_names_are_coordinates(tmp_path):
     table = read_group(tmp_path / "a.h5", "machines", "fits")
     assert table["fit"].tolist() == ["network", "limit"]
     assert table["accuracy"].tolist() == [0.5, 0.7]
+    assert axes_of(table) == ["seed", "fit"]
+
+
+def test_files_of_a_stage_are_one_table(tmp_path):
+    for first in (0, 2):
+        arrays = {"g/a": Array(np.array([first, first + 1.0]), ["seed"])}
+        cfg = CONFIG | {"seeds": [first, first + 1]}
+        write_file(tmp_path / f"{first}.h5", cfg, arrays)
+    table = read_groups([tmp_path / "0.h5", tmp_path / "2.h5"], "ntk", "g")
+    assert table["a"].tolist() == table["seed"].tolist() == table.index.tolist() == [0, 1, 2, 3]
+    assert axes_of(table) == ["width", "rate", "seed"]
+
+
+@pytest.mark.parametrize("axes", [[], ["seed"], ["width", "fit"]])
+def test_tables_keep_their_axes_in_a_comment(axes, tmp_path):
+    table = pd.DataFrame({"width": [1, 2], "seed": [0, 1], "fit": ["# 1", "2"], "a": [0.5, 1.0]})
+    write_table(tmp_path / "t.csv", with_axes(table, axes))
+    again = read_table(tmp_path / "t.csv")
+    assert axes_of(again) == axes
+    pd.testing.assert_frame_equal(again, table)
+    head, *lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert head.split() == ["#", "axes:", *", ".join(axes).split()]
+    assert lines == ["width,seed,fit,a", "1,0,# 1,0.5", "2,1,2,1"]
+    assert list(read_tables(str(tmp_path / "t.csv"))) == ["t"]
+    assert "axes" not in table.attrs
+
+
+def test_tables_without_axes_are_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("width,a\n1,2\n")
+    with pytest.raises(StorageError) as error:
+        read_table(tmp_path / "t.csv")
+    assert str(error.value) == (
+        f"{tmp_path / 't.csv'}: begins with 'width,a'; allowed: a comment '# axes: ...' "
+        "(delete the table to make it anew)"
+    )

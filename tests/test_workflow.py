@@ -9,11 +9,11 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 from workflow import copy_project, execute, plan, snakemake, write_overlay
 
+from ntkstudy.data.tables import read_table
 from ntkstudy.plan.imports import import_closure
 
 QUICK = "config/quick.yaml"
@@ -51,7 +51,7 @@ def finished(quick, tmp_path):
 
 
 def table(project, name):
-    return pd.read_csv(project / TABLES / f"{name}.csv")
+    return read_table(project / TABLES / f"{name}.csv")
 
 
 def edit(project, file, old, new):
@@ -137,7 +137,7 @@ def test_progress_names_every_job_and_ends_with_the_report(quick):
 
 
 def test_tables_have_one_row_per_observation(quick):
-    rows = {path.stem: len(pd.read_csv(path)) for path in (quick / TABLES).glob("*.csv")}
+    rows = {path.stem: len(read_table(path)) for path in (quick / TABLES).glob("*.csv")}
     assert rows == {
         "dataset": 512,
         "initialization_profile": 2 * 100 * 360,

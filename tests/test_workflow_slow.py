@@ -11,11 +11,11 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 from workflow import PROJECT, TINY, copy_project, execute, plan, snakemake, write_overlay
 
+from ntkstudy.data.tables import read_table
 from ntkstudy.plan.configuration import merge
 
 pytestmark = pytest.mark.slow
@@ -185,7 +185,7 @@ def test_second_experiment_takes_one_block(finished):
     assert not any("kernel_profile" in message for message in done.messages)
     html = (finished / "results/tiny/report/index.html").read_text()
     assert "Shallow networks with large biases" in html
-    limit = pd.read_csv(finished / "results/tiny/shallow_profile/tables/limit_profile.csv")
+    limit = read_table(finished / "results/tiny/shallow_profile/tables/limit_profile.csv")
     # Theta(x0, x0): the first layer's q = 1/2 + 1 gives q/2, the second layer's kernel is q/2 + 1.
     assert limit.loc[limit["gamma"] == 0, "theta"].item() == pytest.approx(2.5, abs=1e-6)
     for figure in ("profiles", "training_points"):
@@ -230,14 +230,14 @@ def test_partial_report_after_a_failed_job(project):
 
     partial = execute(project, *call, "--partial")
     assert partial.status == 0, partial.output
-    assert set(pd.read_csv(project / RESULTS / "tables/trained_profile.csv")["width"]) == {4}
+    assert set(read_table(project / RESULTS / "tables/trained_profile.csv")["width"]) == {4}
     html = (project / "results/tiny/report/index.html").read_text()
     assert html.count("<svg") >= 2
 
     script.write_text(healthy)
     whole = execute(project, *call)
     assert whole.status == 0, whole.output
-    assert set(pd.read_csv(project / RESULTS / "tables/trained_profile.csv")["width"]) == {4, 8}
+    assert set(read_table(project / RESULTS / "tables/trained_profile.csv")["width"]) == {4, 8}
 
 
 def test_snakemake_report_is_offline_and_has_captions_and_categories(tiny, tmp_path):
@@ -273,9 +273,9 @@ def test_divergence_is_recorded_and_the_rest_unharmed(project):
     steep = {"sweep": {"network.width": [4]}, "training": {"steps": 3, "learning_rate": 100.0}}
     done = snakemake(project, config=write_overlay(project, "tiny", tiny_with(**steep)))
     assert done.status == 0, done.output
-    networks = pd.read_csv(project / RESULTS / "tables/networks.csv")
+    networks = read_table(project / RESULTS / "tables/networks.csv")
     assert networks.set_index("seed")["diverged_at"].to_dict() == {0: -1, 1: 2}
-    trained = pd.read_csv(project / RESULTS / "tables/trained_profile.csv").query("step == 3")
+    trained = read_table(project / RESULTS / "tables/trained_profile.csv").query("step == 3")
     assert np.isfinite(trained.query("seed == 0")["theta"]).all()
     assert trained.query("seed == 1")["theta"].isna().all()
     html = (project / "results/tiny/report/index.html").read_text()

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 from figures.ellipses import outline
 from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH
 
+TABLES = ("training_ellipse", "training_function")
 SHOWN = 4  # scales
 
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_angle_axis, line_key
 
+TABLES = ("training_function", "training_modes", "prediction_function", "prediction_modes")
+
 
 def draw(tables, cfg):
     """Figure of the last step, a function that shows another step, and the number of steps."""

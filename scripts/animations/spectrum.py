@@ -7,7 +7,9 @@ kernel averaged over outputs, not divided by n.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.plotting import WIDTH, line_key, spread_colours
+from ntkstudy.report.plotting import WIDTH, colour_key, line_key, spread_colours
+
+TABLES = ("training_gram_spectrum",)
 
 
 def draw(tables, cfg):
@@ -29,7 +31,7 @@ def draw(tables, cfg):
     left.set(xscale="log", yscale="log", xlabel="rank", ylabel="eigenvalue of Θ")
     left.set(xlim=(0.9, table["rank"].max()), ylim=(1e-5 * largest, 2 * largest))
     right.set(xlim=(0, steps[-1]), ylim=(0, 1.1 * top.max()), xlabel="epoch", ylabel="λ_max of Θ")
-    key = [(f"λ = {l2:g}", {"color": colour}) for l2, colour in colours.items()]
+    key = colour_key("λ = {:g}", colours)
     figure.legend(handles=line_key(key), loc="outside upper left", ncols=len(key))
     clock = right.set_title("")
 

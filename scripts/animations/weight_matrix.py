@@ -8,6 +8,8 @@ import numpy as np
 
 from ntkstudy.report.plotting import WIDTH
 
+TABLES = ("training_weight_matrix",)
+
 
 def draw(tables, cfg):
     """Figure, a function that shows a step, and the number of steps."""

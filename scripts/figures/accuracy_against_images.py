@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis, published
 
+TABLES = ("machines_kernel_classifiers",)
 NAMES = {"network": "network", "limit mean ridge": "limit kernel, ridge"}
 
 

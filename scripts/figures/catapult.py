@@ -7,6 +7,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
 
+TABLES = ("losses", "training_kernel")
+
 
 def draw(tables, cfg):
     """Loss on the left, sharpness on the right."""

@@ -8,6 +8,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, WIDTH, draw_spread, published
 
+TABLES = ("trained_kernel", "trained_movement")
+
 
 def draw(tables, cfg):
     """Kernel on the left, weights on the right."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
 
+TABLES = ("theory_convexity",)
 ROWS = {"function": "outputs", "linearized": "weights, linearised", "network": "weights, network"}
 
 

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, INK, WIDTH, label_log_axis, line_key
 
+TABLES = ("initialization_spectrum_cost",)
 CASES = {"": "all, from the matrix", "free_": "first ten, without the matrix"}
 DASHES, _POWERS = {3: "--", 2: "-.", 1: ":"}, {3: "³", 2: "²", 1: ""}
 PANELS = (("seconds", "seconds", 1.0, (3, 1)), ("bytes", "MB", 1e6, (2, 1)))

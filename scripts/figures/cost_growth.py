@@ -6,6 +6,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread, label_log_axis
 
+TABLES = ("theory_cost_growth",)
+
 
 def draw(tables, cfg):
     """One line through the sizes."""

@@ -6,6 +6,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, WIDTH, draw_inverse_root, draw_means, scale_width_axes
 
+TABLES = ("trained_block_structure",)
+
 
 def draw(tables, cfg):
     """Before and after training."""

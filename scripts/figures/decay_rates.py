@@ -8,6 +8,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread
 
+TABLES = ("rates_summary",)
+
 
 def draw(tables, cfg):
     """One line a mode."""

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
 
+TABLES = ("theory_definiteness",)
 FLOOR = 1e-17
 
 

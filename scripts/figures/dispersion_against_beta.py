@@ -7,12 +7,12 @@ intervals.
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ntkflow.finite_width import kernel_dispersion
-from ntkstudy.claims.uncertainty import interval
-from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH
+from ntkstudy.report.intervals import draw_intervals
+from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_decades
 
+TABLES = ("initialization_diagonal_kernel",)
 MARKERS = ("o", "s", "^", "D", "v")
 
 
@@ -38,9 +38,7 @@ def draw(tables, cfg):
     right.set(xscale="log", ylabel="mean change of K in one step / E[K]")
     for axes in (left, right):
         axes.set_xlabel("β = hidden layers / width")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        label_decades(axes.xaxis)
     left.legend(fontsize=8)
     right.legend(fontsize=8)
     return figure
@@ -51,14 +49,6 @@ LABELS = {"weights": "weights", "full": "with biases"}
 
 def plot_intervals(axes, rows, column, statistic, **style):
     """Statistic over seeds per value of beta, with its interval."""
-    samples = [(beta, group[column].to_numpy()) for beta, group in rows.groupby("beta")]
-    centres = [STATISTICS[statistic](sample) for _, sample in samples]
-    bounds = np.array([interval(sample, statistic) for _, sample in samples]).T
-    bars = np.abs(bounds - np.array(centres))
-    axes.errorbar([beta for beta, _ in samples], centres, bars, ms=4, capsize=2, lw=1, **style)
-
-
-STATISTICS = {
-    "mean": np.mean,
-    "dispersion": lambda sample: np.log((sample**2).mean() / sample.mean() ** 2),
-}
+    samples = {beta: group[column].to_numpy() for beta, group in rows.groupby("beta")}
+    style |= dict(ms=4, capsize=2, lw=1)
+    draw_intervals(axes, list(samples), list(samples.values()), statistic, **style)

@@ -11,6 +11,8 @@ import numpy as np
 from ntkstudy.claims.uncertainty import interval
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, scale_width_axes
 
+TABLES = ("initialization_limit_distance",)
+
 
 def draw(tables, cfg):
     """One network, and the mean of all."""

@@ -4,10 +4,11 @@ Dashed: width to the power −1. Loss mean (f(x) − y)².
 """
 
 import matplotlib.pyplot as plt
-import numpy as np
 
-from ntkstudy.claims.uncertainty import interval
+from ntkstudy.report.intervals import draw_intervals
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+
+TABLES = ("training_kernel",)
 
 
 def draw(tables, cfg):
@@ -19,11 +20,9 @@ def draw(tables, cfg):
     for colour, marker, (rate, rows) in zip(COLOURS, "os^D", rates, strict=False):
         groups = rows.groupby("width")["drift"]
         mean = groups.mean()
-        bounds = np.array([interval(sample.to_numpy(), "mean") for _, sample in groups]).T
-        bars = np.abs(bounds - mean.to_numpy())
-        axes.errorbar(
-            mean.index, mean, bars, marker=marker, color=colour, capsize=3, label=f"η = {rate:g}"
-        )
+        samples = [sample.to_numpy() for _, sample in groups]
+        style = dict(marker=marker, color=colour, capsize=3, label=f"η = {rate:g}")
+        draw_intervals(axes, mean.index, samples, "mean", **style)
     widths = mean.index.to_numpy(float)
     axes.plot(widths, mean.max() * (widths / widths[0]) ** -1.0, "--", color=LIMIT_COLOUR, lw=1.2)
     axes.set(xscale="log", yscale="log", xlabel="width", ylabel="drift of the kernel")

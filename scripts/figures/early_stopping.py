@@ -9,6 +9,8 @@ import numpy as np
 
 from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_log_axis
 
+TABLES = ("theory_early_stopping",)
+
 
 def draw(tables, cfg):
     """Histograms of the best steps."""

@@ -7,8 +7,9 @@ other. Kernel averaged over outputs, not divided by n; cross-entropy, mean over 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.plotting import WIDTH, line_key, spread_colours
+from ntkstudy.report.plotting import WIDTH, colour_key, line_key, spread_colours
 
+TABLES = ("training_gram_spectrum",)
 FLOOR = 1e-13
 
 
@@ -34,6 +35,6 @@ def draw(tables, cfg):
         xscale="log", xlim=(FLOOR, None), xlabel="eigenvalue", ylabel="share of eigenvalues below"
     )
     shared.set(xscale="log", xlim=(1e-6, None), xlabel="eigenvalue / trace")
-    key = [(f"λ = {l2:g}", {"color": colour}) for l2, colour in colours.items()]
-    figure.legend(handles=line_key(key), loc="outside upper center", ncols=6)
+    handles = line_key(colour_key("λ = {:g}", colours))
+    figure.legend(handles=handles, loc="outside upper center", ncols=6)
     return figure

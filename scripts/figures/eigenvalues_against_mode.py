@@ -4,11 +4,11 @@ one marker per σ_b. Dashed: k⁻². Eigenvalues that are exactly 0 (odd k ≥ 3
 σ_b = 0) do not appear.
 """
 
-import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, panel_row
 
+TABLES = ("limit_circle_spectrum",)
 MARKERS = ("o", "s", "^", "D")
 ZERO = 1e-12  # below this an eigenvalue is the rounding error of 0
 
@@ -18,8 +18,8 @@ def draw(tables, cfg):
     table = tables["limit_circle_spectrum"]
     table = table[(table["mode"] > 0) & (table["eigenvalue"] > ZERO)]
     depths = sorted(table["depth"].unique())
-    figure, panels = plt.subplots(1, len(depths), figsize=(WIDTH, 3.2), sharey=True, squeeze=False)
-    for axes, depth in zip(panels[0], depths, strict=True):
+    figure, panels = panel_row(len(depths), 3.2)
+    for axes, depth in zip(panels, depths, strict=True):
         groups = table[table["depth"] == depth].groupby("sigma_b")
         for colour, marker, (sigma_b, group) in zip(COLOURS, MARKERS, groups, strict=False):
             style = dict(marker=marker, color=colour, mfc="none", ms=4, mew=0.9, ls="")
@@ -31,6 +31,6 @@ def draw(tables, cfg):
         axes.set_xticks([1, 2, 4, 8, 16, 32, 64], ["1", "2", "4", "8", "16", "32", "64"])
         axes.minorticks_off()
         axes.set_title(f"{depth} hidden layer{'s' if depth > 1 else ''}")
-    panels[0][0].set_ylabel("eigenvalue λₖ")
-    panels[0][-1].legend(title="bias scale σ_b")
+    panels[0].set_ylabel("eigenvalue λₖ")
+    panels[-1].legend(title="bias scale σ_b")
     return figure

@@ -3,9 +3,9 @@ points, along training with the smallest step size: median over seeds, one panel
 dark (largest) to light. Dashed: eigenvalues of the infinitely wide network. Loss mean (f(x) − y)².
 """
 
-import matplotlib.pyplot as plt
+from ntkstudy.report.plotting import INK, line_key, panel_row, spread_colours
 
-from ntkstudy.report.plotting import INK, WIDTH, line_key, spread_colours
+TABLES = ("training_spectrum", "limit_spectrum")
 
 
 def draw(tables, cfg):
@@ -14,8 +14,8 @@ def draw(tables, cfg):
     rate = table["learning_rate"].min()
     table = table[table["learning_rate"] == rate]
     colours, widths = spread_colours(table["rank"]), sorted(table["width"].unique())
-    figure, panels = plt.subplots(1, len(widths), figsize=(WIDTH, 3.2), sharey=True, squeeze=False)
-    for axes, width in zip(panels[0], widths, strict=True):
+    figure, panels = panel_row(len(widths), 3.2)
+    for axes, width in zip(panels, widths, strict=True):
         medians = table[table["width"] == width].groupby(["rank", "step"])["eigenvalue"].median()
         for rank, run in medians.groupby(level="rank"):
             steps = run.index.get_level_values("step")
@@ -23,7 +23,7 @@ def draw(tables, cfg):
             wide = limit.loc[limit["rank"] == rank, "eigenvalue"].iloc[0]
             axes.axhline(wide, color=colours[rank], ls="--", lw=0.8)
         axes.set(yscale="log", title=f"width {width}", xlabel="η × steps")
-    panels[0][0].set_ylabel("eigenvalue of Θ/M")
+    panels[0].set_ylabel("eigenvalue of Θ/M")
     key = [
         ("in training", {"color": INK}),
         ("infinite width", {"color": INK, "ls": "--", "lw": 0.8}),

@@ -12,6 +12,7 @@ import numpy as np
 
 from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH
 
+TABLES = ("training_ellipse",)
 LONG = 2.0  # half the initial long axis, in units of the outputs
 
 

@@ -8,7 +8,10 @@ start, or ridge regression. Where the read-out is swept: accuracies only, a pane
 
 import matplotlib.pyplot as plt
 
+from ntkstudy.data.tables import axes_of
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, line_key, published
+
+TABLES = ("machines_kernel_classifiers",)
 
 DIFFERENCE = "minus the network's"
 
@@ -50,8 +53,7 @@ def draw(tables, cfg):
 
 def _minus_network(table):
     """The table with differences from the network on the same split in place of accuracies."""
-    axes = list(table.columns[: list(table.columns).index("fit")])  # swept keys and seed
-    splits = table.set_index(axes)
+    splits = table.set_index(axes_of(table, besides=["fit"]))
     network = splits.loc[splits["fit"] == "network", "test_accuracy"]
     return splits.assign(test_accuracy=splits["test_accuracy"] - network).reset_index()
 

@@ -8,6 +8,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import INK, LIMIT_COLOUR, WIDTH, label_angle_axis, spread_colours
 
+TABLES = ("trained_function", "prediction_function")
+
 
 def draw(tables, cfg):
     """Functions above, their distance from the limit below; networks as they are, not centred."""

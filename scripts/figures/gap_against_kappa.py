@@ -8,6 +8,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import WIDTH, spread_colours
 
+TABLES = ("kappa_summary",)
+
 
 def draw(tables, cfg):
     """One dot a network."""

@@ -7,6 +7,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, WIDTH, draw_inverse_root, draw_means, scale_width_axes
 
+TABLES = ("trained_limit_gap",)
+
 
 def draw(tables, cfg):
     """Gap after training."""

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, WIDTH, draw_spread, fitted_slope
 
+TABLES = ("theory_initial_kappa",)
 PANELS = {"jacobian": "‖∇f‖", "second_derivative": "‖∇²f‖", "kappa": "κ"}
 
 

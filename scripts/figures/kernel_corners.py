@@ -9,6 +9,8 @@ from matplotlib.colors import SymLogNorm
 
 from ntkstudy.report.plotting import WIDTH
 
+TABLES = ("trained_kernel_corner",)
+
 
 def draw(tables, cfg):
     """Kernel before training, after, and after on a scale of its own."""

@@ -5,10 +5,18 @@ wide network; dotted: sharpness 2, the edge of stability. Loss mean (f(x) − y)
 """
 
 import matplotlib.pyplot as plt
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from ntkstudy.report.plotting import INK, LIMIT_COLOUR, WIDTH, colour_of, line_key
+from ntkstudy.report.plotting import (
+    INK,
+    LIMIT_COLOUR,
+    WIDTH,
+    colour_key,
+    colour_of,
+    label_decades,
+    line_key,
+)
 
+TABLES = ("training_kernel", "limit_kernel")
 ROWS = (
     ("drift", "drift of the kernel"),
     ("sharpness", "sharpness 2ηλ_max"),
@@ -33,14 +41,12 @@ def draw(tables, cfg):
                 axes.set_ylabel(label)
         column[0].set_title(f"η = {rate:g}")
         column[0].set_yscale("log")
-        column[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        column[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        column[0].yaxis.set_minor_formatter(NullFormatter())
+        label_decades(column[0].yaxis)
         column[1].axhline(2.0, color=INK, ls=":", lw=1.2)
         column[1].axhline(2 * rate * limit["lambda_max"], color=LIMIT_COLOUR, lw=1.8)
         column[2].axhline(limit["alignment"], color=LIMIT_COLOUR, lw=1.8)
         column[-1].set_xlabel("η × steps")
-    key = [(f"width {width}", {"color": colour}) for width, colour in colours.items()]
-    key.append(("infinite width", {"color": LIMIT_COLOUR, "lw": 1.8}))
+    limit_style = {"color": LIMIT_COLOUR, "lw": 1.8}
+    key = [*colour_key("width {}", colours), ("infinite width", limit_style)]
     figure.legend(handles=line_key(key), loc="outside upper center", ncols=len(key))
     return figure

@@ -7,6 +7,8 @@ import numpy as np
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
 
+TABLES = ("initialization_kernel",)
+
 
 def draw(tables, cfg):
     """Values on the left, their spread on the right."""

@@ -7,6 +7,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
 
+TABLES = ("theory_output_kurtosis",)
+
 
 def draw(tables, cfg):
     """One line an input."""

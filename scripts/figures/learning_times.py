@@ -10,6 +10,8 @@ from matplotlib.ticker import NullFormatter
 
 from ntkstudy.report.plotting import LIMIT_COLOUR, WIDTH, spread_colours
 
+TABLES = ("learning_times",)
+
 
 def draw(tables, cfg):
     """Measured against predicted times with the line of equality."""

@@ -7,6 +7,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
 
+TABLES = ("theory_linear_descent",)
+
 
 def draw(tables, cfg):
     """Rates above, ratios below."""

@@ -9,6 +9,8 @@ import numpy as np
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread
 
+TABLES = ("lazy_summary",)
+
 
 def draw(tables, cfg):
     """One line through the scales."""

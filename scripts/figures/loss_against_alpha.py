@@ -7,6 +7,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, WIDTH, draw_spread, spread_colours
 
+TABLES = ("losses", "lazy_summary")
+
 
 def draw(tables, cfg):
     """Loss curves on the left, times on the right."""

@@ -2,28 +2,21 @@
 seeds; bands: 10 to 90 %. Where several step sizes are run: the largest.
 """
 
-import matplotlib.pyplot as plt
+from ntkstudy.report.plotting import label_log_axis, panel_row, spread_colours, with_configured
 
-from ntkstudy.report.plotting import WIDTH, label_log_axis, spread_colours
-
+TABLES = ("losses",)
 FLOOR = 1e-12  # losses below are left out: rounding
 
 
 def draw(tables, cfg):
     """One curve a width; a panel each for networks as they are and centred ones."""
-    table = tables["losses"]
-    if "centred" not in table:
-        table = table.assign(centred=cfg["training"]["centred"])
-    if "learning_rate" not in table:
-        table = table.assign(learning_rate=cfg["training"]["learning_rate"])
+    table = with_configured(tables["losses"], cfg, "training.centred", "training.learning_rate")
     rate = table["learning_rate"].max()
     table = table[table["learning_rate"] == rate]
     kinds = sorted(table["centred"].unique())
-    figure, panels = plt.subplots(
-        1, len(kinds), figsize=(WIDTH, 3.3), sharey=True, sharex=True, squeeze=False
-    )
+    figure, panels = panel_row(len(kinds), 3.3, sharex=True)
     colours = spread_colours(table["width"])
-    for axes, centred in zip(panels[0], kinds, strict=True):
+    for axes, centred in zip(panels, kinds, strict=True):
         for width, colour in colours.items():
             rows = table[(table["width"] == width) & (table["centred"] == centred)]
             groups = rows[rows["step"] > 0].groupby("step")["loss"]
@@ -38,9 +31,9 @@ def draw(tables, cfg):
         )
         if cfg["training"]["spacing"] == "log":
             axes.set_xscale("log")
-    panels[0][0].set_ylabel("training loss")
-    if panels[0][0].get_ylim()[0] < FLOOR:
-        panels[0][0].set_ylim(bottom=FLOOR)
-    label_log_axis(panels[0][0].yaxis)
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    panels[0].set_ylabel("training loss")
+    if panels[0].get_ylim()[0] < FLOOR:
+        panels[0].set_ylim(bottom=FLOOR)
+    label_log_axis(panels[0].yaxis)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure

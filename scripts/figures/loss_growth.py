@@ -12,6 +12,7 @@ import numpy as np
 
 from ntkstudy.report.plotting import COLOURS, INK, WIDTH
 
+TABLES = ("initialization_stability",)
 CASES = {
     "mse": "squared loss",
     "cross_entropy": "cross-entropy, weighted kernel",

@@ -6,7 +6,9 @@ mean over samples.
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import INK, WIDTH, line_key, spread_colours
+from ntkstudy.report.plotting import INK, WIDTH, colour_key, line_key, spread_colours
+
+TABLES = ("training_gram", "training_classification")
 
 
 def draw(tables, cfg):
@@ -34,7 +36,7 @@ def draw(tables, cfg):
     middle.set(xlabel="training loss", ylabel="test loss")
     middle.invert_xaxis()
     right.set(xlabel="epoch", ylabel="λ_max of Θ", yscale="log")
-    key = [(f"{width}", {"color": colour}) for width, colour in colours.items()]
+    key = colour_key("{}", colours)
     key += [("training", {"color": INK}), ("test", {"color": INK, "ls": ":"})]
     figure.legend(handles=line_key(key), title="width", loc="outside upper center", ncols=5)
     return figure

@@ -16,6 +16,8 @@ from ntkstudy.report.plotting import (
     training_key,
 )
 
+TABLES = ("training_classification", "evolution")
+
 
 def draw(tables, cfg):
     """Losses above, accuracy below, widths side by side."""

@@ -7,8 +7,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
-from ntkstudy.claims.uncertainty import interval
+from ntkstudy.report.intervals import draw_intervals
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
+
+TABLES = ("initialization_diagonal_kernel",)
 
 
 def draw(tables, cfg):
@@ -19,12 +21,11 @@ def draw(tables, cfg):
     figure, axes = plt.subplots(figsize=(0.62 * WIDTH, 3.2))
     groups = table.groupby("width")
     for index, (width, rows) in enumerate(groups):
-        each = [(layers, group["share"].to_numpy()) for layers, group in rows.groupby("layers")]
-        mean = np.array([sample.mean() for _, sample in each])
-        bars = np.abs(np.array([interval(sample, "mean") for _, sample in each]).T - mean)
-        x = np.array([layers for layers, _ in each]) * 1.03 ** (index - (len(groups) - 1) / 2)
+        each = {layers: group["share"].to_numpy() for layers, group in rows.groupby("layers")}
+        x = np.array(list(each)) * 1.03 ** (index - (len(groups) - 1) / 2)
         style = dict(fmt="os^Dv"[index], color=COLOURS[index], ms=4, capsize=2, lw=1)
-        axes.errorbar(x, mean, bars, label=f"width {width}", **style)
+        style["label"] = f"width {width}"
+        draw_intervals(axes, x, list(each.values()), "mean", **style)
     layers = np.array(sorted(table["layers"].unique()))
     size = 0.5  # |x|^2 / n0 on the unit circle
     axes.plot(layers, size + (layers + 1) / (2 * layers), color=LIMIT_COLOUR, lw=1.8, zorder=0)

@@ -9,6 +9,8 @@ import numpy as np
 
 from ntkstudy.report.plotting import INK, LIMIT_COLOUR, WIDTH, spread_colours
 
+TABLES = ("modes_comparison",)
+
 
 def draw(tables, cfg):
     """Amplitude against mode, widths side by side at each mode."""

@@ -8,6 +8,8 @@ import numpy as np
 
 from ntkstudy.report.plotting import LIMIT_COLOUR, WIDTH, spread_colours
 
+TABLES = ("training_modes", "prediction_modes")
+
 
 def draw(tables, cfg):
     """A panel for each mode of the target."""

@@ -3,10 +3,16 @@ training. Thin lines: one seed each; dashed: the infinitely wide network. Loss m
 step size η = {training.learning_rate}, output scale α = {training.output_scale}.
 """
 
-import matplotlib.pyplot as plt
-from matplotlib.lines import Line2D
+from ntkstudy.report.plotting import (
+    INK,
+    colour_key,
+    line_key,
+    panel_row,
+    spread_colours,
+    with_configured,
+)
 
-from ntkstudy.report.plotting import INK, WIDTH, spread_colours
+TABLES = ("training_modes", "prediction_modes")
 
 
 def draw(tables, cfg):
@@ -17,8 +23,8 @@ def draw(tables, cfg):
     )
     colours = spread_colours(trained["mode"])
     depths = sorted(trained["depth"].unique())
-    figure, panels = plt.subplots(1, len(depths), figsize=(WIDTH, 3.3), sharey=True, squeeze=False)
-    for axes, depth in zip(panels[0], depths, strict=True):
+    figure, panels = panel_row(len(depths), 3.3)
+    for axes, depth in zip(panels, depths, strict=True):
         for (mode, _), one in trained[trained["depth"] == depth].groupby(["mode", "seed"]):
             axes.plot(one["step"], one["share"], color=colours[mode], lw=0.9, alpha=0.8)
         for mode, one in predicted[predicted["depth"] == depth].groupby("mode"):
@@ -26,17 +32,15 @@ def draw(tables, cfg):
         axes.set(xscale="log", xlabel="steps of gradient descent")
         if len(depths) > 1:
             axes.set_title(f"{depth} hidden layer{'s' if depth > 1 else ''}")
-    panels[0][0].set_ylabel("amplitude over target's")
-    panels[0][0].set_ylim(-0.04, 1.15)
-    handles = [Line2D([], [], color=colour, label=str(mode)) for mode, colour in colours.items()]
-    handles.append(Line2D([], [], color=INK, ls="--", label="infinite width"))
-    figure.legend(handles=handles, title="mode k", loc="outside right upper")
+    panels[0].set_ylabel("amplitude over target's")
+    panels[0].set_ylim(-0.04, 1.15)
+    key = [*colour_key("{}", colours), ("infinite width", {"color": INK, "ls": "--"})]
+    figure.legend(handles=line_key(key), title="mode k", loc="outside right upper")
     return figure
 
 
 def shares(table, cfg):
     """Rows after step 0 of the modes that the target has, with their share of the target's."""
-    if "depth" not in table:
-        table = table.assign(depth=cfg["network"]["depth"])
+    table = with_configured(table, cfg, "network.depth")
     table = table[(table["step"] > 0) & (table["target"] > 1e-6 * table["target"].max())]
     return table.assign(share=table["amplitude"] / table["target"])

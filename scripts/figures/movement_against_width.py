@@ -15,6 +15,8 @@ from ntkstudy.report.plotting import (
     published,
 )
 
+TABLES = ("trained_movement",)
+
 
 def draw(tables, cfg):
     """One line through the widths."""

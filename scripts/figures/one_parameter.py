@@ -7,6 +7,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
 
+TABLES = ("theory_one_parameter_curves", "theory_one_parameter")
+
 
 def draw(tables, cfg):
     """Functions, losses, distances."""

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, WIDTH, line_key
 
+TABLES = ("initialization_permuted_eigenvectors",)
 CASES = {"loss": "own eigenvectors", "permuted": "eigenvectors in another order"}
 
 

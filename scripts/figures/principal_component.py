@@ -11,10 +11,13 @@ from ntkstudy.report.plotting import (
     INK,
     LIMIT_COLOUR,
     WIDTH,
+    colour_key,
     label_log_axis,
     line_key,
     spread_colours,
 )
+
+TABLES = ("theory_principal_component",)
 
 
 def draw(tables, cfg):
@@ -36,7 +39,7 @@ def draw(tables, cfg):
     left.set(yscale="log", xlabel="time η × steps", ylabel="residual along the eigenvector")
     label_log_axis(left.yaxis)
     right.set(xlabel="time η × steps", ylabel="deviation across it", ylim=(0, None))
-    keys = [(f"width {width}", dict(color=colour)) for width, colour in colours.items()]
+    keys = colour_key("width {}", colours)
     keys += [(f"α = {scale:g}", dict(color=INK, ls=style)) for scale, style in styles.items()]
     keys.append(("infinite width", dict(color=LIMIT_COLOUR, ls="--")))
     left.legend(handles=line_key(keys), fontsize=8)

@@ -7,6 +7,7 @@ mean (f(x) − y)². Thick line: the infinitely wide network.
 
 import matplotlib.pyplot as plt
 
+from ntkstudy.data.tables import axes_of
 from ntkstudy.report.plotting import (
     INK,
     LIMIT_COLOUR,
@@ -14,18 +15,19 @@ from ntkstudy.report.plotting import (
     colour_of,
     label_angle_axis,
     line_key,
-    swept_columns,
+    with_configured,
 )
 
+TABLES = ("trained_profile", "limit_profile")
 COLUMNS = 4  # most panels side by side
 
 
 def draw(tables, cfg):
     """Panels of profiles on one vertical scale."""
-    profiles, limit = tables["trained_profile"], tables["limit_profile"]
-    if "width" not in profiles:
-        profiles = profiles.assign(width=cfg["network"]["width"])
-    swept, colours = swept_columns(profiles), colour_of(profiles["width"])
+    profiles = with_configured(tables["trained_profile"], cfg, "network.width")
+    limit = tables["limit_profile"]
+    swept = axes_of(profiles, besides=("seed", "step", "gamma"))
+    colours = colour_of(profiles["width"])
     cells = list(profiles.groupby(swept, sort=False))
     figure, panels = _panels(len(cells))
     last_step = profiles["step"].max()
@@ -36,7 +38,7 @@ def draw(tables, cfg):
             colour = colours[cell["width"]]
             axes.plot(one["gamma"], one["theta"], style, color=colour, lw=0.8, alpha=0.7)
         own = limit
-        for name in swept_columns(limit):
+        for name in axes_of(limit, besides=["gamma"]):
             own = own[own[name] == cell[name]]
         axes.plot(own["gamma"], own["theta"], color=LIMIT_COLOUR, lw=2.5, zorder=3)
         axes.set_title(", ".join(f"{name} {value}" for name, value in cell.items()))

@@ -4,11 +4,11 @@ steps of size {training.learning_rate} on the loss mean (f(x) − y)² of four p
 time (grey band and line).
 """
 
-import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_angle_axis
+from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, label_angle_axis, panel_row
 
+TABLES = ("trained_function", "prediction_function", "dataset")
 REACH = 1.2816  # standard deviations from the median to the 10th and 90th percentile
 
 
@@ -19,8 +19,8 @@ def draw(tables, cfg):
     trained = trained[trained["step"] > 0]
     limit = limit[limit["step"] == limit["step"].max()].sort_values("gamma")
     widths = sorted(trained["width"].unique())
-    figure, panels = plt.subplots(1, len(widths), figsize=(WIDTH, 3.2), sharey=True, squeeze=False)
-    for axes, width, colour in zip(panels[0], widths, COLOURS, strict=False):
+    figure, panels = panel_row(len(widths), 3.2)
+    for axes, width, colour in zip(panels, widths, COLOURS, strict=False):
         low, high = (limit["mean"] + sign * REACH * limit["deviation"] for sign in (-1, 1))
         axes.fill_between(limit["gamma"], low, high, color=LIMIT_COLOUR, alpha=0.35, lw=0)
         axes.plot(limit["gamma"], limit["mean"], color=LIMIT_COLOUR, lw=2.5)
@@ -33,5 +33,5 @@ def draw(tables, cfg):
         axes.plot(angles, points["y_0"], "o", color=INK, ms=5)
         axes.set_title(f"width {width}, {lines.shape[1]} networks")
         label_angle_axis(axes)
-    panels[0][0].set_ylabel("f(x(γ))")
+    panels[0].set_ylabel("f(x(γ))")
     return figure

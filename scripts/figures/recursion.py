@@ -9,6 +9,8 @@ import numpy as np
 
 from ntkstudy.report.plotting import COLOURS, INK, WIDTH
 
+TABLES = ("theory_recursion",)
+
 
 def draw(tables, cfg):
     """A panel for each input."""

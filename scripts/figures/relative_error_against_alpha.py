@@ -9,6 +9,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
 
+TABLES = ("function_comparison", "movement_comparison")
+
 
 def draw(tables, cfg):
     """Errors and movement against alpha."""

@@ -8,15 +8,15 @@ median (right).
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis, with_configured
+
+TABLES = ("function_comparison",)
 
 
 def draw(tables, cfg):
     """Error against ridge regression and against the limit at the same time."""
-    table = tables["function_comparison"]
-    for name in ("centred", "learning_rate"):
-        if name not in table:
-            table = table.assign(**{name: cfg["training"][name]})
+    keys = ("training.centred", "training.learning_rate")
+    table = with_configured(tables["function_comparison"], cfg, *keys)
     widths = sorted(table["width"].unique())
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
     series = table.groupby(["centred", "learning_rate"], sort=False)

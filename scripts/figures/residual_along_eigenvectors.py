@@ -6,7 +6,9 @@ as well. Squared loss, mean over samples, step η = {training.learning_rate}, wi
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import INK, WIDTH, line_key, spread_colours
+from ntkstudy.report.plotting import INK, WIDTH, colour_key, line_key, spread_colours
+
+TABLES = ("training_residual_modes",)
 
 
 def draw(tables, cfg):
@@ -25,7 +27,6 @@ def draw(tables, cfg):
         axes.plot(place, ranks["expected"].median().clip(lower=1e-9), color=colour, lw=1)
     axes.set(xscale="log", yscale="log", xlabel="eigenvalue of Θ/n at the start")
     axes.set(ylabel="share of the residual left", ylim=(1e-5, 3))
-    key = [(f"epoch {step}", {"color": colour}) for step, colour in colours.items()]
-    key.append(("constant kernel", {"color": INK}))
+    key = [*colour_key("epoch {}", colours), ("constant kernel", {"color": INK})]
     axes.legend(handles=line_key(key))
     return figure

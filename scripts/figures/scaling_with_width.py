@@ -17,6 +17,8 @@ from ntkstudy.report.plotting import (
     label_log_axis,
 )
 
+TABLES = ("trained_movement", "trained_kernel", "lazy_summary")
+
 
 def draw(tables, cfg):
     """A panel for each quantity, a colour for each activation."""

@@ -4,22 +4,19 @@ at 2 gradient descent with this step is unstable. Thin lines: one network each, 
 width.
 """
 
-import matplotlib.pyplot as plt
+from ntkstudy.report.plotting import LIMIT_COLOUR, panel_row, spread_colours, with_configured
 
-from ntkstudy.report.plotting import LIMIT_COLOUR, WIDTH, spread_colours
+TABLES = ("training_kernel",)
 
 
 def draw(tables, cfg):
     """A panel for each step size."""
-    table = tables["training_kernel"].query("seed < 5")
-    if "learning_rate" not in table:
-        table = table.assign(learning_rate=cfg["training"]["learning_rate"])
+    table = with_configured(tables["training_kernel"], cfg, "training.learning_rate")
+    table = table[table["seed"] < 5]
     rates = sorted(table["learning_rate"].unique(), reverse=True)
-    figure, panels = plt.subplots(
-        1, len(rates), figsize=(WIDTH, 3.4), sharey=True, sharex=True, squeeze=False
-    )
+    figure, panels = panel_row(len(rates), 3.4, sharex=True)
     colours = spread_colours(table["width"])
-    for axes, rate in zip(panels[0], rates, strict=True):
+    for axes, rate in zip(panels, rates, strict=True):
         rows = table[(table["learning_rate"] == rate) & (table["step"] > 0)]
         for (width, seed), one in rows.groupby(["width", "seed"]):
             label = f"width {width}" if seed == 0 else None
@@ -29,6 +26,6 @@ def draw(tables, cfg):
         axes.axhline(2, color=LIMIT_COLOUR, lw=2, zorder=0)
         axes.set(title=f"step η = {rate:g}", xscale="log", xlabel="training time η t")
         axes.set_ylim(0, 2.6)
-    panels[0][0].set_ylabel("2 η λₘₐₓ")
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    panels[0].set_ylabel("2 η λₘₐₓ")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure

@@ -5,18 +5,19 @@ lines: width to the power −1/2 through the first point.
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import NullFormatter
 
-from ntkstudy.claims.uncertainty import interval
-from ntkstudy.report.plotting import COLOURS, WIDTH, anchor_angle, swept_columns
+from ntkstudy.data.tables import axes_of
+from ntkstudy.report.intervals import draw_intervals
+from ntkstudy.report.plotting import COLOURS, WIDTH, anchor_angle, label_decades, with_configured
+
+TABLES = ("initialization_profile",)
 
 
 def draw(tables, cfg):
     """Spread at the anchor and opposite to it, with the expected slope."""
-    table = tables["initialization_profile"]
-    if "width" not in table:
-        table = table.assign(width=cfg["network"]["width"])
-    others = [name for name in swept_columns(table) if name != "width"]
+    table = with_configured(tables["initialization_profile"], cfg, "network.width")
+    others = axes_of(table, besides=("width", "seed", "gamma"))
     figure, axes = plt.subplots(figsize=(0.62 * WIDTH, 3.1))
     anchor = anchor_angle(cfg)
     for marker, angle, place in (("o", anchor, "at the anchor"), ("s", anchor + np.pi, "opposite")):
@@ -29,9 +30,7 @@ def draw(tables, cfg):
     axes.set(xscale="log", yscale="log", xlabel="width", ylabel="standard deviation over seeds")
     axes.set_xticks(widths, [str(width) for width in widths])
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    label_decades(axes.yaxis)
     axes.legend()
     return figure
 
@@ -45,9 +44,7 @@ def _nearest(gamma, angle):
 def _draw_spread(axes, rows, marker, colour, label):
     samples = [group["theta"].to_numpy() for _, group in rows.groupby("width")]
     widths = np.array(sorted(rows["width"].unique()))
-    spread = np.array([sample.std(ddof=1) for sample in samples])
-    bounds = np.array([interval(sample, "std") for sample in samples]).T
-    axes.errorbar(
-        widths, spread, np.abs(bounds - spread), fmt=marker, color=colour, capsize=3, label=label
-    )
-    axes.plot(widths, spread[0] * (widths / widths[0]) ** -0.5, "--", color=colour, lw=1)
+    style = dict(fmt=marker, color=colour, capsize=3, label=label)
+    draw_intervals(axes, widths, samples, "std", **style)
+    first = samples[0].std(ddof=1)
+    axes.plot(widths, first * (widths / widths[0]) ** -0.5, "--", color=colour, lw=1)

@@ -9,6 +9,8 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread
 
+TABLES = ("theory_step_sweep",)
+
 
 def draw(tables, cfg):
     """Falls on the left, rises on the right."""

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, INK, WIDTH, published
 
+TABLES = ("training_gram",)
 NONE = 2e-5  # where λ = 0 is drawn
 
 

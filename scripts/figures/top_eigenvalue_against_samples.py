@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 
 from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
 
+TABLES = ("initialization_gram", "limit_gram")
 QUANTITIES = {"trace": "trace", "lambda_max": "largest eigenvalue"}
 
 

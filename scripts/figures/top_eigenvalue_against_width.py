@@ -9,6 +9,8 @@ import numpy as np
 
 from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_log_axis, published
 
+TABLES = ("initialization_gram", "limit_gram")
+
 
 def draw(tables, cfg):
     """Boxes, boxes, and the fall of the spread."""

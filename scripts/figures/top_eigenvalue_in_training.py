@@ -18,6 +18,7 @@ from ntkstudy.report.plotting import (
     training_key,
 )
 
+TABLES = ("training_gram",)
 PENALTIES = ("l1", "l2")
 
 

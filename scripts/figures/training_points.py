@@ -7,6 +7,8 @@ import numpy as np
 
 from ntkstudy.report.plotting import INK, WIDTH, anchor_angle
 
+TABLES = ("dataset",)
+
 
 def draw(tables, cfg):
     """Scatter of the training set around the probe circle."""

@@ -5,15 +5,17 @@ mean (f(x) − y)²), mean over seeds, with the lazy distance that the infinitel
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import LIMIT_COLOUR, WIDTH, spread_colours
+from ntkstudy.report.plotting import LIMIT_COLOUR, WIDTH, spread_colours, with_configured
+
+TABLES = ("training_movement", "prediction_movement")
 
 
 def draw(tables, cfg):
     """One line a width, solid for the largest step size, dashed for smaller ones."""
-    table, lazy = tables["training_movement"], tables["prediction_movement"]
-    if "learning_rate" not in table:
-        rate = cfg["training"]["learning_rate"]
-        table, lazy = table.assign(learning_rate=rate), lazy.assign(learning_rate=rate)
+    table, lazy = (
+        with_configured(one, cfg, "training.learning_rate")
+        for one in (tables["training_movement"], tables["prediction_movement"])
+    )
     rates = sorted(table["learning_rate"].unique(), reverse=True)
     colours = spread_colours(table["width"])
     figure, axes = plt.subplots(figsize=(0.75 * WIDTH, 3.6))

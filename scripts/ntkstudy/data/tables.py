@@ -1,22 +1,87 @@
-"""Tidy tables: an HDF5 group of labelled arrays as rows, one observation each."""
+"""Tidy tables: an HDF5 group of labelled arrays as rows, one observation each.
+
+A table knows its axes, the columns that say where a row belongs; all others hold what was measured
+there. In memory they are `table.attrs["axes"]`, in a CSV file a comment above the header,
+`# axes: width, seed, step`.
+"""
 
 import itertools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .storage import Array, open_file
+from ntkflow.errors import StorageError
+
+from .storage import Array, open_file, replacing
 
 WIDE = ("coordinate", "output")  # axes that become columns x_0, x_1, ... instead of rows
+_COMMENT = "# axes:"
+
+
+def with_axes(table: pd.DataFrame, axes: Iterable[str]) -> pd.DataFrame:
+    """The table, with these columns as its axes."""
+    table = table.copy(deep=False)
+    table.attrs["axes"] = list(axes)
+    return table
+
+
+def axes_of(table: pd.DataFrame, besides: Sequence[str] = ()) -> list[str]:
+    """Axes of a table, in order, without those in `besides`."""
+    return [name for name in table.attrs["axes"] if name not in besides]
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV with nine digits, its axes in a comment above the header.
+
+    Args:
+        path: where to; it is written whole or not at all.
+        table: a table that knows its axes.
+
+    Raises:
+        StorageError: if the disk is full or the folder cannot be written to.
+    """
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        file.write(f"{_COMMENT} {', '.join(axes_of(table))}\n")
+        table.to_csv(file, index=False, float_format="%.9g")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A table that `write_table` wrote, with its axes.
+
+    Raises:
+        StorageError: if the file does not begin with its axes.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        first = file.readline()
+        if not first.startswith(_COMMENT):
+            raise StorageError(
+                f"{path}: begins with {first.strip()!r}; allowed: a comment '{_COMMENT} ...' "
+                "(delete the table to make it anew)"
+            )
+        names = first.removeprefix(_COMMENT).strip()
+        return with_axes(pd.read_csv(file), names.split(", ") if names else [])
+
+
+def read_tables(paths: str | Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Tables by the names of their files, from one path or several."""
+    listed = [paths] if isinstance(paths, str) else paths
+    return {Path(path).stem: read_table(path) for path in listed}
+
+
+def read_groups(paths: Sequence[str | Path], stage: str, group: str) -> pd.DataFrame:
+    """One group of several files of a stage, cells and blocks of seeds, as one tidy table."""
+    parts = [read_group(path, stage, group) for path in paths]
+    return with_axes(pd.concat(parts, ignore_index=True), axes_of(parts[0]))
 
 
 def read_group(path: str | Path, stage: str, group: str) -> pd.DataFrame:
     """One group of a stage file as a tidy table.
 
     Columns: the cell's swept values, `seed`, the other axes (their coordinates where the file has
-    them, else 0, 1, ...), then one column per array. Arrays with fewer axes than the group's
-    largest are repeated.
+    them, else 0, 1, ...), then one column per array. All but the arrays are the table's axes.
+    Arrays with fewer axes than the group's largest are repeated.
     """
     with open_file(path, stage) as file:
         arrays = {name: file.array(f"{group}/{name}") for name in file.names(group)}
@@ -34,7 +99,7 @@ def read_group(path: str | Path, stage: str, group: str) -> pd.DataFrame:
     table = pd.concat([rows, pd.DataFrame(columns)], axis=1)
     for position, (name, value) in enumerate(cell.items()):
         table.insert(position, name, str(value) if isinstance(value, list) else value)
-    return table
+    return with_axes(table, [*cell, *axes])
 
 
 def _axes(arrays: dict[str, Array]) -> dict[str, int]:

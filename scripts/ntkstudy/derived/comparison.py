@@ -5,16 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from ..data.tables import axes_of, with_axes
 from .jackknife import pseudo_values
-
-MEASURED = (
-    *("f_0", "amplitude", "target", "target_phase", "residual", "distance", "relative"),
-    *("scaled", "start"),
-)
-PREDICTED = (
-    *("target", "target_phase", "mean", "deviation", "ridge", "residual"),
-    *("predicted_amplitude", "lazy_distance"),
-)
 
 
 def compare_function(trained: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
@@ -40,7 +32,7 @@ def compare_function(trained: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataF
           another width.
     """
     joined = _join_last_step(trained, predicted, on=["gamma"])
-    axes = _axes(trained, without=("seed", "step", "gamma", *MEASURED))
+    axes = axes_of(trained, besides=("seed", "step", "gamma"))
     functions, limits = {}, {}
     for cell, group in joined.groupby(axes, dropna=False) if axes else [((), joined)]:
         functions[cell] = group.pivot(index="seed", columns="gamma", values="f_0")
@@ -62,7 +54,7 @@ def compare_function(trained: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataF
         if others:
             columns["average_to_widths"] = _pseudo_values([values, *others])
         rows.append(pd.DataFrame(columns))
-    return pd.concat(rows, ignore_index=True)
+    return with_axes(pd.concat(rows, ignore_index=True), [*axes, "seed"])
 
 
 def compare_modes(trained: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
@@ -155,20 +147,14 @@ def _pseudo_values(samples: list[np.ndarray], references: Sequence[np.ndarray] =
 
 
 def _join_last_step(trained: pd.DataFrame, predicted: pd.DataFrame, on: list[str]) -> pd.DataFrame:
-    """Rows of the last step of each cell, joined on the axes that both tables have."""
-    shared = [
-        name for name in _axes(predicted, without=("step", *on, *PREDICTED)) if name in trained
-    ]
-    keys = {"on": [*shared, *on]} if shared or on else {"how": "cross"}
-    last = _last_step(predicted).drop(columns="step")
-    return _last_step(trained).merge(last, **keys, validate="many_to_one")
+    """Rows of the last step of each cell, joined on the axes of `predicted`, `on` among them."""
+    swept = axes_of(predicted, besides=("step", *on))
+    keys = {"on": [*swept, *on]} if swept or on else {"how": "cross"}
+    last = _last_step(predicted, swept).drop(columns="step")
+    rows = _last_step(trained, axes_of(trained, besides=("seed", "step", *on)))
+    return with_axes(rows.merge(last, **keys, validate="many_to_one"), axes_of(trained))
 
 
-def _last_step(table: pd.DataFrame) -> pd.DataFrame:
-    axes = _axes(table, without=("seed", "step", "gamma", "mode", *MEASURED, *PREDICTED))
-    last = table.groupby(axes)["step"].transform("max") if axes else table["step"].max()
+def _last_step(table: pd.DataFrame, swept: list[str]) -> pd.DataFrame:
+    last = table.groupby(swept)["step"].transform("max") if swept else table["step"].max()
     return table[table["step"] == last]
-
-
-def _axes(table: pd.DataFrame, without: tuple[str, ...]) -> list[str]:
-    return [name for name in table.columns if name not in without]

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from ..data.tables import axes_of, with_axes
+
 LEVEL = 0.5  # training loss at which networks are compared
-_OWN = ("seed", "step")
 
 
 def summarise_evolution(gram: pd.DataFrame, classification: pd.DataFrame) -> pd.DataFrame:
@@ -26,16 +27,15 @@ def summarise_evolution(gram: pd.DataFrame, classification: pd.DataFrame) -> pd.
         0.5; and, with a swept width, `order_kept`, the rank correlation over widths of the largest
         eigenvalue at start and end, the same for all widths of a seed.
     """
-    axes = list(gram.columns[: list(gram.columns).index("step")])
-    axes = [name for name in axes if name not in _OWN]
-    keys = [*axes, "seed"]
+    keys = [*axes_of(gram, besides=("seed", "step")), "seed"]
     runs = gram.merge(classification, on=[*keys, "step"]).sort_values("step")
     rows = [
         dict(zip(keys, key, strict=True)) | _summary(run)
         for key, run in runs.groupby(keys, dropna=False, sort=False)
     ]
     table = pd.DataFrame(rows).sort_values(keys, ignore_index=True)
-    return _add_order(table, [name for name in keys if name != "width"])
+    ordered = _add_order(table, [name for name in keys if name != "width"])
+    return with_axes(ordered, keys)
 
 
 def _summary(run: pd.DataFrame) -> dict[str, float]:

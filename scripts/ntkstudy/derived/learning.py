@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from ..data.tables import axes_of, with_axes
+
 FRACTION = 0.05  # of a mode's initial residual: from there on the mode counts as learned
-_MEASURED = ("seed", "step", "mode", "amplitude", "target", "residual")
 
 
 def learning_times(
@@ -17,17 +18,18 @@ def learning_times(
     t = ln(20) / (2 eta lambda_k).
 
     Args:
-        modes: table of `modes` measurements along training: swept axes, seed, step, mode, residual.
+        modes: table of `modes` measurements along training: swept axes, seed, step, mode, target,
+            target_phase, residual.
         spectrum: limit eigenvalues: some of the swept axes, mode, eigenvalue.
         rates: swept axes and `learning_rate`, one row per cell.
 
     Returns:
-        Swept axes, seed, mode, eigenvalue, `time` in steps (NaN if training ends before) and
-        `predicted`. Modes that the target lacks are left out.
+        Swept axes, `target_phase`, seed, mode, `time` in steps (NaN if training ends before),
+        eigenvalue and `predicted`. Modes that the target lacks are left out.
     """
     present = modes["target"].abs() > 1e-6 * modes["target"].abs().max()
-    axes = [name for name in modes if name not in _MEASURED]
-    keys = [*axes, "seed", "mode"]
+    axes = axes_of(modes, besides=("seed", "step", "mode"))
+    keys = [*axes, "target_phase", "seed", "mode"]
     rows = [
         (*key, crossing_time(run["step"].to_numpy(), run["residual"].to_numpy()))
         for key, run in modes[present].sort_values("step").groupby(keys, dropna=False)
@@ -38,7 +40,8 @@ def learning_times(
         table = table.merge(other, on=shared) if shared else table.merge(other, how="cross")
     rate = 2 * table["learning_rate"] * table["eigenvalue"]
     table["predicted"] = -np.log(FRACTION) / rate.clip(lower=0)
-    return table.drop(columns=[] if "learning_rate" in axes else "learning_rate")
+    table = table.drop(columns=[] if "learning_rate" in axes else "learning_rate")
+    return with_axes(table, [*axes, "seed", "mode"])
 
 
 def crossing_time(steps: np.ndarray, residual: np.ndarray, fraction: float = FRACTION) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
+from ..data.tables import axes_of, with_axes
 from .learning import crossing_time
 
 FRACTION = 1e-3  # of the initial loss: the threshold whose step is recorded
@@ -29,7 +30,7 @@ def lazy_summary(tables: Tables, rates: pd.DataFrame) -> pd.DataFrame:
           initial one; `time`: step at which it is down to a thousandth, NaN if never.
     """
     gaps, losses = tables["training_linearized"], tables["losses"]
-    keys = _keys(losses, ("step", "loss"))
+    keys = axes_of(losses, besides=["step"])
     rows = []
     for key, run in gaps.sort_values("step").groupby(keys, dropna=False):
         last = run.iloc[-1]
@@ -43,7 +44,7 @@ def lazy_summary(tables: Tables, rates: pd.DataFrame) -> pd.DataFrame:
             )
         )
     table = pd.DataFrame(rows, columns=[*keys, "train_gap", "probe_gap", "test_ratio"])
-    return table.merge(_falls(losses, keys), on=keys)
+    return with_axes(table.merge(_falls(losses, keys), on=keys), keys)
 
 
 def _falls(losses: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -71,7 +72,7 @@ def rates_summary(tables: Tables, rates: pd.DataFrame) -> pd.DataFrame:
         Swept axes, seed, mode, eigenvalue, `rate`, `predicted` and their `ratio`.
     """
     modes = tables["training_mode_decay"]
-    axes = _keys(modes, ("seed", "step", "mode", "eigenvalue", "projection"))
+    axes = axes_of(modes, besides=("seed", "step", "mode"))
     keys = [*axes, "seed", "mode"]
     rows = []
     for key, run in modes.sort_values("step").groupby(keys, dropna=False):
@@ -83,7 +84,8 @@ def rates_summary(tables: Tables, rates: pd.DataFrame) -> pd.DataFrame:
     table = table.merge(rates, on=shared) if shared else table.merge(rates, how="cross")
     table["predicted"] = -np.log1p(-2 * table["learning_rate"] * table["eigenvalue"])
     table["ratio"] = table["rate"] / table["predicted"]
-    return table.drop(columns=[] if "learning_rate" in axes else "learning_rate")
+    table = table.drop(columns=[] if "learning_rate" in axes else "learning_rate")
+    return with_axes(table, keys)
 
 
 def fitted_rate(steps: np.ndarray, sizes: np.ndarray) -> float:
@@ -106,13 +108,10 @@ def kappa_summary(tables: Tables, rates: pd.DataFrame) -> pd.DataFrame:
         Swept axes, seed, `kappa`, `train_gap` and `probe_gap`.
     """
     gaps, start = tables["training_linearized"], tables["trained_kappa"]
-    keys = _keys(gaps, ("step", "train_gap", "probe_gap", "test_error", "linear_test_error"))
+    keys = axes_of(gaps, besides=["step"])
     largest = gaps.groupby(keys, dropna=False)[["train_gap", "probe_gap"]].max().reset_index()
-    return start.loc[start["step"] == 0, [*keys, "kappa"]].merge(largest, on=keys)
-
-
-def _keys(table: pd.DataFrame, without: tuple[str, ...]) -> list[str]:
-    return [name for name in table if name not in without]
+    found = start.loc[start["step"] == 0, [*keys, "kappa"]].merge(largest, on=keys)
+    return with_axes(found, keys)
 
 
 SUMMARIES: dict[str, Callable[[Tables, pd.DataFrame], pd.DataFrame]] = {

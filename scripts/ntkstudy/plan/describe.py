@@ -33,15 +33,26 @@ def caption(script: str | Path, block: Mapping[str, Any]) -> str:
 
 
 def needed_tables(script: str | Path) -> set[str]:
-    """Tables that a figure draws: the names in its `tables["..."]`."""
-    return {
-        node.slice.value
-        for node in ast.walk(_parse(script))
-        if isinstance(node, ast.Subscript)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "tables"
-        and isinstance(node.slice, ast.Constant)
-    }
+    """Tables that a figure or an animation draws: the literal `TABLES` of its script.
+
+    Args:
+        script: a file of scripts/figures or scripts/animations, which is read and not imported.
+
+    Raises:
+        ConfigurationError: if `TABLES` is missing or no tuple of names.
+    """
+    found = [
+        ast.unparse(node.value)
+        for node in _parse(script).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TABLES"
+    ]
+    text = found[0] if found else "missing"
+    names = _literal(text)
+    if isinstance(names, tuple) and all(isinstance(name, str) for name in names):
+        return set(names)
+    raise ConfigurationError(
+        f"{script}: TABLES is {text}; allowed: a tuple of the names of the tables that it draws"
+    )
 
 
 def drawable_figures(plan: Plan, experiment: str, folder: str) -> list[str]:
@@ -76,6 +87,14 @@ def drawable_figures(plan: Plan, experiment: str, folder: str) -> list[str]:
 
 def _parse(script: str | Path) -> ast.Module:
     return ast.parse(Path(script).read_text(encoding="utf-8"))
+
+
+def _literal(text: str) -> Any:
+    """Value of an expression that holds constants only, else None."""
+    try:
+        return ast.literal_eval(text)
+    except ValueError:
+        return None
 
 
 def protocol(block: Mapping[str, Any], schema: Mapping) -> tuple[list[list[str]], list[list[str]]]:

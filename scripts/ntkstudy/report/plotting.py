@@ -21,12 +21,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import (
     FixedLocator,
     LogLocator,
+    NullFormatter,
     NullLocator,
     StrMethodFormatter,
 )
 from PIL import Image
 
 from ..data.storage import replacing
+from ..data.tables import axes_of, with_axes
 
 # Okabe and Ito's palette without black and yellow: told apart by colour-blind readers, and visible
 # on white and on dark backgrounds.
@@ -62,10 +64,13 @@ def colour_of(values: Iterable) -> dict:
     return {value: COLOURS[index % len(COLOURS)] for index, value in enumerate(distinct)}
 
 
-def swept_columns(table: pd.DataFrame) -> list[str]:
-    """Columns of a table that hold swept values: those before its own axes."""
-    own = ("seed", "step", "gamma", "sample", "theta", "loss")
-    return [name for name in table if name not in own]
+def with_configured(table: pd.DataFrame, cfg: Mapping[str, Any], *keys: str) -> pd.DataFrame:
+    """The table with an axis for each key, such as `network.width`, also where it is not swept."""
+    for section, name in (key.split(".") for key in keys):
+        if name not in table:
+            axes = [*axes_of(table), name]
+            table = with_axes(table.assign(**{name: cfg[section][name]}), axes)
+    return table
 
 
 def anchor_angle(cfg: Mapping[str, Any]) -> float:
@@ -86,13 +91,8 @@ TRAINING_AXES = {
 
 def training_key(axis: str, colours: Mapping[Any, Any]) -> list[tuple[str, dict]]:
     """(label, line style) of every value of an axis of `TRAINING_AXES`, for `line_key`."""
-    return [
-        (
-            f"{TRAINING_AXES[axis]} = {value if isinstance(value, str) else f'{value:g}'}",
-            {"color": c},
-        )
-        for value, c in colours.items()
-    ]
+    number = "{}" if any(isinstance(value, str) for value in colours) else "{:g}"
+    return colour_key(f"{TRAINING_AXES[axis]} = {number}", colours)
 
 
 def spread_colours(values: Iterable) -> dict:
@@ -105,6 +105,13 @@ def spread_colours(values: Iterable) -> dict:
     return dict(zip(distinct, shades, strict=True))
 
 
+def panel_row(count: int, height: float, **shared: bool) -> tuple[Figure, list[Axes]]:
+    """A figure of that height in inches with panels side by side on one vertical scale."""
+    size = (WIDTH, height)
+    figure, panels = plt.subplots(1, count, figsize=size, sharey=True, squeeze=False, **shared)
+    return figure, list(panels[0])
+
+
 def label_log_axis(axis: Axis, ticks: Sequence[float | int] | None = None) -> None:
     """Plain numbers on a logarithmic axis: round ones, more within a decade, or the given ticks."""
     low, high = axis.get_view_interval()
@@ -115,6 +122,13 @@ def label_log_axis(axis: Axis, ticks: Sequence[float | int] | None = None) -> No
     )
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_locator(NullLocator())
+
+
+def label_decades(axis: Axis) -> None:
+    """Plain numbers at 1, 2 and 5 of each decade of a logarithmic axis, bare ticks between."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def save_figure(figure: Figure, svg: str | Path, png: str | Path, *, name: str) -> None:
@@ -172,6 +186,19 @@ def published(cfg: Mapping[str, Any], name: str) -> tuple[list, list]:
 def line_key(labels: Sequence[tuple[str, dict]]) -> list[Line2D]:
     """Handles of a legend from (label, line style) pairs."""
     return [Line2D([], [], label=label, **style) for label, style in labels]
+
+
+def colour_key(label: str, colours: Mapping[Any, Any]) -> list[tuple[str, dict]]:
+    """Pairs for `line_key`, one a colour, with its value in the braces of the label."""
+    return [(label.format(value), {"color": colour}) for value, colour in colours.items()]
+
+
+def draw_functions(axes: Axes, table: pd.DataFrame, *, width: int) -> None:
+    """The functions of all networks of a width on the line, thin."""
+    rows = table[table["width"] == width]
+    lines = rows.pivot(index="position", columns="seed", values="f_0")
+    axes.plot(lines.index, lines, color=COLOURS[0], lw=0.5, alpha=0.4)
+    axes.set(title=f"width {width}, {lines.shape[1]} networks", xlabel="x")
 
 
 def draw_spread(
