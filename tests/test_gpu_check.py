@@ -16,7 +16,17 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import gpu  # noqa: E402
 import gpu_check  # noqa: E402
-from gpu import checking, measuring, peers, results, running, table, works  # noqa: E402
+from gpu import (  # noqa: E402
+    checking,
+    kernel_checks,
+    measuring,
+    peers,
+    results,
+    running,
+    table,
+    training_checks,
+    works,
+)
 from gpu.all_parts import PARTS  # noqa: E402
 from gpu.parts import Part, Setting, Skip, Step  # noqa: E402
 from gpu.resnet import resnet18  # noqa: E402
@@ -41,6 +51,30 @@ def test_every_part_runs(name):
 def test_all_parts_fit_into_four_minutes():
     limits = [step.seconds for part in PARTS.values() for step in part.steps]
     assert sum(limits) + 15 <= gpu_check.LIMIT <= 230
+
+
+# Checks whose results, or whose way to them, depend on values.
+NEED_VALUES = {
+    "eigenvalues",
+    "gradient descent, at all times",
+    "momentum, at all times",
+    "early stopping",
+    "laziness",
+    "spectra of tensors on the device",
+}
+
+
+def test_checks_compute_on_the_device_that_they_are_given(monkeypatch):
+    checks = []
+    for module in (kernel_checks, training_checks):
+        monkeypatch.setattr(module, "run_checks", lambda found, setting: checks.extend(found))
+        for each in module.PARTS:
+            each.steps[0].run(SMOKE)
+    meta = torch.device("meta")
+    ready = [check for check in checks if check.name not in NEED_VALUES]
+    assert len(checks) - len(ready) == len(NEED_VALUES)
+    for check in ready:
+        assert all(values.is_meta for values in check.found(meta, torch.float32)), check.name
 
 
 # Parts that go wrong, in processes of their own

@@ -69,5 +69,5 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def to_double(network: nn.Module) -> nn.Module:
-    """A network of float32 numbers in float64, gradients off for what it is compared with."""
+    """A network drawn in float32, in float64 and evaluation mode: float32 holds it exactly."""
     return network.double().eval()
