@@ -1,6 +1,7 @@
 # The commands of this project; README.md explains them. Needs Python >= 3.11 and nothing else.
 #   make report [SCALE=quick|full] [ONLY=a,b] [CORES=n] [PARTIAL=1]
 #   make test, make test-slow, make bench, make docs, make clean-results [SCALE=...]
+#   make gpu-check [PYTHON=...]: checks and times on a GPU, by any Python with torch, without .venv
 
 PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
@@ -14,7 +15,7 @@ RUNTIME := .venv/.requirements
 DEVELOPMENT := .venv/.requirements-dev
 PEERS := .venv-bench/.requirements
 
-.PHONY: report test test-slow bench docs clean-results
+.PHONY: report test test-slow bench gpu-check docs clean-results
 .DELETE_ON_ERROR:
 
 report: $(RUNTIME)
@@ -32,6 +33,9 @@ test-slow: $(DEVELOPMENT)
 
 bench: $(PEERS)
 	.venv-bench/bin/python benchmarks/run.py
+
+gpu-check:
+	$(PYTHON) benchmarks/gpu_check.py
 
 docs: $(RUNTIME)
 	$(BIN)/python scripts/write_docs.py

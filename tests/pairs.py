@@ -40,8 +40,16 @@ NETWORKS = {
     "dropout": {"kind": "mlp", "depth": 1, "width": 6, "dropout": 0.2},
     "cnn": {"kind": "cnn", "depth": 1, "width": 3, "kernel_size": 3, "sigma_b": 0.1},
     "one parameter": {"kind": "one_parameter"},
-    "module": {"kind": "module", "name": "own_networks:Own", "options": {"inputs": 4, "outputs": 3}},
+    "module": {"kind": "module", "name": "own_networks:Own"},
 }  # fmt: skip
+# What the module of a user is told of each task.
+OWN_SIZES = {
+    **dict.fromkeys(("gaussian", "circle", "mixture"), {"inputs": 2, "outputs": 1}),
+    **dict.fromkeys(("line", "one point"), {"inputs": 1, "outputs": 1}),
+    "mnist": {"inputs": 16, "outputs": 10},
+    "labels": {"inputs": 4, "outputs": 3},
+    "numbers": {"inputs": 4, "outputs": 2},
+}
 TRAININGS = {
     "none": None,
     "mse": {"learning_rate": 1e-3, "steps": 4, "snapshots": 2, "records": 2},
@@ -71,14 +79,17 @@ DRAWS = ("output_covariance", "recursion", "linear_descent", "step_sweep", "init
 OWN = """
 from torch import nn
 
+from ntkflow import Dense
+
 
 class Own(nn.Module):
     def __init__(self, inputs, outputs):
         super().__init__()
-        self.hidden, self.last = nn.Linear(inputs, 5), nn.Linear(5, outputs)
+        self.hidden, self.last = Dense(inputs, 5), Dense(5, outputs)
+        self.activation = nn.Tanh()
 
     def forward(self, x):
-        return self.last(self.hidden(x).tanh())
+        return self.last(self.activation(self.hidden(x)))
 """
 STAGES = {
     "initialization": "measure_initialization",
@@ -112,6 +123,8 @@ def build(kind: str, when: str, task: str, network: str, training: str) -> Plan:
         "title": "t", "source": "ours", "question": "q", "task": TASKS[task],
         "network": NETWORKS[network], "measurements": [entry], "seeds": 2, "initializations": 2,
     }  # fmt: skip
+    if network == "module":
+        block["network"] = {**NETWORKS[network], "options": OWN_SIZES[task]}
     if TRAININGS[training] is not None:
         block["training"] = TRAININGS[training]
     config = complete({"results": "results", "experiments": {"e": block}}, SCHEMA)

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ntkflow.arrays import to_numpy
 from ntkflow.errors import ConfigurationError, KernelError
 from ntkflow.linalg import spectra
 
@@ -212,3 +213,14 @@ def test_a_matrix_in_place_of_its_eigenvalues_is_refused(name):
     # Without the checks of shapes that tests wrap around functions.
     with pytest.raises(ConfigurationError, match=r"values: shape \(3, 3\) is not allowed"):
         inspect.unwrap(getattr(spectra, name))(np.eye(3))
+
+
+def test_tensors_of_another_device_are_copied_to_the_cpu():
+    class Elsewhere:
+        def cpu(self):
+            return torch.eye(2)
+
+        def __array__(self, dtype=None, copy=None):
+            raise TypeError("on another device")
+
+    np.testing.assert_array_equal(to_numpy(Elsewhere()), np.eye(2))

@@ -73,6 +73,13 @@ LINE = Need("a task with one input and one output",
             lambda facts: (facts.sizes.inputs, facts.sizes.outputs) == (1, 1))  # fmt: skip
 SQUARE = Need("square images as inputs",
               lambda facts: round(facts.sizes.inputs**0.5) ** 2 == facts.sizes.inputs)  # fmt: skip
+FITS_FILTERS = Need(
+    "images that are larger than what the filters take away (padding same, or fewer layers)",
+    lambda facts: (
+        facts.options.padding == "same"
+        or facts.options.depth * (facts.options.kernel_size - 1) < facts.sizes.inputs**0.5
+    ),
+)
 SQUARED_LOSS = Need("training.loss mse", _trained("loss", "mse"))
 DESCENT = Need(
     "plain gradient descent (training.optimizer sgd, l1 0, l2 0)",

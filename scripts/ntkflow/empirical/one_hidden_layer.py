@@ -75,7 +75,11 @@ def scalar_twin(
         raise TypeError("the network is not one hidden layer without output bias")
     name = f"{layers[1].name}.weight"
     modules = [module for _, module in network.named_children()]
-    last = Dense(modules[-1].in_features, 1, sigma_w=modules[-1].sigma_w)
+    width, readout = modules[-1].in_features, modules[-1]
+    if isinstance(readout, Dense):
+        last = Dense(width, 1, sigma_w=readout.sigma_w)
+    else:
+        last = nn.Linear(width, 1, bias=False, device="meta")
     size = _mean_square(parameters[name].unsqueeze(0)).sqrt()
     return nn.Sequential(*modules[:-1], last), parameters | {name: size}
 

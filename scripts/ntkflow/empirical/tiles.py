@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from ..arrays import to_numpy
 from ..errors import ConfigurationError, StorageError
 
 KERNEL, FINISHED = "kernel", "finished"
@@ -33,7 +34,7 @@ def write_kernel_tiles(
 
     Args:
         path: the file; made if it does not exist.
-        tile_kernel: two slices to an array or CPU tensor (*lead, len(i), len(j)).
+        tile_kernel: two slices to an array or tensor (*lead, len(i), len(j)).
         n1: number of rows.
         n2: number of columns; default: n1, symmetric.
         tile: rows and columns of a tile, also the chunks of the dataset.
@@ -71,7 +72,7 @@ def write_kernel_tiles(
     )
     with _open(Path(path), expected) as file:
         for index, i, j in _unfinished(file[FINISHED], shape, tile, symmetric):
-            values = np.asarray(tile_kernel(i, j))
+            values = to_numpy(tile_kernel(i, j))
             wanted = (*lead, i.stop - i.start, j.stop - j.start)
             if values.shape != wanted:
                 raise StorageError(f"{path}: tile {i}, {j} has shape {values.shape}, not {wanted}")

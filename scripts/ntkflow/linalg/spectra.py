@@ -1,6 +1,6 @@
 """Spectra of kernels and comparisons between kernels, in NumPy and float64 only.
 
-Kernels are (N, N) arrays; torch tensors on the CPU are taken too. Nothing here imports torch.
+Kernels are (N, N) arrays; torch tensors of any device are taken too. Nothing here imports torch.
 """
 
 import math
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from ..arrays import to_numpy
 from ..errors import ConfigurationError, KernelError
 
 
@@ -92,7 +93,7 @@ def numerical_rank(values: Float[Any, " n"], *, tolerance: float | None = None) 
             numpy.linalg.matrix_rank has it.
     """
     if tolerance is None:
-        tolerance = len(values) * np.finfo(np.asarray(values).dtype).eps
+        tolerance = len(values) * np.finfo(to_numpy(values).dtype).eps
     values = _array(values)
     return int((values > tolerance * np.abs(values).max()).sum())
 
@@ -249,7 +250,7 @@ def circle_modes(
 
 
 def _array(values: Any) -> ndarray:
-    return np.asarray(values, dtype=np.float64)
+    return to_numpy(values).astype(np.float64, copy=False)
 
 
 def _shares(values: Any) -> ndarray:

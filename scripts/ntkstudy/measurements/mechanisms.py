@@ -148,7 +148,7 @@ def permuted_eigenvectors(options, networks, data):
         ("seed", "time"),
         loss=(kept, "1"),
         permuted=(permuted, "1"),
-        ratio=(permuted / kept, "1"),
+        ratio=(np.divide(permuted, kept, out=np.full_like(kept, np.nan), where=kept > 0), "1"),
     ) | labelled(("time",), time=(options.steps, "gradient steps"))
 
 

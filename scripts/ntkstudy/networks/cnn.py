@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ..needs import SQUARE
+from ..needs import FITS_FILTERS, SQUARE
 from ..plan.options import Rule
 from ..registry import network
 from .common import LayerOptions, activation_layer
@@ -26,7 +26,7 @@ class CnnOptions(LayerOptions):
     ] = "flatten"
 
 
-@network("cnn", options=CnnOptions, needs=(SQUARE,))
+@network("cnn", options=CnnOptions, needs=(SQUARE, FITS_FILTERS))
 def cnn(options: CnnOptions, input_dim: int, output_dim: int):
     """Convolution, activation, ..., read-out; the flat inputs become images first."""
     from torch import nn

@@ -2,6 +2,7 @@
 
 from ntkflow.errors import ConfigurationError, describe_allowed
 
+from ..needs import Facts
 from ..registry import MEASUREMENTS
 from .planning import Plan
 from .stages import RESERVED, STAGES
@@ -46,7 +47,14 @@ def _check_needs(plan: Plan, experiment: str) -> None:
                         problem = f"{entry['kind']!r} ({when}) is not allowed here: it needs"
                         where = [experiment, "measurements", index, "kind"]
                         raise plan.error(where, f"{problem} {need.text}")
+        _check_loss(plan, experiment, facts)
         _check_training_modes(plan, experiment, cell.config.get("training", {}), facts.modes)
+
+
+def _check_loss(plan: Plan, experiment: str, facts: Facts) -> None:
+    if facts.training.get("loss") == "cross_entropy" and not facts.labels:
+        problem = f"'cross_entropy' is not allowed for {facts.task.name}: it needs labels"
+        raise plan.error([experiment, "training", "loss"], f"{problem}; allowed: mse")
 
 
 def _check_training_modes(plan: Plan, experiment: str, training: dict, keys: list[str]) -> None:
