@@ -17,7 +17,7 @@ def main(input: dict, output: dict, cfg: dict, device: str) -> None:
         network = build_narrow(cfg["network"], *data.sizes)
         prediction = Prediction.prepare(network, data, cfg["training"], device)
         arrays = measure(entries, "prediction", prediction, data)
-    arrays = add_steps(arrays, entries, prediction.steps.cpu().numpy())
+    arrays = add_steps(arrays, entries, prediction.steps.tolist())
     write_file(output["measurements"], cfg, arrays, device=device, dtype="float64")
 
 

@@ -2,14 +2,15 @@
 
 import importlib
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from ntkflow.errors import ConfigurationError
+from ntkstudy.needs import Facts, Need
 from ntkstudy.plan.checks import check_plan
 from ntkstudy.plan.configuration import complete
+from ntkstudy.plan.entries import read_facts
 from ntkstudy.plan.planning import Plan
 from ntkstudy.plan.schema import configuration_schema
 from ntkstudy.registry import MEASUREMENTS, WHEN, discover
@@ -44,8 +45,8 @@ NETWORKS = {
 }  # fmt: skip
 # What the module of a user is told of each task.
 OWN_SIZES = {
-    **dict.fromkeys(("gaussian", "circle", "mixture"), {"inputs": 2, "outputs": 1}),
-    **dict.fromkeys(("line", "one point"), {"inputs": 1, "outputs": 1}),
+    **{task: {"inputs": 2, "outputs": 1} for task in ("gaussian", "circle", "mixture")},
+    **{task: {"inputs": 1, "outputs": 1} for task in ("line", "one point")},
     "mnist": {"inputs": 16, "outputs": 10},
     "labels": {"inputs": 4, "outputs": 3},
     "numbers": {"inputs": 4, "outputs": 2},
@@ -114,8 +115,9 @@ def write_own_files(folder: Path) -> None:
     (folder / "own_networks.py").write_text(OWN)
 
 
-def build(kind: str, when: str, task: str, network: str, training: str) -> Plan:
-    """A checked plan of one experiment with one measurement; refused by a ConfigurationError."""
+def block_of(kind: str, when: str, cell: tuple[str, str, str]) -> dict:
+    """An experiment with one measurement of a task, a network and a training."""
+    task, network, training = cell
     entry = {"kind": kind, "when": [when], **OPTIONS.get(kind, {})}
     if kind in DRAWS:
         entry["draws"] = 2
@@ -127,18 +129,29 @@ def build(kind: str, when: str, task: str, network: str, training: str) -> Plan:
         block["network"] = {**NETWORKS[network], "options": OWN_SIZES[task]}
     if TRAININGS[training] is not None:
         block["training"] = TRAININGS[training]
-    config = complete({"results": "results", "experiments": {"e": block}}, SCHEMA)
-    plan = Plan(config, SCHEMA, source="a.yaml")
+    return block
+
+
+def build(kind: str, when: str, cell: tuple[str, str, str]) -> Plan:
+    """A checked plan of one experiment; refused by a ConfigurationError."""
+    experiments = {"e": block_of(kind, when, cell)}
+    plan = Plan(complete({"results": "results", "experiments": experiments}, SCHEMA), SCHEMA)
     check_plan(plan)
     return plan
 
 
-def combinations(kind: str, when: str) -> Iterator[tuple[str, str, str]]:
-    """Task, network and training of every cell, and whether a plan accepts them."""
-    for task in TASKS:
-        for network in NETWORKS:
-            for training in TRAININGS:
-                yield task, network, training
+@cache
+def facts_of(cell: tuple[str, str, str]) -> Facts:
+    """What needs see of a cell, whose files lie in the present folder."""
+    block = {"results": "results", "experiments": {"e": block_of("movement", "training", cell)}}
+    return read_facts(complete(block, SCHEMA)["experiments"]["e"])
+
+
+def unmet(kind: str, when: str, cell: tuple[str, str, str]) -> list[Need]:
+    """What a measurement, or its network, needs and the cell lacks."""
+    facts = facts_of(cell)
+    needs = [*facts.network.needs, *MEASUREMENTS[kind].variants[when].needs]
+    return [need for need in needs if not need.met(facts)]
 
 
 def run(plan: Plan, when: str, folder: Path) -> Path:
@@ -146,20 +159,19 @@ def run(plan: Plan, when: str, folder: Path) -> Path:
     for name in ("make_dataset", "train_ensemble", STAGES[when]):
         importlib.import_module(name)
     files = {"dataset": str(folder / "dataset.h5"), "networks": str(folder / "train.h5")}
-    call = _call
     label = plan.cells("e", "dataset")[0].label
-    call("make_dataset", {"files": plan.task_files("e", label)}, "dataset", files["dataset"],
+    _call("make_dataset", {"files": plan.task_files("e", label)}, "dataset", files["dataset"],
          plan.job_config("dataset", "e", label))  # fmt: skip
     if when in ("trained", "machines", "training"):
         cfg = plan.job_config("train", "e", "all", "0-1")
-        call("train_ensemble", files, "networks", files["networks"], cfg, "cpu")
+        _call("train_ensemble", files, "networks", files["networks"], cfg, "cpu")
     if when == "training":
         return Path(files["networks"])
     stage = {"trained": "ntk"}.get(when, when)
     block = "0-1" if when in ("initialization", "trained", "machines") else None
     made = str(folder / "made.h5")
     output = "checks" if when == "theory" else "measurements"
-    call(STAGES[when], files, output, made, plan.job_config(stage, "e", "all", block), "cpu")
+    _call(STAGES[when], files, output, made, plan.job_config(stage, "e", "all", block), "cpu")
     return Path(made)
 
 
@@ -168,16 +180,11 @@ def _call(script: str, input: dict, name: str, file: str, cfg: dict, device: str
     sys.modules[script].main(*arguments)
 
 
-def accepted(kind: str, when: str) -> tuple[list[tuple[str, str, str]], list[str]]:
-    """Cells that a plan accepts, and the reasons for which it refuses the others."""
-    taken, reasons = [], []
-    for cell in combinations(kind, when):
-        try:
-            build(kind, when, *cell)
-            taken.append(cell)
-        except ConfigurationError as error:
-            reasons.append(str(error))
-    return taken, reasons
-
-
 PAIRS = [(kind, when) for kind in MEASUREMENTS for when in WHEN]
+CELLS = [
+    (task, network, training)
+    for task in TASKS
+    for network in NETWORKS
+    for training in TRAININGS
+    if training != "cross-entropy" or task in ("mnist", "labels")
+]

@@ -106,9 +106,10 @@ NTK = Need(
     ),
 )
 RELU = Need(
-    "ReLU activations and sigma_w 1",
+    "network.kind mlp with ReLU activations and sigma_w 1",
     lambda facts: (
-        facts.options.activation == "relu"
+        facts.network.name == "mlp"
+        and facts.options.activation == "relu"
         and facts.options.activation_first in (None, "relu")
         and facts.options.sigma_w == 1
         and facts.options.sigma_w_last in (None, 1)

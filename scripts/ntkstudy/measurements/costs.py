@@ -26,7 +26,8 @@ def kernel_cost(options, networks, data):
             way(networks.network, one.weights, x[:1])  # first calls load code
             call = partial(way, networks.network, one.weights, x)
             row += costs.measure_cost(call)[1:]
-        rows.append([*row, row[0] / row[2], row[0] / row[4], row[3] / len(x), row[5] / row[3]])
+        share = row[5] / row[3] if row[3] else np.nan  # too small to be seen
+        rows.append([*row, row[0] / row[2], row[0] / row[4], row[3] / len(x), share])
     names = ["loop", "vmap", "layerwise"]
     columns = [(f"{way}_{what}", what) for way in names for what in ("seconds", "bytes")]
     columns += [

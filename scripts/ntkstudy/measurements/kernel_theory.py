@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from ..needs import CIRCLE, MLP, NTK, RELU
+from ..needs import CIRCLE, NTK, RELU
 from ..plan.options import Rule
 from ..registry import measurement
 from .common import Draws
@@ -30,7 +30,7 @@ class CostOptions(Draws):
     when="theory",
     options=Draws,
     axes=("seed", "sample"),
-    needs=(CIRCLE, MLP, NTK, RELU),
+    needs=(CIRCLE, NTK, RELU),
 )
 def recursion(options, setting, data):
     """Kernel Theta(x_0, x) of random networks beside the right and the printed recursion."""

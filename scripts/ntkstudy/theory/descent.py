@@ -66,7 +66,10 @@ def linear_descent(options: Any, setting: Setting) -> dict[str, Array]:
         sizes = (left @ vectors.flip(1)).abs().cpu().numpy()
         rates = [fitted_rate(np.array(steps), size) for size in sizes.T]
         predicted = 2 * training["learning_rate"] * values.flip(0).cpu().numpy() / len(setting.x)
-        rows.append({"rate": rates, "predicted": predicted, "ratio": rates / predicted})
+        ratio = np.divide(
+            rates, predicted, out=np.full_like(predicted, np.nan), where=predicted > 0
+        )
+        rows.append({"rate": rates, "predicted": predicted, "ratio": ratio})
     return by_seed(rows, "mode")
 
 
