@@ -8,7 +8,7 @@ sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.data.mnist_files import FULL_SUMS
-from ntkstudy.plan import describe, planning
+from ntkstudy.plan import describe, loading, planning
 from ntkstudy.plan.imports import import_closure
 
 SCHEMA = "config/schema.yaml"
@@ -20,7 +20,7 @@ ANIMATIONS = "scripts/animations"
 def load_plan():
     overlays = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
     try:
-        plan = planning.load_plan(
+        plan = loading.load_plan(
             ["config/config.yaml", *overlays], SCHEMA, workflow.config_settings.config
         )
         planning.check_writable(plan.results)

@@ -6,7 +6,8 @@ import yaml
 
 from ntkstudy.plan.checks import check_plan
 from ntkstudy.plan.configuration import complete, read_schema
-from ntkstudy.plan.planning import Plan, load_plan
+from ntkstudy.plan.loading import load_plan
+from ntkstudy.plan.planning import Plan
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = read_schema(ROOT / "config" / "schema.yaml")

@@ -7,7 +7,7 @@ import pytest
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.plan.configuration import complete, read_schema, read_yaml, validate
-from ntkstudy.plan.planning import load_plan
+from ntkstudy.plan.loading import load_plan
 
 CONFIG = Path(__file__).parents[1] / "config"
 SCHEMA = read_schema(CONFIG / "claims_schema.yaml")

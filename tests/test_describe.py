@@ -6,7 +6,8 @@ import pytest
 from ntkflow.errors import ConfigurationError
 from ntkstudy.plan.configuration import read_schema
 from ntkstudy.plan.describe import caption, drawable_figures, needed_tables, protocol, report_config
-from ntkstudy.plan.planning import Plan, load_plan
+from ntkstudy.plan.loading import load_plan
+from ntkstudy.plan.planning import Plan
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config"

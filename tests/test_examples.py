@@ -14,7 +14,7 @@ import yaml
 from public_names import RESULTS
 
 import ntkflow
-from ntkstudy.plan.planning import load_plan
+from ntkstudy.plan.loading import load_plan
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

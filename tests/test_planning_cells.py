@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from ntkstudy.plan.configuration import read_schema
-from ntkstudy.plan.planning import Plan, load_plan
+from ntkstudy.plan.loading import load_plan
+from ntkstudy.plan.planning import Plan
 
 CONFIG = Path(__file__).parents[1] / "config"
 OVERRIDES = [

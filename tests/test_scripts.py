@@ -21,7 +21,8 @@ from ntkflow.networks import draw_parameters
 from ntkstudy.data.storage import open_file
 from ntkstudy.networks import build_network
 from ntkstudy.plan.describe import report_config
-from ntkstudy.plan.planning import Plan, load_plan
+from ntkstudy.plan.loading import load_plan
+from ntkstudy.plan.planning import Plan
 
 ROOT = Path(__file__).parents[1]
 TINY = """

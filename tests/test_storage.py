@@ -165,7 +165,7 @@ def test_revision_is_empty_without_git(monkeypatch):
 @pytest.mark.parametrize(
     "name",
     [
-        *("ntkflow", "ntkstudy.plan.planning", "ntkstudy.data.storage", "ntkstudy.claims"),
+        *("ntkflow", "ntkstudy.plan.loading", "ntkstudy.data.storage", "ntkstudy.claims"),
         *("ntkstudy.report.plotting", "ntkstudy.data.tables", "ntkflow.linalg.spectra"),
     ],
 )

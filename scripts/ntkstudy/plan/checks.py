@@ -1,17 +1,13 @@
 """Mistakes in a configuration that a schema cannot find, reported before any work is done."""
 
-from typing import TYPE_CHECKING
-
 from ntkflow.errors import ConfigurationError
 
 from .configuration import describe_allowed
+from .planning import Plan
 from .stages import EVALUATED, ONE_MODE, PREDICTABLE, RESERVED, STAGES
 
-if TYPE_CHECKING:
-    from .planning import Plan
 
-
-def check_plan(plan: "Plan") -> None:
+def check_plan(plan: Plan) -> None:
     """Expand every experiment once and check what a schema cannot say.
 
     Raises:
@@ -36,7 +32,7 @@ def check_plan(plan: "Plan") -> None:
         _check_modes(plan, name)
 
 
-def _check_predictions(plan: "Plan", experiment: str) -> None:
+def _check_predictions(plan: Plan, experiment: str) -> None:
     """Training has a closed form at infinite width for plain descent on squared loss only."""
     if not plan.has_stage(experiment, "prediction"):
         return
@@ -48,7 +44,7 @@ def _check_predictions(plan: "Plan", experiment: str) -> None:
                 raise plan.error([experiment, "training", key], problem)
 
 
-def _check_modes(plan: "Plan", experiment: str) -> None:
+def _check_modes(plan: Plan, experiment: str) -> None:
     """Dropout and batch normalisation: few measurements know them, one engine trains them."""
     for cell in plan.cells(experiment):
         network = cell.config["network"]
@@ -62,7 +58,7 @@ def _check_modes(plan: "Plan", experiment: str) -> None:
                 raise plan.error(where, f"{entry['kind']!r} {allowed}")
 
 
-def _check_training_modes(plan: "Plan", experiment: str, training: dict, keys: list[str]) -> None:
+def _check_training_modes(plan: Plan, experiment: str, training: dict, keys: list[str]) -> None:
     modes = " and ".join(f"network.{key}" for key in keys)
     if keys and training.get("engine", "auto") not in ("auto", "general"):
         problem = f"{training['engine']!r} is not allowed with {modes}; allowed: auto, general"
@@ -72,7 +68,7 @@ def _check_training_modes(plan: "Plan", experiment: str, training: dict, keys: l
         raise plan.error([experiment, "training", "centred"], problem)
 
 
-def _check_measurements(plan: "Plan", experiment: str) -> None:
+def _check_measurements(plan: Plan, experiment: str) -> None:
     """Every kind once: files, tables and claims call a measurement by its kind."""
     kinds = [entry["kind"] for entry in plan.block(experiment)["measurements"]]
     for index, kind in enumerate(kinds):
@@ -81,7 +77,7 @@ def _check_measurements(plan: "Plan", experiment: str) -> None:
             raise plan.error(where, f"{kind!r} appears twice; allowed once")
 
 
-def _check_shared_seeds(plan: "Plan", experiment: str) -> None:
+def _check_shared_seeds(plan: Plan, experiment: str) -> None:
     """Cells that a stage does not tell apart must agree on its number of seeds."""
     for name, stage in STAGES.items():
         agreed: dict[str, int] = {}
