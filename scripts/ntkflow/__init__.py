@@ -5,7 +5,7 @@ Names are loaded on first use (PEP 562), so that importing ntkflow itself costs 
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Abs": "networks",
