@@ -19,7 +19,6 @@ class ImageOptions:
 def block_structure(options, network, data):
     """Size, coupling of outputs and alignment of the block kernel on the first training images."""
     from ntkflow.linalg.block_structure import output_coupling
-
     from ntkflow.linalg.spectra import alignment, block_matrix
 
     block, y = _block(options, network, data)

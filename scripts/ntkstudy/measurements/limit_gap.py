@@ -22,10 +22,10 @@ def limit_distance(options, networks, data):
     without the noise of few networks. `scale`: <K, K_inf> / ||K_inf||^2 - 1.
     """
     import torch
-    from ntkflow.linalg.distances import relative_distances
 
     from ntkflow.empirical import empirical_ntk
     from ntkflow.limits import limit_kernels
+    from ntkflow.linalg.distances import relative_distances
 
     x = data.training_set(**{**networks.where, "dtype": torch.float64})[0][: options.images]
     kernels = [
