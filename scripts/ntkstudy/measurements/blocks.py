@@ -53,8 +53,10 @@ def block_structure(options, network, data):
 )
 def kernel_corner(options, network, data):
     """The block kernel of the first training images as a matrix, image by image, for a picture."""
+    from ntkflow.linalg.spectra import block_matrix
+
     block, _ = _block(options, network, data)
-    matrix = block.permute(2, 0, 3, 1).flatten(2, 3).flatten(0, 1)
+    matrix = block_matrix(block, by_input=True)
     return labelled(("row", "column"), entry=(matrix, "row: image times outputs plus output"))
 
 
