@@ -28,9 +28,9 @@ def run(entry, network, tmp_path, task=CIRCLE, training=TRAINING):
         return measured(subject=setting, data=data, when="theory", **entry)
 
 
-def inputs(task=CIRCLE):
-    """Training inputs."""
-    return torch.as_tensor(task_arrays(task)["train/x"].values)
+def inputs():
+    """Training inputs on the circle."""
+    return torch.as_tensor(task_arrays(CIRCLE)["train/x"].values)
 
 
 def network(width=16, depth=1, **options):
