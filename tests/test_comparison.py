@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
-from ntkstudy.measurements.modes import mode_arrays
+import torch
+from study_cases import measured, task_data
 
 from ntkstudy.data.tables import axes_of, with_axes
 from ntkstudy.derived.comparison import compare_function, compare_modes, compare_movement
@@ -74,17 +77,19 @@ def test_largest_difference_between_widths():
     assert found.count().to_dict() == {4: 2, 8: 2, 16: 2}
 
 
-def test_modes_of_the_target_are_compared():
-    grid = -np.pi + 2 * np.pi * np.arange(16) / 16
-    target = np.sin(2 * grid) / 2
+def test_modes_of_the_target_are_compared(tmp_path):
+    task = {"kind": "circle_product", "probe_points": 16}  # of the target sin(2 gamma) / 2
 
-    def rows(values):
-        columns = {name.split("/")[1]: array.values for name, array in values.items()}
+    def rows(data, size):
+        mean = size * torch.as_tensor(data.file.array("probe/y").values.T)
+        found = measured("modes", SimpleNamespace(mean=mean), data, "prediction", max_mode=4)
+        columns = {name: values.squeeze() for name, values in found.items()}
         return with_axes(pd.DataFrame(columns | {"step": 7}), ["step", "mode"])
 
-    trained = rows(mode_arrays(0.9 * target, target, 4)).assign(width=4, seed=0)
+    with task_data(tmp_path, task) as data:
+        trained, predicted = rows(data, 0.9).assign(width=4, seed=0), rows(data, 0.8)
     trained = with_axes(trained, ["width", "seed", "step", "mode"])
-    found = compare_modes(trained, rows(mode_arrays(0.8 * target, target, 4)))
+    found = compare_modes(trained, predicted)
     assert axes_of(found) == ["width", "seed", "step", "mode"]
     [row] = found.to_dict("records")
     assert (row["mode"], row["seed"]) == (2, 0)

@@ -2,14 +2,12 @@ import math
 
 import pytest
 import torch
-from ntkstudy.measurements.ensembles import first_step, join_ensembles
 
 from ntkflow.empirical import diagonal_kernel, empirical_ntk
 from ntkflow.errors import KernelError
 from ntkflow.finite_width import finite_dispersion, inverse_width, kernel_dispersion
 from ntkflow.limits import limit_kernels
 from ntkflow.networks import draw_parameters, member, mlp
-from ntkstudy.data.storage import Array
 
 X = torch.tensor([[0.6, -0.8]], dtype=torch.float64)
 
@@ -44,18 +42,6 @@ def test_mean_over_networks_is_the_limit_and_the_closed_form(depth):
     assert limit_kernels(network(depth, 1), X).ntk.item() == pytest.approx(closed_form, rel=1e-12)
 
 
-def test_first_step_follows_the_gradient_of_the_loss():
-    net = network(2, 8)
-    drawn = draw_parameters(net, range(2), dtype=torch.float64)
-    stepped = first_step(net, drawn, X, target=1.0, learning_rate=1e-6)
-    for seed in range(2):
-        before, after = (
-            torch.func.functional_call(net, member(p, seed), (X,)).item() for p in (drawn, stepped)
-        )
-        kernel = diagonal_kernel(net, drawn, X)[1][seed].item()
-        assert after - before == pytest.approx(-2e-6 * (before - 1.0) * kernel, rel=1e-3)
-
-
 def test_dispersion_of_known_networks():
     assert inverse_width([64] * 4) == pytest.approx(1 / 16)
     expected = {(64, 5): 0.211, (32, 5): 0.427, (32, 9): 0.874, (64, 17): 0.874}
@@ -78,14 +64,3 @@ def test_dispersion_of_few_layers_tends_to_that_of_many():
     u, v = 5 / 20, 4 / 20
     expected = u + math.log(2 * (v + math.expm1(-v)) / v**2)
     assert finite_dispersion(many) == pytest.approx(expected, rel=1e-2)
-
-
-def test_joined_ensembles_keep_coordinates_once():
-    parts = [
-        {"k/v": Array(torch.ones(n).numpy(), ["seed"]), "k/g": Array(torch.zeros(3).numpy(), ["g"])}
-        for n in (2, 3)
-    ]
-    joined = join_ensembles(parts)
-    assert joined["k/v"].values.shape == (5,)
-    assert joined["k/g"].values.shape == (3,)
-    assert math.isclose(joined["k/v"].values.sum(), 5)

@@ -1,39 +1,32 @@
+"""Measurements of networks on the circle, of their limit and of its training."""
+
 import numpy as np
 import pytest
 import torch
-from ntkstudy.measurements.limits import measure_limit
-from ntkstudy.measurements.networks import Member, measure, stack_measurements
-from ntkstudy.measurements.predictions import Prediction, measure_prediction
-from torch.func import functional_call
+from study_cases import in_float64, made_data, measured, task_data
+from torch import nn
 
 from ntkflow.empirical import empirical_ntk
 from ntkflow.limits import circle_eigenvalues, limit_kernels
 from ntkflow.networks import draw_parameters, member
-from ntkstudy.data.storage import open_file
-from ntkstudy.networks import build_network
+from ntkstudy.data.storage import Array
+from ntkstudy.subjects.limit import Limit, Prediction
+from ntkstudy.subjects.measuring import measure
+from ntkstudy.subjects.members import Members
+from ntkstudy.subjects.networks import build_network
 
-TASK = {
-    "kind": "circle_product", "train_points": 6, "probe_points": 12, "data_seed": 0, "noise": 0.1
-}  # fmt: skip
-NETWORK = {
-    "kind": "mlp", "depth": 1, "width": 16, "activation": "relu",
-    "sigma_w": 1.0, "sigma_w_last": None, "sigma_b": 0.1, "bias": "normal",
-    "parameterization": "ntk",
-}  # fmt: skip
+TASK = {"kind": "circle_product", "train_points": 6, "probe_points": 12, "noise": 0.1}
+NETWORK = {"kind": "mlp", "depth": 1, "width": 16, "sigma_b": 0.1}
 TRAINING = {
-    "loss": "mse", "learning_rate": 0.1, "steps": 40, "centred": False, "output_scale": 2.0,
-    "snapshots": 4, "spacing": "linear",
+    "loss": "mse", "optimizer": "sgd", "learning_rate": 0.1, "steps": 40, "centred": False,
+    "output_scale": 2.0, "snapshots": 4, "spacing": "linear",
 }  # fmt: skip
 
 
 @pytest.fixture
 def data(tmp_path):
-    import make_dataset
-
-    cfg = {"stage": "dataset", "experiment": "e", "cell": {}, "task": TASK}
-    make_dataset.main({}, {"dataset": str(tmp_path / "d.h5")}, cfg)
-    with open_file(tmp_path / "d.h5", "dataset") as file:
-        yield file
+    with task_data(tmp_path, TASK) as data:
+        yield data
 
 
 @pytest.fixture
@@ -42,114 +35,165 @@ def network():
 
 
 @pytest.fixture
-def members(network):
-    drawn = draw_parameters(network, [0, 1], dtype=torch.float64)
-    return member(drawn, 0), member(drawn, 1)
+def one(network):
+    now, start = (draw_parameters(network, [seed], dtype=torch.float64) for seed in (0, 1))
+    return Members(network, now, start, [0], NETWORK, TRAINING)
 
 
-def tensor(data, name):
-    return torch.as_tensor(data.array(name).values)
+def test_functions_and_their_modes(network, one, data):
+    _, _, probe, target = in_float64(data)
+    training = TRAINING | {"centred": True}
+    centred = Members(network, one.parameters, one.start, [0], NETWORK, training)
+    f = measured("function", centred, data)["f"][0, :, 0]
+    np.testing.assert_allclose(f, centred.outputs(probe)[:, 0].numpy())
+    modes = measured("modes", centred, data, max_mode=6)
+    assert modes["amplitude"][0, 0] == pytest.approx(abs(f.mean()))
+    residual = f - target[:, 0].numpy()
+    assert modes["residual"][0, 0] == pytest.approx(abs(residual.mean()))
+    assert modes["target"].shape == (1, 7)
+    assert modes["target"][0, 2] == pytest.approx(0.5)
 
 
-def test_outputs_are_scaled_and_centred(network, members, data):
-    now, start = members
-    x = tensor(data, "probe/x")
-    h, h0 = functional_call(network, now, (x,)), functional_call(network, start, (x,))
-    plain = Member(network, now, start, TRAINING)
-    centred = Member(network, now, start, TRAINING | {"centred": True})
-    torch.testing.assert_close(plain.outputs(x), 2 * h)
-    torch.testing.assert_close(centred.outputs(x), 2 * (h - h0))
-    entries = [{"kind": "function"}, {"kind": "modes", "max_mode": 6}]
-    arrays = measure(entries, centred, data)
-    f = arrays["function/f"].values[:, 0]
-    np.testing.assert_allclose(f, centred.outputs(x)[:, 0].numpy())
-    assert arrays["modes/amplitude"].values[0] == pytest.approx(abs(f.mean()))
-    target = data.array("probe/y").values[:, 0]
-    assert arrays["modes/residual"].values[0] == pytest.approx(abs((f - target).mean()))
-    assert arrays["modes/target"].values[2] == pytest.approx(0.5)
-
-
-def test_kernel_numbers_are_those_of_the_gram_matrix(network, members, data):
-    now, start = members
-    x = tensor(data, "train/x")
-    gram = empirical_ntk(network, x, parameters=now, outputs="trace").values.numpy()
-    before = empirical_ntk(network, x, parameters=start, outputs="trace").values.numpy()
-    arrays = measure([{"kind": "kernel"}], Member(network, now, start, TRAINING), data)
-    numbers = {name.split("/")[1]: float(array.values) for name, array in arrays.items()}
-    top = np.linalg.eigvalsh(gram)[-1] / 6
-    y = data.array("train/y").values
-    assert numbers["lambda_max"] == pytest.approx(top)
-    assert numbers["sharpness"] == pytest.approx(0.2 * top)
-    assert numbers["trace"] == pytest.approx(np.trace(gram) / 6)
-    assert numbers["drift"] == pytest.approx(np.linalg.norm(gram - before) / np.linalg.norm(before))
-    assert numbers["alignment"] == pytest.approx(
-        (y.T @ gram @ y).item() / (np.linalg.norm(gram) * (y**2).sum())
+def test_kernel_numbers_are_those_of_the_gram_matrix(network, one, data):
+    x, y, *_ = in_float64(data)
+    gram, before = (
+        empirical_ntk(network, x, parameters=p, outputs="trace").values.numpy()
+        for p in (one.weights, one.start_weights)
     )
+    found = {name: values.item() for name, values in measured("kernel", one, data).items()}
+    top, y = np.linalg.eigvalsh(gram)[-1] / 6, y.numpy()
+    assert found["lambda_max"] == pytest.approx(top)
+    assert found["sharpness"] == pytest.approx(0.2 * top)
+    assert found["trace"] == pytest.approx(np.trace(gram) / 6)
+    assert found["drift"] == pytest.approx(np.linalg.norm(gram - before) / np.linalg.norm(before))
+    overlap = (y.T @ gram @ y).item()
+    assert found["alignment"] == pytest.approx(overlap / (np.linalg.norm(gram) * (y**2).sum()))
+
+
+@pytest.mark.parametrize("change", [{"loss": "cross_entropy"}, {"optimizer": "adam"}])
+def test_sharpness_is_of_plain_descent_on_the_squared_error(network, one, data, change):
+    other = Members(network, one.parameters, one.start, [0], NETWORK, TRAINING | change)
+    assert np.isnan(measured("kernel", other, data)["sharpness"]).all()
 
 
 def test_kernels_of_several_outputs_are_means_like_the_limit(data):
     network = build_network(NETWORK | {"width": 2000}, 2, 3)
-    drawn = member(draw_parameters(network, [0], dtype=torch.float64), 0)
+    drawn = draw_parameters(network, [0], dtype=torch.float64)
     entries = [{"kind": "profile", "anchor_angle": 0.0}, {"kind": "kernel"}]
-    found = measure(entries, Member(network, drawn, drawn, {}), data)
-    limit = measure_limit(entries, network, data, "cpu")
+    found = measure(entries, "initialization", Members(network, drawn, drawn, [0]), data)
+    limit = measure(entries, "limit", Limit(network, "cpu"), data)
     for name in ("profile/theta", "kernel/trace"):
-        np.testing.assert_allclose(found[name].values, limit[name].values, rtol=0.25, atol=0.05)
+        np.testing.assert_allclose(found[name].values[0], limit[name].values, rtol=0.25, atol=0.05)
 
 
-def test_movement_is_the_distance_of_all_weights(network, members, data):
-    now, start = members
+def test_leading_eigenvalues_are_divided_by_the_number_of_inputs(tmp_path):
+    x = np.diag([1.0, 8.0, 2.0, 4.0]) ** 0.5  # K = x x' of a linear network
+    arrays = {
+        "train/x": Array(x, ["sample", "coordinate"]),
+        "train/y": Array(x[:, :1], ["sample", "output"]),
+        "probe/x": Array(x, ["row", "coordinate"]),
+    }
+    drawn = {"weight": torch.ones(1, 1, 4, dtype=torch.float64)}
+    linear = Members(nn.Linear(4, 1, bias=False, device="meta"), drawn, drawn, [0])
+    with made_data(tmp_path, arrays) as data:
+        found = measured("spectrum", linear, data, eigenvalues=3)
+        assert found["rank"].tolist() == [1, 2, 3]
+        assert found["eigenvalue"][0] == pytest.approx([2.0, 1.0, 0.5])
+        every = measured("spectrum", linear, data, eigenvalues=10)["eigenvalue"]
+        assert every.shape == (1, 4)
+
+
+def test_movement_is_the_distance_of_all_weights(one, data):
+    now, start = one.weights, one.start_weights
     moved = torch.cat([(now[k] - start[k]).flatten() for k in now]).norm().item()
     size = torch.cat([start[k].flatten() for k in start]).norm().item()
-    arrays = measure([{"kind": "movement"}], Member(network, now, start, TRAINING), data)
-    assert float(arrays["movement/distance"].values) == pytest.approx(moved)
-    assert float(arrays["movement/relative"].values) == pytest.approx(moved / size)
+    found = measured("movement", one, data)
+    assert found["distance"] == pytest.approx([moved])
+    assert found["relative"] == pytest.approx([moved / size])
 
 
-def test_a_diverged_network_gives_nan(network, members, data):
-    lost = {name: torch.full_like(p, torch.nan) for name, p in members[0].items()}
-    entries = [{"kind": kind} for kind in ("function", "kernel", "movement")]
-    arrays = measure(entries, Member(network, lost, members[1], TRAINING), data)
-    assert np.isnan(arrays["function/f"].values).all()
-    assert np.isnan(arrays["kernel/drift"].values)
-    assert np.isnan(arrays["movement/distance"].values)
+def test_movement_of_every_network(network, data):
+    now, start = (draw_parameters(network, seeds) for seeds in ([0, 1, 2], [3, 4, 5]))
+    together = measured("movement", Members(network, now, start, range(3), {}, TRAINING), data)
+    for index in range(3):
+        of_one = [{k: p[index : index + 1] for k, p in each.items()} for each in (now, start)]
+        alone = measured("movement", Members(network, *of_one, [index], {}, TRAINING), data)
+        for name, values in together.items():
+            np.testing.assert_allclose(values[index], alone[name][0], rtol=1e-12)
 
 
-def test_stacking_keeps_coordinates_once(network, members, data):
-    each = [measure([{"kind": "function"}], Member(network, m, m, {}), data) for m in members]
-    stacked = stack_measurements(each, "seed")
-    assert stacked["function/f"].values.shape == (2, 12, 1)
-    assert stacked["function/f"].dims == ["seed", "gamma", "output"]
-    assert stacked["function/gamma"].values.shape == (12,)
+def test_a_diverged_network_gives_nan(network, one, data):
+    lost = {name: torch.full_like(p, torch.nan) for name, p in one.parameters.items()}
+    diverged = Members(network, lost, one.start, [0], NETWORK, TRAINING)
+    assert np.isnan(measured("function", diverged, data)["f"]).all()
+    assert np.isnan(measured("kernel", diverged, data)["drift"]).all()
+    assert np.isnan(measured("movement", diverged, data)["distance"]).all()
+    assert np.isnan(measured("spectrum", diverged, data)["eigenvalue"]).all()
 
 
 def test_limit_measurements(network, data):
-    entries = [{"kind": "kernel"}, {"kind": "circle_spectrum", "max_mode": 3}]
-    arrays = measure_limit(entries, network, data, "cpu")
-    gram = limit_kernels(network, tensor(data, "train/x")).ntk
-    top = torch.linalg.eigvalsh(gram)[-1].item() / 6
-    assert float(arrays["kernel/lambda_max"].values) == pytest.approx(top)
+    limit = Limit(network, "cpu")
+    gram = limit_kernels(network, in_float64(data)[0]).ntk
+    values = torch.linalg.eigvalsh(gram).flip(0).numpy()
+    assert measured("kernel", limit, data, "limit")["lambda_max"] == pytest.approx(values[0] / 6)
+    spectrum = measured("spectrum", limit, data, "limit", eigenvalues=3)["eigenvalue"]
+    np.testing.assert_allclose(spectrum, values[:3] / 6, rtol=1e-9)
     expected = circle_eigenvalues(network, range(4)).numpy()
-    np.testing.assert_allclose(arrays["circle_spectrum/eigenvalue"].values, expected)
+    found = measured("circle_spectrum", limit, data, "limit", max_mode=3)["eigenvalue"]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_limit_gram_is_not_divided(network, data):
+    matrix = limit_kernels(network, in_float64(data)[0]).ntk.numpy()
+    top = np.linalg.eigvalsh(matrix)[-1]
+    found = measured("gram", Limit(network, "cpu"), data, "limit")
+    expected = {
+        "lambda_max": top, "lambda_max_per_n": top / 6, "trace": matrix.trace(),
+        "trace_per_n": matrix.trace() / 6, "share": top / matrix.trace(),
+    }  # fmt: skip
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-9)
 
 
 def test_predictions_follow_gradient_descent_on_the_kernel(network, data):
     prediction = Prediction.prepare(network, data, TRAINING, "cpu")
-    entries = [{"kind": "function", "ridge": 1e-6}, {"kind": "modes", "max_mode": 3}]
-    arrays = measure_prediction([*entries, {"kind": "movement"}], prediction, data)
-    assert arrays["function/step"].values.tolist() == [0, 10, 20, 30, 40]
-    x, y, probe = (tensor(data, name) for name in ("train/x", "train/y", "probe/x"))
+    assert prediction.steps.tolist() == [0, 10, 20, 30, 40]
+    found = measured("function", prediction, data, "prediction", ridge=1e-6)
+    x, y, probe, _ = in_float64(data)
     gram, cross = limit_kernels(network, x).ntk, limit_kernels(network, probe, x).ntk
     f, g = torch.zeros(6, 1).double(), torch.zeros(12, 1).double()
     for _ in range(40):
         residual = 0.2 / 6 * (f - y)
         f, g = f - gram @ residual, g - cross @ residual
-    np.testing.assert_allclose(arrays["function/mean"].values[-1], g[:, 0].numpy(), atol=1e-12)
+    np.testing.assert_allclose(found["mean"][-1], g[:, 0].numpy(), atol=1e-12)
     start = 2 * limit_kernels(network, probe).nngp.diagonal().sqrt()
-    np.testing.assert_allclose(arrays["function/deviation"].values[0], start.numpy())
+    np.testing.assert_allclose(found["deviation"][0], start.numpy())
     ridge = cross @ torch.linalg.solve(gram + 1e-6 * torch.eye(6), y)
-    np.testing.assert_allclose(arrays["function/ridge"].values, ridge[:, 0].numpy(), rtol=1e-6)
-    assert arrays["modes/amplitude"].values.shape == (5, 4)
-    assert arrays["movement/distance"].values[0] == 0
+    np.testing.assert_allclose(found["ridge"], ridge[:, 0].numpy(), rtol=1e-6)
+    modes = measured("modes", prediction, data, "prediction", max_mode=3)
+    assert modes["amplitude"].shape == (5, 4)
+    assert measured("movement", prediction, data, "prediction")["distance"][0] == 0
     centred = Prediction.prepare(network, data, TRAINING | {"centred": True}, "cpu")
     assert not centred.deviation.any()
+
+
+def test_one_step_changes_the_kernel_at_a_point(data):
+    network = build_network(NETWORK | {"depth": 2, "width": 8}, 2, 1)
+    drawn = draw_parameters(network, [0, 1], dtype=torch.float64)
+    options = {"anchor_angle": 0.5, "target": 1.0, "learning_rate": 0.1}
+    networks = Members(network, drawn, drawn, [0, 1])
+    found = measured("diagonal_kernel", networks, data, "initialization", **options)
+    x = torch.tensor([[np.cos(0.5), np.sin(0.5)]])
+    for seed in range(2):
+        weights = {k: p.clone().requires_grad_() for k, p in member(drawn, seed).items()}
+        before = empirical_ntk(network, x, parameters=weights).values.item()
+        loss = (torch.func.functional_call(network, weights, (x,)).squeeze() - 1) ** 2
+        loss.backward()
+        stepped = {name: (p - 0.1 * p.grad).detach() for name, p in weights.items()}
+        after = empirical_ntk(network, x, parameters=stepped).values.item()
+        assert found["full"][seed] == pytest.approx(before, rel=1e-10)
+        assert found["change"][seed] == pytest.approx(after - before, rel=1e-8)
+        assert abs(found["change"][seed]) > 1e-3
+    assert found["limit"] == pytest.approx([limit_kernels(network, x).ntk.item()] * 2)
+    assert found["beta"] == pytest.approx([2 / 8] * 2)

@@ -3,12 +3,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from ntkstudy.networks.training import build_optimizer
 
 from ntkflow.dynamics.null_models import shrinkage_factor, soft_second_moment
 from ntkflow.empirical.one_hidden_layer import mean_kernels
 from ntkflow.networks import draw_parameters, mlp
-from ntkflow.training import Schedule, train_ensemble
+from ntkflow.training import GradientDescent, Penalty, Schedule, train_ensemble
 
 TRAINING = {"learning_rate": 0.05, "l1": 0.0, "l2": 0.0, "decay": "coupled", "optimizer": "sgd"}
 
@@ -33,7 +32,9 @@ def shrunken(widths, steps, **change):
     """Kernels before and after steps that only the penalty moves: inputs 0 have no gradient."""
     network, x = mlp(3, widths, 1, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
     start, options = draw_parameters(network, [0]), TRAINING | change
-    how = dict(optimizer=build_optimizer(options), schedule=Schedule(steps))
+    penalty = Penalty(**{name: options[name] for name in ("l1", "l2", "decay")})
+    optimizer = GradientDescent(options["learning_rate"], penalty)
+    how = dict(optimizer=optimizer, schedule=Schedule(steps))
     result = train_ensemble(network, start, 0 * x, x[:, :1], **how)
     before, after = (mean_kernels(network, p, x) for p in (start, result.parameters))
     return before, after, shrinkage_factor(options, steps, hidden_layers=len(widths))

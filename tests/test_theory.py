@@ -3,14 +3,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from ntkstudy.data.tasks import training_set
+from study_cases import measured, task_arrays, task_data
 
 from ntkflow import limit_kernels
 from ntkflow.networks import draw_parameters, member, mlp
-from ntkstudy.data.storage import StageFile, open_file
-from ntkstudy.networks.one_parameter import OneParameter
-from ntkstudy.theory import CHECKS, Setting, check_theory
+from ntkstudy.data.dataset import DataSet
+from ntkstudy.data.storage import StageFile
 from ntkstudy.theory.kernels import relu_ntk
+from ntkstudy.theory.one_parameter import OneParameter
+from ntkstudy.theory.setting import Setting
 
 CIRCLE = {"kind": "circle_product", "train_points": 6, "probe_points": 24, "noise": 0.0}
 TRAINING = {
@@ -21,14 +22,15 @@ LIMITS = {"tolerance": 1e-6, "max_iterations": 200}
 
 
 def run(entry, network, tmp_path, task=CIRCLE, training=TRAINING):
-    """Arrays of one check by name."""
-    import make_dataset
+    """Values of one check by name."""
+    with task_data(tmp_path, task) as data:
+        setting = Setting.prepare(network, data, training, "cpu")
+        return measured(subject=setting, data=data, when="theory", **entry)
 
-    cfg = {"stage": "dataset", "experiment": "e", "cell": {}, "task": task | {"data_seed": 0}}
-    make_dataset.main({"images": []}, {"dataset": str(tmp_path / "d.h5")}, cfg)
-    with open_file(tmp_path / "d.h5", "dataset") as data:
-        arrays = check_theory([entry], network, data, training, "cpu")
-    return {name.split("/")[1]: array.values for name, array in arrays.items()}
+
+def inputs():
+    """Training inputs on the circle."""
+    return torch.as_tensor(task_arrays(CIRCLE)["train/x"].values)
 
 
 def network(width=16, depth=1, **options):
@@ -56,8 +58,7 @@ def test_kurtosis_is_that_of_all_networks_together(tmp_path):
     entry = {"kind": "output_kurtosis", "draws": 60, "groups": 6}
     one = network(4)
     found = run(entry, one, tmp_path)["kurtosis"].mean(axis=0)
-    drawn, data = draw_parameters(one, range(60), dtype=torch.float64), CIRCLE | {"data_seed": 0}
-    x = torch.as_tensor(training_set(data)[0])
+    drawn, x = draw_parameters(one, range(60), dtype=torch.float64), inputs()
     outputs = np.stack(
         [torch.func.functional_call(one, member(drawn, i), (x,))[:, 0] for i in range(60)]
     )
@@ -167,12 +168,11 @@ def test_cost_growth_times_every_size(tmp_path):
 def test_setting_draws_the_same_networks_alone_and_in_groups(tmp_path, monkeypatch):
     one = network()
     x = torch.zeros(1, 2, dtype=torch.float64)
-    setting = Setting(one, x, x[:, :1], StageFile.__new__(StageFile), {})
+    setting = Setting(one, x, x[:, :1], DataSet(StageFile.__new__(StageFile)), {})
     together = [p["0.weight"] for p in setting.members(3)]
     monkeypatch.setattr("ntkstudy.theory.setting.NUMBERS", 1)
     for first, second in zip(together, setting.members(3), strict=True):
         assert torch.equal(first, second["0.weight"])
-    assert set(CHECKS) >= {"recursion", "convexity"}
 
 
 DIGITS = {
@@ -199,7 +199,7 @@ def descend_along(x, seed, target):
 
 def test_residual_is_split_along_and_across_a_principal_component(tmp_path):
     found = run(ALONG, network(16, output_dim=3), tmp_path, training=DIGITS)
-    x = torch.as_tensor(training_set(CIRCLE | {"data_seed": 0})[0])
+    x = inputs()
     values, vectors = np.linalg.eigh(limit_kernels(network(), x).ntk.numpy() / len(x))
     v = vectors[:, -2] * math.sqrt(len(x))
     v *= np.sign(v[abs(v).argmax()])

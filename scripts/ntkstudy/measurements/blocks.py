@@ -19,7 +19,6 @@ class ImageOptions:
 def block_structure(options, network, data):
     """Size, coupling of outputs and alignment of the block kernel on the first training images."""
     from ntkflow.linalg.block_structure import output_coupling
-
     from ntkflow.linalg.spectra import alignment, block_matrix
 
     block, y = _block(options, network, data)
@@ -54,8 +53,10 @@ def block_structure(options, network, data):
 )
 def kernel_corner(options, network, data):
     """The block kernel of the first training images as a matrix, image by image, for a picture."""
+    from ntkflow.linalg.spectra import block_matrix
+
     block, _ = _block(options, network, data)
-    matrix = block.permute(2, 0, 3, 1).flatten(2, 3).flatten(0, 1)
+    matrix = block_matrix(block, by_input=True)
     return labelled(("row", "column"), entry=(matrix, "row: image times outputs plus output"))
 
 

@@ -22,10 +22,10 @@ def limit_distance(options, networks, data):
     without the noise of few networks. `scale`: <K, K_inf> / ||K_inf||^2 - 1.
     """
     import torch
-    from ntkflow.linalg.distances import relative_distances
 
     from ntkflow.empirical import empirical_ntk
     from ntkflow.limits import limit_kernels
+    from ntkflow.linalg.distances import relative_distances
 
     x = data.training_set(**{**networks.where, "dtype": torch.float64})[0][: options.images]
     kernels = [
@@ -59,11 +59,11 @@ def limit_gap(options, networks, data):
     gradient descent on the squared error with a centred network; and the share of the inputs whose
     largest output differs.
     """
-    import numpy as np
     import torch
 
     from ntkflow.dynamics import TrainingDynamics
     from ntkflow.limits import limit_kernels
+    from ntkflow.linalg.distances import relative_distances
 
     where = {**networks.where, "dtype": torch.float64}
     (x, y), test_x = data.training_set(**where), data.probe(**where)
@@ -71,12 +71,11 @@ def limit_gap(options, networks, data):
     dynamics = TrainingDynamics(limit, learning_rate=networks.training["learning_rate"])
     cross = limit_kernels(networks.network, test_x, x).ntk
     f_inf = dynamics.mean(cross, y, networks.step)
-    found = [one.outputs(test_x.to(**one.where)).double() for one in networks]
-    # At step 0 both are zero.
-    gaps = [float((f - f_inf).norm() / f_inf.norm()) if networks.step else np.nan for f in found]
-    differs = [float((f.argmax(1) != f_inf.argmax(1)).double().mean()) for f in found]
+    found = torch.stack([one.outputs(test_x.to(**one.where)).double() for one in networks])
+    differs = (found.argmax(2) != f_inf.argmax(1)).double().mean(1)
     return labelled(
         ("seed",),
-        gap=(gaps, "relative to infinite width"),
+        # At step 0 both are zero, and the distance is NaN.
+        gap=(relative_distances(found, f_inf).sample, "relative to infinite width"),
         disagreement=(differs, "share of the test inputs"),
     )

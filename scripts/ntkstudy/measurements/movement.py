@@ -4,18 +4,18 @@ from ..registry import measurement
 from .common import labelled
 
 
-@measurement("movement", when=("trained", "training"), modes=True, each=True)
-def movement(options, network, data):
+@measurement("movement", when=("trained", "training"), modes=True)
+def movement(options, networks, data):
     """Distance of the weights from their start."""
-    start, now = network.start_weights, network.weights
-    moved = sum(float((now[k] - before).double().square().sum()) for k, before in start.items())
-    size = sum(float(before.double().square().sum()) for before in start.values()) ** 0.5
-    moved, scale = moved**0.5, network.training["output_scale"]
+    from ntkflow.lazy.movement import parameter_distances
+
+    moved = parameter_distances(networks.parameters, networks.start)
     return labelled(
-        distance=(moved, "norm of theta_t - theta_0"),
-        relative=(moved / size, "over the norm of theta_0"),
-        scaled=(scale * moved, "alpha times the distance"),
-        start=(size, "norm of theta_0"),
+        ("seed",),
+        distance=(moved.distance, "norm of theta_t - theta_0"),
+        relative=(moved.relative, "over the norm of theta_0"),
+        scaled=(networks.training["output_scale"] * moved.distance, "alpha times the distance"),
+        start=(moved.start, "norm of theta_0"),
     )
 
 

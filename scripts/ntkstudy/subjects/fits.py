@@ -6,13 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from ntkflow.regression.classifiers import (
-    ClassifierFit,
-    KernelPair,
-    classifier_scores,
-    cross_entropy_classifiers,
-    held_out_ridge_classifier,
-)
 from torch import Tensor, nn
 
 from ntkflow.empirical import empirical_ntk
@@ -20,6 +13,13 @@ from ntkflow.limits import limit_kernels
 from ntkflow.linalg.spectra import block_matrix
 from ntkflow.networks import draw_parameters, member
 from ntkflow.randomness import generator
+from ntkflow.regression.classifiers import (
+    ClassifierFit,
+    KernelPair,
+    classifier_scores,
+    cross_entropy_classifiers,
+    held_out_ridge_classifier,
+)
 
 from ..data.dataset import DataSet
 from ..data.storage import Array
