@@ -75,9 +75,15 @@ def memory(stage):
     )
 
 
+def made_of(derived):
+    """What a table made of tables waits for; wildcards in its name are replaced."""
+    return lambda wildcards: PLAN.table_sources(
+        wildcards.experiment, sorted(planning.DERIVED[derived.format(**wildcards)])
+    )
+
+
 def experiment_tables(experiment):
-    names = PLAN.table_names(experiment)
-    return [PLAN.table_file(experiment, name) for name in names]
+    return PLAN.table_sources(experiment, PLAN.table_names(experiment))
 
 
 def experiment_figures(experiment):
@@ -86,11 +92,10 @@ def experiment_figures(experiment):
 
 
 def drawn_tables(wildcards):
-    """The tables that a figure's or an animation's script reads."""
+    """What a figure or an animation waits for: the tables that its script reads."""
     figure = wildcards.get("figure")
     script = f"{FIGURES}/{figure}.py" if figure else f"{ANIMATIONS}/{wildcards.animation}.py"
-    names = sorted(describe.needed_tables(script))
-    return [PLAN.table_file(wildcards.experiment, name) for name in names]
+    return PLAN.table_sources(wildcards.experiment, sorted(describe.needed_tables(script)))
 
 
 def experiment_animations(experiment):
@@ -105,9 +110,7 @@ def experiment_products(experiment):
 
 def network_tables(experiment):
     """The table that says which networks diverged."""
-    return (
-        [PLAN.table_file(experiment, "networks")] if "networks" in PLAN.tables(experiment) else []
-    )
+    return PLAN.table_sources(experiment, {"networks"} & PLAN.tables(experiment).keys())
 
 
 def figure_caption(experiment, figure):

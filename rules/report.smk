@@ -4,7 +4,7 @@ rule render_report:
         figures=all_products(experiment_figures),
         animations=all_products(experiment_animations),
         template=expand("report/template/{file}", file=["index.html.j2", "style.css", "report.js"]),
-        networks=all_products(network_tables),
+        tables=all_products(network_tables),
         code=code_of("render_report"),
     output:
         html=f"{RESULTS}/report/index.html",

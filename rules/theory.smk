@@ -25,13 +25,10 @@ rule check_theory:
 
 rule summarise_training:
     input:
-        tables=lambda wildcards: [
-            PLAN.table_file(wildcards.experiment, name)
-            for name in sorted(planning.DERIVED[f"{wildcards.summary}_summary"])
-        ],
+        tables=made_of("{summary}_summary"),
         code=code_of("summarise_training"),
     output:
-        table=f"{RESULTS}/{{experiment}}/tables/{{summary}}_summary.csv",
+        table=f"{RESULTS}/{{experiment}}/derived/{{summary}}_summary.csv",
     log:
         f"{RESULTS}/logs/summarise_training/{{experiment}}/{{summary}}.log",
     benchmark:

@@ -1,22 +1,25 @@
 """Collect the tidy tables of an experiment: one observation a row."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from job import run_job
-from ntkstudy.data.storage import replacing
+from ntkstudy.data.collected import write_contents, write_table
 from ntkstudy.data.tables import read_group
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:
     """Join HDF5 groups of all cells and seed blocks, one group a table; swept values are columns.
 
-    Files come by the stage that made them, tables in the order of `cfg["tables"]`.
+    Files come by the stage that made them; tables lie beside their list, which is written last.
     """
-    for path, source in zip(output["tables"], cfg["tables"], strict=True):
+    folder = Path(output["contents"]).parent
+    for name, source in cfg["tables"].items():
         stage, group = source["stage"], source["group"]
         table = pd.concat([read_group(f, stage, group) for f in input[stage]], ignore_index=True)
-        with replacing(path) as temporary:
-            table.to_csv(temporary, index=False, float_format="%.9g")
+        write_table(folder / f"{name}.csv", table)
+    write_contents(output["contents"], cfg["tables"])
 
 
 run_job(main, globals())

@@ -3,16 +3,14 @@
 import importlib
 from pathlib import Path
 
-import pandas as pd
-
 from job import run_job
+from ntkstudy.data.collected import Tables
 from ntkstudy.report.plotting import save_figure, use_style
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:
     """Call `draw(tables, cfg)` of scripts/figures/<name>.py, the figure's name being its file's."""
-    files = [input["tables"]] if isinstance(input["tables"], str) else input["tables"]
-    tables = {Path(file).stem: pd.read_csv(file) for file in files}
+    tables = Tables(input["tables"])
     name = Path(output["svg"]).stem
     use_style()
     figure = importlib.import_module(f"figures.{name}").draw(tables, cfg)

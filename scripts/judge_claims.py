@@ -1,13 +1,11 @@
 """Judge every claim from the tables of a run."""
 
 import json
-from pathlib import Path
-
-import pandas as pd
 
 from job import run_job
 from ntkflow.errors import ConfigurationError
 from ntkstudy.claims import judge_claim
+from ntkstudy.data.collected import tables_by_experiment
 from ntkstudy.data.storage import replacing
 from ntkstudy.plan.configuration import complete, read_schema, read_yaml, validate
 
@@ -18,7 +16,7 @@ def main(input: dict, output: dict, cfg: dict) -> None:
     document = read_yaml(input["claims"])
     validate(document, schema, source=input["claims"])
     document = complete(document, schema)
-    tables = read_tables(input.get("tables", []))
+    tables = tables_by_experiment(input.get("tables", []))
     judged = []
     try:
         for claim in document["claims"]:
@@ -31,15 +29,6 @@ def main(input: dict, output: dict, cfg: dict) -> None:
         temporary.write_text(
             json.dumps({"sources": document["sources"], "claims": judged}, indent=1)
         )
-
-
-def read_tables(files: str | list[str]) -> dict[str, dict[str, pd.DataFrame]]:
-    """Tables by experiment and name, from paths <results>/<experiment>/tables/<name>.csv."""
-    tables: dict[str, dict[str, pd.DataFrame]] = {}
-    for file in [files] if isinstance(files, str) else files:
-        path = Path(file)
-        tables.setdefault(path.parts[-3], {})[path.stem] = pd.read_csv(path)
-    return tables
 
 
 def check_claim(claim: dict, sources: dict, experiments: list[str]) -> None:

@@ -5,18 +5,15 @@ from pathlib import Path
 import pandas as pd
 
 from job import run_job
-from ntkstudy.data.storage import replacing
+from ntkstudy.data.collected import Tables, write_table
 from ntkstudy.derived.summaries import SUMMARIES
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:
     """Write one tidy table, made by the function of its name in `SUMMARIES`."""
-    files = [input["tables"]] if isinstance(input["tables"], str) else input["tables"]
-    tables = {Path(file).stem: pd.read_csv(file) for file in files}
-    kind = Path(output["table"]).stem
-    table = SUMMARIES[kind](tables, pd.DataFrame(cfg["rates"]))
-    with replacing(output["table"]) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.9g")
+    summary = SUMMARIES[Path(output["table"]).stem]
+    table = summary(Tables(input["tables"]), pd.DataFrame(cfg["rates"]))
+    write_table(output["table"], table)
 
 
 run_job(main, globals())

@@ -105,9 +105,10 @@ def test_dry_run_plans_every_job(fresh, overlays, jobs):
     assert whole.jobs["render_report"] == 1
 
 
-def test_experiment_is_a_target_without_report(fresh):
-    jobs = plan(fresh, "kernel_profile").jobs
+def test_experiments_are_a_target_without_report(fresh):
+    jobs = plan(fresh, "experiments").jobs
     assert jobs["draw_figure"] == 2
+    assert jobs["aggregate_experiment"] == 1
     assert "render_report" not in jobs
     assert "judge_claims" not in jobs
 

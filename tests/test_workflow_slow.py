@@ -106,7 +106,7 @@ def test_numbers_do_not_depend_on_seeds_per_job(project):
 
 
 def test_numbers_do_not_depend_on_cores(tiny, project):
-    call = [sys.executable, "-m", "snakemake", "kernel_profile", "--cores", "1"]
+    call = [sys.executable, "-m", "snakemake", "experiments", "--cores", "1"]
     done = execute(project, *call, "--configfile", "config/tiny.yaml")
     assert done.status == 0, done.output
     files = [path.relative_to(tiny) for path in tiny.glob(f"{RESULTS}/**/*.h5")]
@@ -142,7 +142,7 @@ def test_resource_of_no_gpu_means_the_cpu(tiny, project):
 
 
 def test_results_are_right_without_any_profile(tiny, project):
-    done = snakemake(project, "kernel_profile", "--workflow-profile", "none")
+    done = snakemake(project, "experiments", "--workflow-profile", "none")
     assert done.status == 0, done.output
     for path in tiny.glob(f"{RESULTS}/tables/*.csv"):
         assert (project / path.relative_to(tiny)).read_bytes() == path.read_bytes()

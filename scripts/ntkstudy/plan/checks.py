@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ntkflow.errors import ConfigurationError
 
 from .configuration import describe_allowed
-from .stages import EVALUATED, ONE_MODE, PREDICTABLE, RESERVED, STAGES
+from .stages import EVALUATED, FOLDERS, ONE_MODE, PREDICTABLE, STAGES
 
 if TYPE_CHECKING:
     from .planning import Plan
@@ -25,8 +25,9 @@ def check_plan(plan: "Plan") -> None:
             allowed = describe_allowed(name, selectable)
             raise ConfigurationError(f"{plan.source}: only: {name!r} is unknown; {allowed}")
     for name in known:
-        if name in RESERVED:
-            raise plan.error([name], "this name is taken by the workflow; allowed: another")
+        if name in FOLDERS:
+            problem = "is a folder of the results; allowed: a name other than"
+            raise plan.error([name], f"{problem} {', '.join(FOLDERS)}")
         if plan.block(name)["seeds"] < 1:
             problem = "0 is not allowed; allowed: integer >= 1 (0 in overrides only)"
             raise plan.error([name, "seeds"], problem)
