@@ -27,12 +27,8 @@ localrules:
     experiments,
 
 
-# Snakemake's limit of jobs per timespan re-reads every ready job each second, once more for each
-# job that has finished: 40 % of a core after 300 jobs (9.27.1). On one machine the cores limit what
-# starts, so there is none; a cluster keeps it.
 onstart:
-    if workflow.local_exec:
-        workflow.scheduler.job_rate_limiter = None
+    lift_start_limit(workflow)
 
 
 rule all:

@@ -10,6 +10,7 @@ from ntkflow.errors import ConfigurationError
 from ntkstudy.data.mnist_files import FULL_SUMS
 from ntkstudy.plan import describe, planning
 from ntkstudy.plan.imports import import_closure
+from ntkstudy.plan.scheduling import lift_start_limit
 
 SCHEMA = "config/schema.yaml"
 CLAIMS = "config/claims.yaml"
