@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from requirements import closure, seeing_only
 from workflow import PROJECT, TINY, copy_project, execute, plan, snakemake, write_overlay
 
 from ntkstudy.plan.configuration import merge
@@ -244,7 +245,8 @@ def test_snakemake_report_is_offline_and_has_captions_and_categories(tiny, tmp_p
     archive = tmp_path / "report.zip"
     offline = ["unshare", "--net"] if os.geteuid() == 0 else []
     call = [*offline, sys.executable, "-m", "snakemake", "--configfile", "config/tiny.yaml"]
-    done = execute(tiny, *call, "--report", str(archive))
+    required = seeing_only(closure(PROJECT / "requirements.txt"), tmp_path)
+    done = execute(tiny, *call, "--report", str(archive), env=required)
     assert done.status == 0, done.output
     with zipfile.ZipFile(archive) as report:
         names = report.namelist()
