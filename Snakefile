@@ -4,10 +4,13 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
+# Before Snakemake reads the configuration: this says in which line a mistake is.
+include: "rules/common.smk"
+
+
 configfile: "config/config.yaml"
 
 
-include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/kernels.smk"

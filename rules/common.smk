@@ -19,6 +19,11 @@ ANIMATIONS = "scripts/animations"
 
 
 def load_plan():
+    if not os.path.samefile(workflow.basedir, os.getcwd()):
+        raise WorkflowError(
+            f"ConfigurationError: {os.getcwd()}: is not the project's folder, where this workflow "
+            f"runs; allowed: cd {workflow.basedir}, without --directory"
+        )
     overlays = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
     try:
         plan = planning.load_plan(
