@@ -9,6 +9,7 @@ sys.path.insert(0, f"{workflow.basedir}/scripts")
 from ntkflow.errors import ConfigurationError
 from ntkstudy.data.mnist_files import FULL_SUMS
 from ntkstudy.plan import describe, planning
+from ntkstudy.plan.digest import Digested
 from ntkstudy.plan.imports import import_closure
 from ntkstudy.plan.scheduling import lift_start_limit
 
@@ -62,9 +63,14 @@ def code_of(script):
 
 def job_config(stage):
     """What a job may know, as one value of `params`."""
-    return lambda wildcards: PLAN.job_config(
-        stage, wildcards.experiment, wildcards.cell, wildcards.get("block")
+    return lambda wildcards: Digested(
+        PLAN.job_config(stage, wildcards.experiment, wildcards.cell, wildcards.get("block"))
     )
+
+
+def experiment_config(function):
+    """What a job on a whole experiment may know, by the plan's function of its name."""
+    return lambda wildcards: Digested(function(wildcards.experiment))
 
 
 def upstream(stage, earlier):

@@ -19,7 +19,7 @@ rule render_report:
         mem_mb=1000,
         runtime=20,
     params:
-        cfg=lambda wildcards: describe.report_config(PLAN, FIGURES, ANIMATIONS),
+        cfg=lambda wildcards: Digested(describe.report_config(PLAN, FIGURES, ANIMATIONS)),
     message:
         "Writing the report"
     script:

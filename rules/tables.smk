@@ -18,7 +18,7 @@ rule aggregate_experiment:
         mem_mb=1000,
         runtime=20,
     params:
-        cfg=lambda wildcards: PLAN.tables_config(wildcards.experiment),
+        cfg=experiment_config(PLAN.tables_config),
     message:
         "Collecting the tables of {wildcards.experiment}"
     script:
@@ -68,7 +68,7 @@ rule measure_learning_times:
         mem_mb=1000,
         runtime=20,
     params:
-        cfg=lambda wildcards: PLAN.rates_config(wildcards.experiment),
+        cfg=experiment_config(PLAN.rates_config),
     message:
         "Timing the modes of {wildcards.experiment}"
     script:

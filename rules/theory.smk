@@ -40,7 +40,7 @@ rule summarise_training:
         mem_mb=1000,
         runtime=20,
     params:
-        cfg=lambda wildcards: PLAN.rates_config(wildcards.experiment),
+        cfg=experiment_config(PLAN.rates_config),
     message:
         "Summarising the training of {wildcards.experiment}: {wildcards.summary}"
     script:

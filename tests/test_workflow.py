@@ -290,6 +290,13 @@ def overlaid(project, change):
     return plan(project, config=write_overlay(project, "changed", overlay))
 
 
+def test_a_changed_text_rewrites_the_report_and_says_so_briefly(finished):
+    done = overlaid(finished, lambda block: block.update(title="Another title"))
+    assert done.messages == ["Writing the report"]
+    assert "Params have changed since last execution" in done.output
+    assert max(map(len, done.lines)) < 1000
+
+
 def test_swapped_values_rerun(finished):
     # sigma_w = 1 and sigma_b = 0.1 swapped: the same set of values.
     done = overlaid(finished, lambda block: block.update(network={"sigma_w": 0.1, "sigma_b": 1.0}))
