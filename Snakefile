@@ -4,10 +4,13 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
+# Before Snakemake reads the configuration: this says in which line a mistake is.
+include: "rules/common.smk"
+
+
 configfile: "config/config.yaml"
 
 
-include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/kernels.smk"
@@ -24,14 +27,11 @@ report: "report/workflow.rst"
 
 localrules:
     all,
+    experiments,
 
 
-# Snakemake's limit of jobs per timespan re-reads every ready job each second, once more for each
-# job that has finished: 40 % of a core after 300 jobs (9.27.1). On one machine the cores limit what
-# starts, so there is none; a cluster keeps it.
 onstart:
-    if workflow.local_exec:
-        workflow.scheduler.job_rate_limiter = None
+    lift_start_limit(workflow)
 
 
 rule all:
@@ -40,11 +40,7 @@ rule all:
         f"{RESULTS}/report/index.html",
 
 
-# One target per experiment, `snakemake --cores 2 kernel_profile`: its tables and figures.
-for name in PLAN.experiments:
-
-    rule:
-        name:
-            name
-        input:
-            experiment_products(name),
+# Tables and figures without claims and report: `experiments --config only=[kernel_profile]`.
+rule experiments:
+    input:
+        all_products(experiment_products),

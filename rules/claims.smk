@@ -22,7 +22,7 @@ rule judge_claims:
         mem_mb=2000,
         runtime=20,
     params:
-        cfg=lambda wildcards: {"experiments": sorted(PLAN.config["experiments"])},
+        cfg=lambda wildcards: Digested(experiments=sorted(PLAN.config["experiments"])),
     message:
         "Judging the claims"
     script:

@@ -9,8 +9,10 @@ sys.path.insert(0, f"{workflow.basedir}/scripts")
 from ntkflow.errors import ConfigurationError
 from ntkstudy.data.mnist_files import FULL_SUMS
 from ntkstudy.plan import describe, loading, planning
+from ntkstudy.plan.digest import Digested
 from ntkstudy.plan.imports import import_closure
 from ntkstudy.plan.layers import source_files
+from ntkstudy.plan.scheduling import lift_start_limit
 
 SCHEMA = "config/schema.yaml"
 CLAIMS = "config/claims"
@@ -19,6 +21,11 @@ ANIMATIONS = "scripts/animations"
 
 
 def load_plan():
+    if not os.path.samefile(workflow.basedir, os.getcwd()):
+        raise WorkflowError(
+            f"ConfigurationError: {os.getcwd()}: is not the project's folder, where this workflow "
+            f"runs; allowed: cd {workflow.basedir}, without --directory"
+        )
     overlays = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
     try:
         plan = loading.load_plan(
@@ -65,9 +72,14 @@ def job_code(script, stage):
 
 def job_config(stage):
     """What a job may know, as one value of `params`."""
-    return lambda wildcards: PLAN.job_config(
-        stage, wildcards.experiment, wildcards.cell, wildcards.get("block")
+    return lambda wildcards: Digested(
+        PLAN.job_config(stage, wildcards.experiment, wildcards.cell, wildcards.get("block"))
     )
+
+
+def experiment_config(function):
+    """What a job on a whole experiment may know, by the plan's function of its name."""
+    return lambda wildcards: Digested(function(wildcards.experiment))
 
 
 def upstream(stage, earlier):
@@ -84,9 +96,15 @@ def memory(stage):
     )
 
 
+def made_of(derived):
+    """What a table made of tables waits for; wildcards in its name are replaced."""
+    return lambda wildcards: PLAN.table_sources(
+        wildcards.experiment, sorted(planning.DERIVED[derived.format(**wildcards)])
+    )
+
+
 def experiment_tables(experiment):
-    names = PLAN.table_names(experiment)
-    return [PLAN.table_file(experiment, name) for name in names]
+    return PLAN.table_sources(experiment, PLAN.table_names(experiment))
 
 
 def experiment_figures(experiment):
@@ -95,11 +113,10 @@ def experiment_figures(experiment):
 
 
 def drawn_tables(wildcards):
-    """The tables that a figure's or an animation's script reads."""
+    """What a figure or an animation waits for: the tables that its script reads."""
     figure = wildcards.get("figure")
     script = f"{FIGURES}/{figure}.py" if figure else f"{ANIMATIONS}/{wildcards.animation}.py"
-    names = sorted(describe.needed_tables(script))
-    return [PLAN.table_file(wildcards.experiment, name) for name in names]
+    return PLAN.table_sources(wildcards.experiment, sorted(describe.needed_tables(script)))
 
 
 def experiment_animations(experiment):
@@ -114,9 +131,7 @@ def experiment_products(experiment):
 
 def network_tables(experiment):
     """The table that says which networks diverged."""
-    return (
-        [PLAN.table_file(experiment, "networks")] if "networks" in PLAN.tables(experiment) else []
-    )
+    return PLAN.table_sources(experiment, {"networks"} & PLAN.tables(experiment).keys())
 
 
 def figure_caption(experiment, figure):

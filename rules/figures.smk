@@ -22,7 +22,7 @@ rule draw_figure:
         mem_mb=1000,
         runtime=20,
     params:
-        cfg=lambda wildcards: PLAN.figure_config(wildcards.experiment),
+        cfg=experiment_config(PLAN.figure_config),
         note=lambda wildcards: figure_caption(wildcards.experiment, wildcards.figure),
     message:
         "Drawing {wildcards.figure} of {wildcards.experiment}"
@@ -49,7 +49,7 @@ rule draw_animation:
         mem_mb=1000,
         runtime=20,
     params:
-        cfg=lambda wildcards: PLAN.figure_config(wildcards.experiment),
+        cfg=experiment_config(PLAN.figure_config),
     message:
         "Animating {wildcards.animation} of {wildcards.experiment}"
     script:

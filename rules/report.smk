@@ -4,7 +4,7 @@ rule render_report:
         figures=all_products(experiment_figures),
         animations=all_products(experiment_animations),
         template=expand("report/template/{file}", file=["index.html.j2", "style.css", "report.js"]),
-        networks=all_products(network_tables),
+        tables=all_products(network_tables),
         code=code_of("render_report"),
     output:
         html=f"{RESULTS}/report/index.html",
@@ -19,7 +19,7 @@ rule render_report:
         mem_mb=1000,
         runtime=20,
     params:
-        cfg=lambda wildcards: describe.report_config(PLAN, FIGURES, ANIMATIONS),
+        cfg=lambda wildcards: Digested(describe.report_config(PLAN, FIGURES, ANIMATIONS)),
     message:
         "Writing the report"
     script:

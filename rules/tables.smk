@@ -1,39 +1,38 @@
-# One job collects all tables of an experiment: starting a process takes longer than a table.
-for name in PLAN.experiments:
-
-    rule:
-        name:
-            f"aggregate_experiment_{name}"
-        input:
-            **PLAN.table_inputs(name),
-            code=code_of("aggregate_experiment"),
-        output:
-            tables=[PLAN.table_file(name, table) for table in PLAN.tables(name)],
-        log:
-            f"{RESULTS}/logs/aggregate_experiment/{name}.log",
-        benchmark:
-            f"{RESULTS}/benchmarks/aggregate_experiment/{name}.tsv"
-        localrule: True
-        conda:
-            "../envs/analysis.yaml"
-        resources:
-            mem_mb=1000,
-            runtime=20,
-        params:
-            cfg=PLAN.tables_config(name),
-        message:
-            f"Collecting the tables of {name}"
-        script:
-            "../scripts/aggregate_experiment.py"
+# One job collects all tables of an experiment: starting a process takes longer than a table. Which
+# tables there are depends on the experiment; contents.json lists them and stands for the folder.
+rule aggregate_experiment:
+    input:
+        unpack(lambda wildcards: PLAN.table_inputs(wildcards.experiment)),
+        code=code_of("aggregate_experiment"),
+    output:
+        folder=directory(f"{RESULTS}/{{experiment}}/tables"),
+        contents=f"{RESULTS}/{{experiment}}/tables/contents.json",
+    log:
+        f"{RESULTS}/logs/aggregate_experiment/{{experiment}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/aggregate_experiment/{{experiment}}.tsv"
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        cfg=experiment_config(PLAN.tables_config),
+    message:
+        "Collecting the tables of {wildcards.experiment}"
+    script:
+        "../scripts/aggregate_experiment.py"
 
 
 rule compare_with_prediction:
     input:
-        trained=f"{RESULTS}/{{experiment}}/tables/trained_{{kind}}.csv",
-        predicted=f"{RESULTS}/{{experiment}}/tables/prediction_{{kind}}.csv",
+        tables=lambda wildcards: PLAN.table_sources(
+            wildcards.experiment, [f"trained_{wildcards.kind}", f"prediction_{wildcards.kind}"]
+        ),
         code=code_of("compare_with_prediction"),
     output:
-        table=f"{RESULTS}/{{experiment}}/tables/{{kind}}_comparison.csv",
+        table=f"{RESULTS}/{{experiment}}/derived/{{kind}}_comparison.csv",
     log:
         f"{RESULTS}/logs/compare_with_prediction/{{experiment}}/{{kind}}.log",
     benchmark:
@@ -54,11 +53,10 @@ rule compare_with_prediction:
 
 rule measure_learning_times:
     input:
-        modes=f"{RESULTS}/{{experiment}}/tables/training_modes.csv",
-        spectrum=f"{RESULTS}/{{experiment}}/tables/limit_circle_spectrum.csv",
+        tables=made_of("learning_times"),
         code=code_of("measure_learning_times"),
     output:
-        table=f"{RESULTS}/{{experiment}}/tables/learning_times.csv",
+        table=f"{RESULTS}/{{experiment}}/derived/learning_times.csv",
     log:
         f"{RESULTS}/logs/measure_learning_times/{{experiment}}.log",
     benchmark:
@@ -70,7 +68,7 @@ rule measure_learning_times:
         mem_mb=1000,
         runtime=20,
     params:
-        cfg=lambda wildcards: PLAN.rates_config(wildcards.experiment),
+        cfg=experiment_config(PLAN.rates_config),
     message:
         "Timing the modes of {wildcards.experiment}"
     script:
@@ -79,11 +77,10 @@ rule measure_learning_times:
 
 rule summarise_evolution:
     input:
-        gram=f"{RESULTS}/{{experiment}}/tables/training_gram.csv",
-        classification=f"{RESULTS}/{{experiment}}/tables/training_classification.csv",
+        tables=made_of("evolution"),
         code=code_of("summarise_evolution"),
     output:
-        table=f"{RESULTS}/{{experiment}}/tables/evolution.csv",
+        table=f"{RESULTS}/{{experiment}}/derived/evolution.csv",
     log:
         f"{RESULTS}/logs/summarise_evolution/{{experiment}}.log",
     benchmark:

@@ -25,13 +25,10 @@ rule check_theory:
 
 rule summarise_training:
     input:
-        tables=lambda wildcards: [
-            PLAN.table_file(wildcards.experiment, name)
-            for name in sorted(planning.DERIVED[f"{wildcards.summary}_summary"])
-        ],
+        tables=made_of("{summary}_summary"),
         code=code_of("summarise_training"),
     output:
-        table=f"{RESULTS}/{{experiment}}/tables/{{summary}}_summary.csv",
+        table=f"{RESULTS}/{{experiment}}/derived/{{summary}}_summary.csv",
     log:
         f"{RESULTS}/logs/summarise_training/{{experiment}}/{{summary}}.log",
     benchmark:
@@ -43,7 +40,7 @@ rule summarise_training:
         mem_mb=1000,
         runtime=20,
     params:
-        cfg=lambda wildcards: PLAN.rates_config(wildcards.experiment),
+        cfg=experiment_config(PLAN.rates_config),
     message:
         "Summarising the training of {wildcards.experiment}: {wildcards.summary}"
     script:

@@ -3,21 +3,19 @@
 import json
 from pathlib import Path
 
-import pandas as pd
-
 from job import run_job
 from ntkflow.errors import ConfigurationError
 from ntkstudy.claims import judge_claim
 from ntkstudy.claims.document import claims_schema, read_claims
+from ntkstudy.data.collected import tables_by_experiment
 from ntkstudy.data.storage import replacing
-from ntkstudy.data.tables import read_table
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:
     """Write sources and judged claims as JSON; no verdict is written by hand."""
     files = _as_list(input["claims"])
     document = read_claims(files, claims_schema(input["schema"]), cfg["experiments"])
-    tables = read_tables(_as_list(input.get("tables", [])))
+    tables = tables_by_experiment(input.get("tables", []))
     judged = []
     for claim in document["claims"]:
         try:
@@ -34,15 +32,6 @@ def main(input: dict, output: dict, cfg: dict) -> None:
 
 def _as_list(files: str | list[str]) -> list[str]:
     return [files] if isinstance(files, str) else files
-
-
-def read_tables(files: list[str]) -> dict[str, dict[str, pd.DataFrame]]:
-    """Tables by experiment and name, from paths <results>/<experiment>/tables/<name>.csv."""
-    tables: dict[str, dict[str, pd.DataFrame]] = {}
-    for file in files:
-        path = Path(file)
-        tables.setdefault(path.parts[-3], {})[path.stem] = read_table(path)
-    return tables
 
 
 run_job(main, globals())

@@ -3,14 +3,16 @@
 import pandas as pd
 
 from job import run_job
-from ntkstudy.data.tables import read_table, write_table
+from ntkstudy.data.collected import Tables
+from ntkstudy.data.tables import write_table
 from ntkstudy.derived.learning import learning_times
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:
     """Write one tidy table from the modes along training and the limit's eigenvalues."""
-    modes, spectrum = read_table(input["modes"]), read_table(input["spectrum"])
-    write_table(output["table"], learning_times(modes, spectrum, pd.DataFrame(cfg["rates"])))
+    tables, rates = Tables(input["tables"]), pd.DataFrame(cfg["rates"])
+    table = learning_times(tables["training_modes"], tables["limit_circle_spectrum"], rates)
+    write_table(output["table"], table)
 
 
 run_job(main, globals())

@@ -2,14 +2,16 @@
 
 import json
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
 from job import run_job
+from ntkstudy.data.collected import tables_by_experiment
 from ntkstudy.data.storage import git_revision, replacing, software_versions
-from ntkstudy.data.tables import axes_of, read_table
+from ntkstudy.data.tables import axes_of
 from ntkstudy.report.page import render
 
 
@@ -20,7 +22,7 @@ def main(input: dict, output: dict, cfg: dict) -> None:
         (Path(file).parts[-3], Path(file).stem): Path(file)
         for file in as_list(input, "figures") + as_list(input, "animations")
     }
-    networks = {Path(file).parts[-3]: file for file in as_list(input, "networks")}
+    tables = tables_by_experiment(as_list(input, "tables"))
     times = read_times(Path(cfg["results"], "benchmarks"))
     model = {
         "title": "Neural tangent kernels, measured",
@@ -30,7 +32,7 @@ def main(input: dict, output: dict, cfg: dict) -> None:
         "sources": judged["sources"],
         "claims": judged["claims"],
         "experiments": [
-            describe_experiment(name, block, drawn, networks.get(name), times)
+            describe_experiment(name, block, drawn, tables.get(name, {}), times)
             for name, block in cfg["experiments"].items()
         ],
         "provenance": describe_provenance(cfg, times),
@@ -48,7 +50,7 @@ def as_list(input: dict, name: str) -> list[str]:
 
 
 def describe_experiment(
-    name: str, block: dict, drawn: dict, networks: str | None, times: pd.DataFrame
+    name: str, block: dict, drawn: dict, tables: Mapping[str, pd.DataFrame], times: pd.DataFrame
 ) -> dict:
     """One experiment's section."""
     texts = ("title", "source", "question", "explanation", "status", "status_reason")
@@ -60,7 +62,7 @@ def describe_experiment(
             for figure, caption in block["captions"].items()
             if (name, figure) in drawn
         ],
-        "notes": describe_divergence(read_table(networks)) if networks else [],
+        "notes": describe_divergence(tables["networks"]) if "networks" in tables else [],
         "seconds": float(times.loc[times["experiment"] == name, "s"].sum()) or None,
     }
 

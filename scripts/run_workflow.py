@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from ntkflow.errors import ConfigurationError
 from ntkstudy.plan.configuration import read_yaml
 
 JOB = re.compile(r"(?:localrule )?Job (\d+): (.+)")
@@ -16,6 +17,7 @@ PROGRESS = re.compile(r"(\d+) of (\d+) steps")
 TOTAL = re.compile(r"total\s+(\d+)$")
 TARGET = re.compile(r"all\s+1$")
 NOTHING = "Nothing to be done"
+LOCKED = "Directory cannot be locked"
 TROUBLE = re.compile(r"Error|Exception|Warning|error|Exiting|cannot|incomplete")
 
 
@@ -23,7 +25,7 @@ class Progress:
     """Turn Snakemake's output into `[done/total] what` lines; after trouble, show everything."""
 
     def __init__(self):
-        self.done, self.total, self.trouble = 0, 0, False
+        self.done, self.total, self.trouble, self.locked = 0, 0, False, False
         self.started: dict[str, tuple[str, float]] = {}
 
     def feed(self, line: str) -> str | None:
@@ -46,7 +48,13 @@ class Progress:
         if PROGRESS.match(line):
             return None
         self.trouble = self.trouble or bool(TROUBLE.search(line))
+        self.locked = self.locked or LOCKED in line
         return line if self.trouble or line.startswith(NOTHING) else None
+
+    @property
+    def began(self) -> bool:
+        """Whether a job was started."""
+        return bool(self.done or self.started)
 
     def _count(self) -> str:
         return f"[{self.done:>{len(str(self.total))}}/{self.total}]"
@@ -54,34 +62,33 @@ class Progress:
 
 def command(scale: str, cores: int, only: str, partial: bool) -> list[str]:
     """The Snakemake call for a scale; memory is limited to 85 % of the machine's."""
-    overlays = [] if scale == "default" else ["--configfile", f"config/{scale}.yaml"]
     settings = [f"only=[{only}]"] * bool(only) + ["partial=True"] * partial
     return [
         *[sys.executable, "-m", "snakemake", "--cores", str(cores)],
         *["--resources", f"mem_mb={_memory_mb()}"],
-        *overlays,
+        *overlays(scale),
         *(["--config", *settings] if settings else []),
         *["--quiet", "host", "reason"],
     ]
 
 
+def overlays(scale: str) -> list[str]:
+    """Snakemake's option for the file of a scale."""
+    return [] if scale == "default" else ["--configfile", f"config/{scale}.yaml"]
+
+
 def results_folder(scale: str) -> str:
-    """Folder that a scale's overlay names, else that of config/config.yaml."""
-    named = [
-        read_yaml(f"config/{name}.yaml").get("results")
-        for name in ("config", scale)
-        if name != "default"
-    ]
-    return next(name for name in reversed(named) if name)
+    """Folder that a scale's file names for its results, so that none writes into another's.
 
-
-def _own_results(scale: str) -> bool:
-    """Whether an overlay names a folder for its results, so that it does not write into others'."""
-    if read_yaml(f"config/{scale}.yaml").get("results"):
-        return True
-    allowed = f"a folder of its own, such as results/{scale}"
-    print(f"config/{scale}.yaml: results: missing; allowed: {allowed}")
-    return False
+    Raises:
+        ConfigurationError: if the file is no YAML, or names no folder.
+    """
+    file = f"config/{'config' if scale == 'default' else scale}.yaml"
+    folder = read_yaml(file).get("results")
+    if not folder:
+        allowed = f"a folder of its own, such as results/{scale}"
+        raise ConfigurationError(f"{file}: results: missing; allowed: {allowed}")
+    return folder
 
 
 def _memory_mb() -> int:
@@ -89,15 +96,25 @@ def _memory_mb() -> int:
     return int(0.85 * pages * size / 1e6)
 
 
-def run(call: list[str]) -> tuple[int, bool]:
-    """Run Snakemake, showing its progress; its exit status, and whether a job was started."""
+def run(call: list[str]) -> tuple[int, Progress]:
+    """Run Snakemake, showing its progress; its exit status, and what its output said."""
     progress = Progress()
     with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         for line in run.stdout:
             shown = progress.feed(line.rstrip("\n"))
             if shown is not None:
                 print(shown, flush=True)
-    return run.returncode, bool(progress.done or progress.started)
+    return run.returncode, progress
+
+
+def advise(progress: Progress, scale: str) -> str | None:
+    """What helps after a run that failed."""
+    if progress.locked:
+        unlock = " ".join([".venv/bin/snakemake", "--unlock", *overlays(scale)])
+        return f"If no other run is at work, a killed one left this lock; `{unlock}` removes it."
+    if progress.began:
+        return "The run failed; `make report PARTIAL=1` makes a report of the results that exist."
+    return None
 
 
 def main() -> int:
@@ -113,16 +130,19 @@ def main() -> int:
     if arguments.scale not in scales:
         print(f"SCALE: {arguments.scale!r} is unknown; allowed: {', '.join(sorted(scales))}")
         return 2
-    if arguments.scale != "default" and not _own_results(arguments.scale):
+    try:
+        folder = results_folder(arguments.scale)
+    except ConfigurationError as error:
+        print(error)
         return 2
     start = time.monotonic()
     call = command(arguments.scale, arguments.cores, arguments.only, arguments.partial)
-    status, began = run(call)
-    if status and began:
-        print("The run failed; `make report PARTIAL=1` makes a report of the results that exist.")
+    status, progress = run(call)
     if status:
+        if advice := advise(progress, arguments.scale):
+            print(advice)
         return status
-    report = Path(results_folder(arguments.scale), "report", "index.html").resolve()
+    report = Path(folder, "report", "index.html").resolve()
     print(f"Report: {report} ({time.monotonic() - start:.0f} s)")
     return 0
 

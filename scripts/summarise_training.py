@@ -5,14 +5,15 @@ from pathlib import Path
 import pandas as pd
 
 from job import run_job
-from ntkstudy.data.tables import read_tables, write_table
+from ntkstudy.data.collected import Tables
+from ntkstudy.data.tables import write_table
 from ntkstudy.derived.summaries import SUMMARIES
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:
     """Write one tidy table, made by the function of its name in `SUMMARIES`."""
-    summarise = SUMMARIES[Path(output["table"]).stem]
-    table = summarise(read_tables(input["tables"]), pd.DataFrame(cfg["rates"]))
+    summary = SUMMARIES[Path(output["table"]).stem]
+    table = summary(Tables(input["tables"]), pd.DataFrame(cfg["rates"]))
     write_table(output["table"], table)
 
 

@@ -9,7 +9,7 @@ from ntkflow.errors import ConfigurationError
 from ntkstudy.plan.checks import check_plan
 from ntkstudy.plan.configuration import complete
 from ntkstudy.plan.planning import Plan
-from ntkstudy.plan.stages import RESERVED
+from ntkstudy.plan.stages import FOLDERS
 
 
 @pytest.mark.parametrize(
@@ -153,10 +153,14 @@ def test_names_on_the_command_line(tmp_path):
         load(tmp_path, good, overrides={"threads": 0})
 
 
-def test_rules_and_folders_are_no_names_of_experiments():
-    rules = {"report", "logs", "benchmarks", "downloads"}
-    for file in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]:
-        rules |= set(re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE))
-    assert rules == RESERVED
-    with pytest.raises(ConfigurationError, match=r"experiments\.report: this name is taken"):
-        check_plan(Plan(complete(wrap(report=EXPERIMENT), SCHEMA), SCHEMA))
+def test_folders_of_the_results_are_no_names_of_experiments():
+    rules = "".join(file.read_text() for file in (ROOT / "rules").glob("*.smk"))
+    assert set(re.findall(r"\{RESULTS\}/(\w+)/", rules)) == set(FOLDERS)
+    for name in FOLDERS:
+        problem = rf"experiments\.{name}: is a folder of the results; allowed: a name other than"
+        with pytest.raises(ConfigurationError, match=problem):
+            check_plan(Plan(complete(wrap(**{name: EXPERIMENT}), SCHEMA), SCHEMA))
+
+
+def test_rules_may_be_names_of_experiments():
+    check_plan(Plan(complete(wrap(train_ensemble=EXPERIMENT, all=EXPERIMENT), SCHEMA), SCHEMA))

@@ -63,3 +63,14 @@ def test_summaries_follow_from_the_tables_that_they_need():
     assert {"lazy_summary", "kappa_summary"} <= set(plan.table_names("laziness"))
     assert "rates_summary" in plan.table_names("ellipses")
     assert "kappa_summary" not in plan.table_names("output_scale")
+
+
+def test_collected_tables_stand_behind_one_file_and_derived_ones_for_themselves():
+    plan = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
+    folder = f"{plan.results}/laziness"
+    contents, derived = f"{folder}/tables/contents.json", f"{folder}/derived/lazy_summary.csv"
+    assert plan.table_sources("laziness", []) == []
+    assert plan.table_sources("laziness", ["losses", "networks"]) == [contents]
+    assert plan.table_sources("laziness", ["lazy_summary"]) == [derived]
+    assert plan.table_sources("laziness", ["lazy_summary", "losses"]) == [contents, derived]
+    assert plan.table_file("laziness", "losses") == f"{folder}/tables/losses.csv"

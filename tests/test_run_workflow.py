@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import run_workflow
-from run_workflow import Progress, command, results_folder, run
+from ntkflow.errors import ConfigurationError
+from run_workflow import Progress, advise, command, results_folder, run
 
 OUTPUT = """\
 Building DAG of jobs...
@@ -75,23 +76,54 @@ def test_command_holds_what_was_asked_for():
 def test_status_and_long_lines_pass_through(capfd):
     error = "ConfigurationError: " + 10 * "long " + "end"
     code = f"import sys; print('localrule Job 1: ' + 80 * 'x'); print({error!r}); sys.exit(3)"
-    assert run([sys.executable, "-c", code]) == (3, True)
+    status, progress = run([sys.executable, "-c", code])
+    assert status == 3
+    assert progress.began
+    assert not progress.locked
     first, second = capfd.readouterr().out.splitlines()
     assert first == "[0/0] started   " + 80 * "x"
     assert second == error
 
 
 @pytest.mark.parametrize(
-    ("scale", "folder"),
-    [("default", "results/default"), ("tiny", "results/small"), ("same", "results/default")],
+    ("scale", "folder"), [("default", "results/default"), ("tiny", "results/small")]
 )
-def test_results_lie_where_the_overlay_says(project, scale, folder):
+def test_results_lie_where_the_file_of_the_scale_says(project, scale, folder):
     assert results_folder(scale) == folder
 
 
-def call_main(monkeypatch, *arguments, status=0, began=True):
+def test_a_scale_needs_a_folder_of_its_own(project):
+    with pytest.raises(ConfigurationError) as error:
+        results_folder("same")
+    problem = "results: missing; allowed: a folder of its own, such as results/same"
+    assert str(error.value) == f"config/same.yaml: {problem}"
+
+
+LOCKED = """\
+LockException:
+Error: Directory cannot be locked. Please make sure that no other Snakemake process is trying
+""".splitlines()
+
+
+@pytest.mark.parametrize(
+    ("scale", "command"),
+    [
+        ("default", "`.venv/bin/snakemake --unlock`"),
+        ("tiny", "`.venv/bin/snakemake --unlock --configfile config/tiny.yaml`"),
+    ],
+)
+def test_a_lock_comes_with_the_command_that_removes_it(scale, command):
+    progress = Progress()
+    assert [progress.feed(line) for line in LOCKED] == LOCKED
+    assert command in advise(progress, scale)
+
+
+def call_main(monkeypatch, *arguments, status=0, output=()):
+    progress = Progress()
+    for line in output:
+        progress.feed(line)
     monkeypatch.setattr(sys, "argv", ["run_workflow.py", *arguments])
-    monkeypatch.setattr(run_workflow, "run", lambda call: (status, began))
+    monkeypatch.setattr(run_workflow, "run", lambda call: (status, progress))
     return run_workflow.main()
 
 
@@ -109,5 +141,14 @@ def test_main_refuses_unknown_scales(project, monkeypatch, capsys):
 
 @pytest.mark.parametrize("began", [True, False])
 def test_main_says_how_to_report_what_a_failed_run_left(project, monkeypatch, capsys, began):
-    assert call_main(monkeypatch, status=1, began=began) == 1
-    assert ("make report PARTIAL=1" in capsys.readouterr().out) == began
+    assert call_main(monkeypatch, status=1, output=OUTPUT if began else []) == 1
+    out = capsys.readouterr().out
+    assert ("make report PARTIAL=1" in out) == began
+    assert bool(out) == began
+
+
+def test_main_names_the_place_of_a_mistake_in_yaml(project, monkeypatch, capsys):
+    (project / "config" / "tiny.yaml").write_text("results: results/small\nonly: [a\nthreads: 1\n")
+    assert call_main(monkeypatch, "--scale", "tiny") == 2
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("config/tiny.yaml: line 3, column 8: not valid YAML: ")

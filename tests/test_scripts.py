@@ -76,10 +76,10 @@ def plan(tmp_path_factory) -> Plan:
                     blocks = plan.blocks("kernel_profile", stage, cell.label)
                 for block in blocks:
                     make(plan, stage, cell.label, block)
-        tables = [plan.table_file("kernel_profile", name) for name in plan.tables("kernel_profile")]
+        (contents,) = tables_of(plan)
         aggregate_experiment.main(
             plan.table_inputs("kernel_profile"),
-            {"tables": tables},
+            {"contents": contents},
             plan.tables_config("kernel_profile"),
         )
     plan.folder = folder
@@ -89,6 +89,11 @@ def plan(tmp_path_factory) -> Plan:
 @pytest.fixture(autouse=True)
 def inside(plan, monkeypatch):
     monkeypatch.chdir(plan.folder)
+
+
+def tables_of(plan) -> list[str]:
+    """What a script that reads all tables of the experiment gets."""
+    return plan.table_sources("kernel_profile", plan.table_names("kernel_profile"))
 
 
 def read(plan, name) -> pd.DataFrame:
@@ -152,9 +157,9 @@ def test_a_seed_that_diverges_is_data(plan, capsys):
     assert np.isnan(theta[:, 1]).all()
     source = {"stage": "train", "group": "networks"}
     aggregate_experiment.main(
-        {"train": ["wild.h5"]}, {"tables": ["wild.csv"]}, {"tables": [source]}
+        {"train": ["wild.h5"]}, {"contents": "wild/contents.json"}, {"tables": {"networks": source}}
     )
-    notes = render_report.describe_divergence(read_table("wild.csv"))
+    notes = render_report.describe_divergence(read_table("wild/networks.csv"))
     assert [note.split(" diverged")[0] for note in notes] == [
         "Seed 0 (width 5)",
         "Seed 1 (width 5)",
@@ -207,10 +212,8 @@ CLAIMS = {
 
 
 def judge(plan, **changes) -> dict:
-    names = plan.tables("kernel_profile")
-    tables = [plan.table_file("kernel_profile", name) for name in names]
     judge_claims.main(
-        CLAIMS | {"tables": tables} | changes,
+        CLAIMS | {"tables": tables_of(plan)} | changes,
         {"claims": "claims.json"},
         {"experiments": list(plan.config["experiments"])},
     )
@@ -251,11 +254,10 @@ def test_the_report_holds_figures_claims_and_times(plan):
     for name in plan.block("kernel_profile")["figures"]:
         svg, png = (plan.figure_file("kernel_profile", name, kind) for kind in ("svg", "png"))
         figures.append(svg)
-        tables = [
-            plan.table_file("kernel_profile", table) for table in plan.tables("kernel_profile")
-        ]
         draw_figure.main(
-            {"tables": tables}, {"svg": svg, "png": png}, plan.figure_config("kernel_profile")
+            {"tables": tables_of(plan)},
+            {"svg": svg, "png": png},
+            plan.figure_config("kernel_profile"),
         )
         assert Path(png).stat().st_size > 1000
     record = Path(plan.results, "benchmarks", "train_ensemble", "kernel_profile", "a.tsv")
@@ -267,7 +269,7 @@ def test_the_report_holds_figures_claims_and_times(plan):
             "claims": "claims.json",
             "figures": figures,
             "template": [str(template / name) for name in ("index.html.j2", "style.css")],
-            "networks": plan.table_file("kernel_profile", "networks"),
+            "tables": tables_of(plan),
         },
         {"html": "report/index.html"},
         report_config(

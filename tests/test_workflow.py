@@ -105,9 +105,10 @@ def test_dry_run_plans_every_job(fresh, overlays, jobs):
     assert whole.jobs["render_report"] == 1
 
 
-def test_experiment_is_a_target_without_report(fresh):
-    jobs = plan(fresh, "kernel_profile").jobs
+def test_experiments_are_a_target_without_report(fresh):
+    jobs = plan(fresh, "experiments").jobs
     assert jobs["draw_figure"] == 2
+    assert jobs["aggregate_experiment"] == 1
     assert "render_report" not in jobs
     assert "judge_claims" not in jobs
 
@@ -286,6 +287,13 @@ def overlaid(project, change):
     overlay = yaml.safe_load((project / QUICK).read_text())
     change(overlay["experiments"]["kernel_profile"])
     return plan(project, config=write_overlay(project, "changed", overlay))
+
+
+def test_a_changed_text_rewrites_the_report_and_says_so_briefly(finished):
+    done = overlaid(finished, lambda block: block.update(title="Another title"))
+    assert done.messages == ["Writing the report"]
+    assert "Params have changed since last execution" in done.output
+    assert max(map(len, done.lines)) < 1000
 
 
 def test_swapped_values_rerun(finished):

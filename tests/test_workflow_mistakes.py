@@ -72,6 +72,42 @@ def test_scale_without_a_folder_of_its_own_is_one_line(fresh):
     assert line.startswith("config/mine.yaml: results: missing; allowed: a folder of its own")
 
 
+@pytest.mark.parametrize("option", ["--snakefile", "--directory"])
+def test_another_folder_than_the_projects_is_one_line(fresh, tmp_path, option):
+    elsewhere = option == "--snakefile"
+    value = fresh / "Snakefile" if elsewhere else tmp_path
+    call = [sys.executable, "-m", "snakemake", "--dry-run", option, str(value)]
+    done = execute(tmp_path if elsewhere else fresh, *call)
+    assert done.status != 0
+    (line,) = [line for line in done.lines if "ConfigurationError" in line]
+    problem = "is not the project's folder, where this workflow runs; allowed: cd"
+    assert line.endswith(f"{tmp_path}: {problem} {fresh}, without --directory")
+    assert "Traceback" not in done.output
+    assert not list(tmp_path.glob("results"))
+
+
+def test_mistake_in_the_yaml_of_the_main_file_is_one_line(fresh):
+    path = fresh / "config/config.yaml"
+    text = path.read_text()
+    path.write_text("results: results/default\nonly: [a\nthreads: 1\n")
+    done = execute(fresh, sys.executable, "-m", "snakemake", "--dry-run")
+    path.write_text(text)
+    (line,) = [line for line in done.lines if "ConfigurationError" in line]
+    assert "config/config.yaml: line 3, column 8: not valid YAML: " in line
+
+
+def test_lock_of_a_killed_run_comes_with_the_command_that_removes_it(fresh):
+    locks = fresh / ".snakemake/locks"
+    locks.mkdir(parents=True)
+    (locks / "0.output.lock").write_text("results/tiny/report/index.html\n")
+    done = execute(fresh, sys.executable, "scripts/run_workflow.py", "--scale", "tiny")
+    assert done.status != 0
+    assert "Directory cannot be locked" in done.output
+    unlock = re.search(r"`.venv/bin/(snakemake --unlock .+)` removes it", done.lines[-1])[1]
+    assert execute(fresh, sys.executable, "-m", *unlock.split()).status == 0
+    assert not list(locks.glob("*"))
+
+
 @pytest.mark.parametrize("answer", ["n", "", "y"])
 def test_clean_results_asks(fresh, answer):
     file = fresh / "results/quick/report/index.html"

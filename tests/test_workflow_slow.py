@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import yaml
+from requirements import closure, seeing_only
 from workflow import PROJECT, TINY, copy_project, execute, plan, snakemake, write_overlay
 
 from ntkstudy.data.tables import read_table
@@ -106,7 +107,7 @@ def test_numbers_do_not_depend_on_seeds_per_job(project):
 
 
 def test_numbers_do_not_depend_on_cores(tiny, project):
-    call = [sys.executable, "-m", "snakemake", "kernel_profile", "--cores", "1"]
+    call = [sys.executable, "-m", "snakemake", "experiments", "--cores", "1"]
     done = execute(project, *call, "--configfile", "config/tiny.yaml")
     assert done.status == 0, done.output
     files = [path.relative_to(tiny) for path in tiny.glob(f"{RESULTS}/**/*.h5")]
@@ -142,7 +143,7 @@ def test_resource_of_no_gpu_means_the_cpu(tiny, project):
 
 
 def test_results_are_right_without_any_profile(tiny, project):
-    done = snakemake(project, "kernel_profile", "--workflow-profile", "none")
+    done = snakemake(project, "experiments", "--workflow-profile", "none")
     assert done.status == 0, done.output
     for path in tiny.glob(f"{RESULTS}/tables/*.csv"):
         assert (project / path.relative_to(tiny)).read_bytes() == path.read_bytes()
@@ -244,7 +245,8 @@ def test_snakemake_report_is_offline_and_has_captions_and_categories(tiny, tmp_p
     archive = tmp_path / "report.zip"
     offline = ["unshare", "--net"] if os.geteuid() == 0 else []
     call = [*offline, sys.executable, "-m", "snakemake", "--configfile", "config/tiny.yaml"]
-    done = execute(tiny, *call, "--report", str(archive))
+    required = seeing_only(closure(PROJECT / "requirements.txt"), tmp_path)
+    done = execute(tiny, *call, "--report", str(archive), env=required)
     assert done.status == 0, done.output
     with zipfile.ZipFile(archive) as report:
         names = report.namelist()

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,13 +57,10 @@ class Run:
 
     @property
     def jobs(self) -> dict[str, int]:
-        """Planned jobs per rule, targets such as `all` left out; rules of experiments as one."""
+        """Planned jobs per rule, targets such as `all` left out."""
         table = re.search(r"^Job stats:\n.*\n[- ]+\n((?:.+\n)*?)total ", self.output, re.MULTILINE)
         rows = [line.split() for line in table[1].splitlines()] if table else []
-        jobs = Counter()
-        for rule, count in rows:
-            jobs[re.sub("(?<=aggregate_experiment)_.+", "", rule)] += int(count)
-        return {rule: count for rule, count in jobs.items() if rule in RULES}
+        return {rule: int(count) for rule, count in rows if rule in RULES}
 
     @property
     def messages(self) -> list[str]:

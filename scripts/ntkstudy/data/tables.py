@@ -64,12 +64,6 @@ def read_table(path: str | Path) -> pd.DataFrame:
         return with_axes(pd.read_csv(file), names.split(", ") if names else [])
 
 
-def read_tables(paths: str | Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Tables by the names of their files, from one path or several."""
-    listed = [paths] if isinstance(paths, str) else paths
-    return {Path(path).stem: read_table(path) for path in listed}
-
-
 def read_groups(paths: Sequence[str | Path], stage: str, group: str) -> pd.DataFrame:
     """One group of several files of a stage, cells and blocks of seeds, as one tidy table."""
     parts = [read_group(path, stage, group) for path in paths]

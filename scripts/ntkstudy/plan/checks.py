@@ -5,7 +5,7 @@ from ntkflow.errors import ConfigurationError, describe_allowed
 from ..needs import Facts
 from ..registry import MEASUREMENTS
 from .planning import Plan
-from .stages import RESERVED, STAGES
+from .stages import FOLDERS, STAGES
 
 
 def check_plan(plan: Plan) -> None:
@@ -22,8 +22,9 @@ def check_plan(plan: Plan) -> None:
             allowed = describe_allowed(name, selectable)
             raise ConfigurationError(f"{plan.source}: only: {name!r} is unknown; {allowed}")
     for name in known:
-        if name in RESERVED:
-            raise plan.error([name], "this name is taken by the workflow; allowed: another")
+        if name in FOLDERS:
+            problem = "is a folder of the results; allowed: a name other than"
+            raise plan.error([name], f"{problem} {', '.join(FOLDERS)}")
         if plan.block(name)["seeds"] < 1:
             problem = "0 is not allowed; allowed: integer >= 1 (0 in overrides only)"
             raise plan.error([name, "seeds"], problem)

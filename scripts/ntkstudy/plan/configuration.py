@@ -52,6 +52,10 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             data = yaml.load(stream, Loader=_StrictLoader)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
+        reason = ": ".join(filter(None, [error.context, error.problem]))
+        raise ConfigurationError(f"{path}: {where}: not valid YAML: {reason}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{path}: not valid YAML: {reason}") from None

@@ -6,7 +6,7 @@ Snakefile binds these functions, tests call them.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -257,10 +257,10 @@ class Plan:
             files.append(self.stage_file("train", experiment, label, block))
         return all(Path(file).exists() for file in files)
 
-    def tables_config(self, experiment: str) -> dict[str, list[dict[str, str]]]:
+    def tables_config(self, experiment: str) -> dict[str, dict[str, dict[str, str]]]:
         """What the job that collects an experiment's tables must know."""
-        tables = self.tables(experiment).values()
-        return {"tables": [{"group": table.group, "stage": table.stage} for table in tables]}
+        tables = self.tables(experiment).items()
+        return {"tables": {name: {"group": t.group, "stage": t.stage} for name, t in tables}}
 
     def table_inputs(self, experiment: str) -> dict[str, list[str]]:
         """The files that an experiment's tables are collected from, by stage."""
@@ -268,8 +268,17 @@ class Plan:
         return {stage: self.stage_files(stage, experiment) for stage in stages}
 
     def table_file(self, experiment: str, table: str) -> str:
-        """Path of a tidy table."""
-        return f"{self.config['results']}/{experiment}/tables/{table}.csv"
+        """Path of a tidy table: one that is collected, or derived from such tables."""
+        folder = "tables" if table in self.tables(experiment) else "derived"
+        return f"{self.config['results']}/{experiment}/{folder}/{table}.csv"
+
+    def table_sources(self, experiment: str, names: Iterable[str]) -> list[str]:
+        """What a job that reads these tables waits for: the list of all collected ones is one."""
+        collected, wanted = self.tables(experiment), list(names)
+        files = [self.table_file(experiment, name) for name in wanted if name not in collected]
+        if len(files) < len(wanted):
+            files.insert(0, f"{self.config['results']}/{experiment}/tables/contents.json")
+        return files
 
     def figure_file(self, experiment: str, figure: str, suffix: str = "svg") -> str:
         """Path of a figure."""

@@ -7,15 +7,8 @@ block of seeds. Pure Python.
 from collections.abc import Set
 from dataclasses import dataclass
 
-# Folders of results/ and rules of the workflow: no names for experiments, which are both.
-RESERVED = {
-    *("all", "benchmarks", "downloads", "logs", "report"),
-    *("compute_limit_kernel", "draw_figure", "extract_ntk", "judge_claims"),
-    *("compare_with_prediction", "make_dataset", "measure_initialization", "predict_limit"),
-    *("download_mnist", "draw_animation", "measure_learning_times", "render_report"),
-    *("check_theory", "fit_kernel_machines", "summarise_evolution", "summarise_training"),
-    "train_ensemble",
-}
+# Folders beside those of experiments, which are called like these.
+FOLDERS = ("benchmarks", "downloads", "logs", "report")
 
 
 @dataclass(frozen=True)

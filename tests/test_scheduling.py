@@ -1,0 +1,26 @@
+from types import SimpleNamespace
+
+import pytest
+
+from ntkstudy.plan.scheduling import lift_start_limit
+
+
+@pytest.mark.parametrize(("local", "limit"), [(True, None), (False, "100/1s")])
+def test_only_a_cluster_limits_how_fast_jobs_start(local, limit):
+    scheduler = SimpleNamespace(job_rate_limiter="100/1s")
+    lift_start_limit(SimpleNamespace(local_exec=local, scheduler=scheduler))
+    assert scheduler.job_rate_limiter == limit
+
+
+@pytest.mark.parametrize(
+    "workflow",
+    [
+        SimpleNamespace(local_exec=True),
+        SimpleNamespace(local_exec=True, scheduler=SimpleNamespace()),
+        SimpleNamespace(scheduler=SimpleNamespace(limiter="100/1s")),
+    ],
+)
+def test_another_snakemake_is_left_as_it_is(workflow):
+    before = repr(workflow)
+    lift_start_limit(workflow)
+    assert repr(workflow) == before
