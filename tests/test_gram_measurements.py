@@ -73,6 +73,23 @@ def test_gram(ensemble, data):
             np.testing.assert_allclose(found[name][seed], value, rtol=1e-9, err_msg=name)
 
 
+@pytest.mark.parametrize(
+    ("options", "change"),
+    [
+        ({"activation": "tanh"}, {}),
+        ({"sigma_b": 0.1}, {}),
+        ({}, {"optimizer": "adam"}),
+    ],
+)
+def test_shrinkage_is_no_null_model_of_these(options, change, data):
+    network = mlp(5, (7,), 3, **options)
+    start = draw_parameters(network, [0, 1], dtype=torch.float64)
+    after = Ensemble(network, start, start, TRAINING | change).at(6, start)
+    assert np.isnan(measure(after, data, "gram")["null_factor"]).all()
+    free = Ensemble(network, start, start, TRAINING | change | {"l2": 0.0}).at(6, start)
+    np.testing.assert_array_equal(measure(free, data, "gram")["null_factor"], 1)
+
+
 def test_spectra(ensemble, data):
     every, top = measure(ensemble, data, "gram_spectrum", eigenvalues=None), 3
     few = measure(ensemble, data, "gram_top", eigenvalues=top)

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ntkflow.dynamics.null_models import shrinkage_factor
+from ntkflow.dynamics.null_models import is_positively_homogeneous, shrinkage_factor
 from ntkflow.empirical import ntk_operator, top_eigenpairs
 from ntkflow.empirical.one_hidden_layer import mean_kernels, scalar_twin
 from ntkflow.linalg.batches import eigenvalues, largest_eigenvalues
 from ntkflow.linalg.spectra import effective_rank, numerical_rank
-from ntkflow.networks.evaluation import uses_batch_statistics
 
 from ..data.inputs import load_training_set
 from ..data.storage import Array, StageFile
@@ -101,13 +100,18 @@ def _inputs(ensemble: Ensemble, data: StageFile) -> Tensor:
 
 
 def _shrinkage(ensemble: Ensemble) -> float:
-    """Null model of a penalty; NaN with batch normalisation, whose kernel is not homogeneous."""
-    training = ensemble.training
-    penalised = training.get("l1", 0.0) > 0 or training.get("l2", 0.0) > 0
-    if penalised and any(map(uses_batch_statistics, ensemble.network.modules())):
+    """Null model of a penalty; NaN where Adam scales it, or the kernel is not homogeneous."""
+    training, network = ensemble.training, ensemble.network
+    l1, l2 = training.get("l1", 0.0), training.get("l2", 0.0)
+    if not l1 and not l2:
+        return 1.0
+    decay = training.get("decay", "coupled")
+    by_adam = training.get("optimizer", "sgd") == "adam" and decay != "decoupled"
+    if by_adam or not is_positively_homogeneous(network):
         return np.nan
     hidden_layers = sum(name.endswith("weight") for name in ensemble.parameters) - 1
-    return shrinkage_factor(training, ensemble.step, hidden_layers=hidden_layers)
+    options = dict(learning_rate=training["learning_rate"], decay=decay, l1=l1, l2=l2)
+    return shrinkage_factor(ensemble.step, hidden_layers=hidden_layers, **options)
 
 
 def _columns(kind: str, **columns: tuple[Tensor, str]) -> dict[str, Array]:
