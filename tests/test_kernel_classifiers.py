@@ -215,12 +215,24 @@ def test_three_ways_give_one_kernel(data):
         torch.testing.assert_close(found, ours, rtol=1e-10, atol=1e-12)
 
 
-def test_cost_has_a_row_a_network(data):
+def test_cost_has_a_row_a_network_and_a_column_a_way(data, monkeypatch):
+    costs = iter([(8.0, 10.0), (2.0, 240.0), (1.0, 60.0)] * 2)  # loop, vmap, layerwise
+
+    def measured(call):
+        return call(), *next(costs)
+
+    monkeypatch.setattr("ntkstudy.measurements.kernel_cost.measure_cost", measured)
     arrays = kernel_cost({}, build(seeds=2), data)
-    assert len(arrays) == 10
-    for array in arrays.values():
-        assert array.values.shape == (2,)
-    assert (arrays["kernel_cost/loop_seconds"].values > 0).all()
+    rows = len(data.array("train/x").values)
+    expected = {
+        "loop_seconds": 8, "vmap_seconds": 2, "layerwise_seconds": 1, "loop_bytes": 10,
+        "vmap_bytes": 240, "layerwise_bytes": 60, "vmap_speedup": 4, "layerwise_speedup": 8,
+        "vmap_bytes_per_image": 240 / rows, "layerwise_share": 0.25,
+    }  # fmt: skip
+    assert arrays.keys() == {f"kernel_cost/{name}" for name in expected}
+    for name, value in expected.items():
+        found = arrays[f"kernel_cost/{name}"].values
+        np.testing.assert_allclose(found, [value] * 2, rtol=1e-15, err_msg=name)
 
 
 # Convolutional networks
