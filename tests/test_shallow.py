@@ -96,33 +96,84 @@ def test_other_networks_have_no_such_twin(network):
         scalar_twin(network, member(draw_parameters(network, [0]), 0))
 
 
-def test_largest_eigenvalues():
-    g = torch.Generator().manual_seed(2)
-    factors = torch.randn(5, 60, 40, dtype=torch.float64, generator=g)
-    kernels = factors @ factors.mT
-    kernels[1] = factors[1, :, :2] @ factors[1, :, :2].mT
-    kernels[2] = 0
-    kernels[3] *= 1e-30
-    kernels[4] += 500 * torch.eye(60, dtype=torch.float64)[0].outer(torch.ones(60)).sum()
-    found = largest_eigenvalues(kernels, iterations=45)
-    torch.testing.assert_close(found, eigenvalues(kernels)[:, 0], rtol=1e-10, atol=1e-14)
+def semidefinite(kind, size, dtype, seed=0):
+    """Positive semi-definite matrix of some kind, with `size` rows."""
+    g = torch.Generator().manual_seed(seed)
+    random = torch.randn(size, size + 3, dtype=torch.float64, generator=g)
+    rotation, _ = torch.linalg.qr(random @ random.mT)
+    spectrum = torch.linspace(1, 0, size + 1, dtype=torch.float64)[:size]
+    angles = 2 * torch.pi * torch.arange(size, dtype=torch.float64) / size
+    values = {
+        "full": random @ random.mT,
+        "one": random[:, :1] @ random[:, :1].mT,
+        "centred": (random - random.mean(0)) @ (random - random.mean(0)).mT,
+        "identity": 7 * torch.eye(size, dtype=torch.float64),
+        "twice": rotation
+        @ torch.diag(spectrum.clamp(max=spectrum[min(1, size - 1)]))
+        @ rotation.mT,
+        "crowded": rotation @ torch.diag(1 + 0.1 * spectrum) @ rotation.mT,
+        "circle": 1 + 3 * torch.cos(angles[:, None] - angles),
+        "zero": torch.zeros(size, size, dtype=torch.float64),
+        "tiny": 1e-30 * random @ random.mT,
+    }[kind]
+    return values.to(dtype)
 
 
-def test_small_matrices():
-    kernels = torch.tensor([[[3.0]], [[0.0]]], dtype=torch.float64)
-    assert largest_eigenvalues(kernels).tolist() == [3.0, 0.0]
-    assert largest_eigenvalues(torch.diag(torch.tensor([1.0, 3.0]))[None]).item() == pytest.approx(
-        3
-    )
+KINDS = ("full", "one", "centred", "identity", "twice", "crowded", "circle", "zero", "tiny")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1, 2, 3, 16, 60])
+def test_largest_eigenvalues_are_those_of_the_dense_solver(size, dtype):
+    kernels = torch.stack([semidefinite(kind, size, dtype, s) for kind in KINDS for s in range(3)])
+    found, expected = largest_eigenvalues(kernels), torch.linalg.eigvalsh(kernels.double())[:, -1]
+    zero = expected <= size * torch.finfo(dtype).eps * kernels.abs().amax((1, 2))
+    torch.testing.assert_close(found[~zero].double(), expected[~zero], rtol=2e-6, atol=0)
+    assert (found[zero].abs() <= 1e-5).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_largest_eigenvalues_of_kernels_orthogonal_to_ones(dtype):
+    two = torch.tensor([[[1.0, -1.0], [-1.0, 1.0]]], dtype=dtype)
+    assert largest_eigenvalues(two).item() == pytest.approx(2, rel=1e-6)
+    circle = semidefinite("circle", 16, dtype)
+    assert largest_eigenvalues(circle[None]).item() == pytest.approx(24, rel=1e-6)
+
+
+def test_largest_eigenvalues_that_lanczos_does_not_reach_are_computed(monkeypatch):
+    near = semidefinite("crowded", 200, torch.float64)
+    far = semidefinite("one", 200, torch.float64)
+    dense, calls = eigenvalues(near[None])[0, 0], []
+    spy = lambda kernels: calls.append(len(kernels)) or eigenvalues(kernels)  # noqa: E731
+    monkeypatch.setattr("ntkflow.linalg.batches.eigenvalues", spy)
+    # Without a test of the residual the best of 20 products is what is returned.
+    lax = largest_eigenvalues(torch.stack([near, far]), tolerance=1.0)
+    assert not calls
+    assert lax[0] / dense - 1 < -1e-6
+    found = largest_eigenvalues(torch.stack([near, far]))
+    assert calls == [1]
+    assert found[0] == dense
+    assert found[1] == pytest.approx(far.trace().item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("size", [3, 20, 64])
+def test_largest_eigenvalues_do_not_depend_on_the_batch(size):
+    kernels = torch.stack([semidefinite(kind, size, torch.float64) for kind in KINDS])
+    together = largest_eigenvalues(kernels)
+    for index in range(len(KINDS)):
+        assert torch.equal(largest_eigenvalues(kernels[index, None])[0], together[index])
+    assert torch.equal(largest_eigenvalues(kernels[4:]), together[4:])
 
 
 def test_a_diverged_network_is_nan_and_harms_nobody():
     kernels = torch.eye(3, dtype=torch.float64).repeat(2, 1, 1)
-    kernels[0, 0, 0] = torch.nan
+    kernels[0, 0, 1] = torch.nan
     assert torch.equal(eigenvalues(kernels)[1], torch.ones(3, dtype=torch.float64))
     assert eigenvalues(kernels)[0].isnan().all()
     assert largest_eigenvalues(kernels)[0].isnan()
     assert largest_eigenvalues(kernels)[1] == pytest.approx(1)
+    kernels[0, 0, 1] = torch.inf
+    assert largest_eigenvalues(kernels)[0].isnan()
 
 
 def test_meta_device():

@@ -1,34 +1,82 @@
 """What regularisation alone does to a kernel: null models for its measurements."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+
+from torch import nn
+
+from ..networks import (
+    Abs,
+    Conv2d,
+    Dense,
+    GlobalAveragePool,
+    StandardConv2d,
+    StandardLinear,
+)
+
+_WEIGHTED = (Dense, Conv2d, StandardLinear, StandardConv2d, nn.Linear, nn.Conv2d)
+# A mask of dropout is a linear map too, and a network is evaluated without it.
+_HOMOGENEOUS = (nn.ReLU, nn.LeakyReLU, Abs, nn.Identity, nn.Flatten, GlobalAveragePool, nn.Dropout)
 
 
-def shrinkage_factor(training: Mapping[str, Any], step: int, *, hidden_layers: int = 1) -> float:
-    """Factor on the NTK of a network without biases whose weights only shrink, for `step` steps.
+def is_positively_homogeneous(network: nn.Module) -> bool:
+    """Whether f(c theta) = c^(L+1) f(theta) for c > 0, with L + 1 layers that have weights.
 
-    The kernel is homogeneous of degree 2L in the weights of L hidden layers of a positively
-    homogeneous activation: L2 shrinks them by `keep` a step, so the factor is keep^(2 L t), with
-    keep = 1 - 2 eta l2 and, for the decay `seed`, l2 less. L1 moves every N(0, 1) weight by
-    s = eta l1 t towards 0, which takes its second moment to 2 (1 + s^2) (1 - Phi(s)) - 2 s phi(s),
-    here to the power L.
+    So it is for dense and convolutional layers without biases one after the other, with relu,
+    leaky relu, abs or nothing between them; the kernel is homogeneous of degree 2 L then. Layers
+    that are normalised do not follow the size of their weights. For layers that are not known here
+    the answer is no.
+
+    Example:
+        >>> from ntkflow.dynamics.null_models import is_positively_homogeneous
+        >>> [is_positively_homogeneous(ntkflow.mlp(2, [8], sigma_b=b)) for b in (0.0, 0.1)]
+        [True, False]
+    """
+    if type(network) is nn.Sequential:
+        return all(map(is_positively_homogeneous, network))
+    if type(network) in _WEIGHTED:
+        return network.bias is None
+    return type(network) in _HOMOGENEOUS
+
+
+def shrinkage_factor(
+    step: int,
+    *,
+    learning_rate: float,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    decay: str = "coupled",
+    hidden_layers: int = 1,
+) -> float:
+    """Factor on the NTK of a positively homogeneous network whose weights only shrink.
+
+    Its kernel is of degree 2 L in the weights. Gradient descent on the penalty alone,
+    theta <- keep theta - eta l1 sign(theta) with keep = 1 - 2 eta l2 (for the decay `seed` l2
+    less), takes a weight z to the sign of z times max(k |z| - d, 0), k = keep^t and
+    d = eta l1 (1 - k) / (1 - keep). So the second moment of N(0, 1) weights, on which a wide
+    network's kernel depends layer by layer, becomes k^2 m(d / k), m as in `soft_second_moment`, and
+    the factor is its power L: keep^(2 L t) without L1, for any weights and any width.
 
     Args:
-        training: block of the configuration.
-        step: t, number of gradient steps.
+        step: t >= 0, number of gradient steps.
+        learning_rate: eta.
+        l1: >= 0; with it weights are N(0, 1) at the start, as in the NTK parameterization.
+        l2: >= 0, with keep > 0.
+        decay: "coupled", "decoupled" (the same here) or "seed", as in `ntkflow.train_ensemble`.
         hidden_layers: L.
 
     Returns:
-        The factor; NaN for Adam with a penalty that is part of the loss, whose step is not
-        proportional to its gradient.
+        The factor, a number between 0 and 1.
+
+    Example:
+        >>> from ntkflow.dynamics.null_models import shrinkage_factor
+        >>> round(shrinkage_factor(100, learning_rate=0.1, l2=0.01), 4)
+        0.6701
     """
-    if training.get("optimizer", "sgd") != "sgd" and training.get("decay") != "decoupled":
-        return math.nan
-    rate = training.get("learning_rate", 0.0)
-    l1, l2 = training.get("l1", 0.0), training.get("l2", 0.0)
-    keep = 1 - 2 * rate * l2 - (l2 if training.get("decay") == "seed" else 0.0)
-    return (keep ** (2 * step) * soft_second_moment(rate * l1 * step)) ** hidden_layers
+    keep = 1 - 2 * learning_rate * l2 - (l2 if decay == "seed" else 0.0)
+    kept = keep**step
+    steps = step if keep == 1 else (1 - kept) / (1 - keep)
+    shift = learning_rate * l1 * steps
+    return (kept**2 * soft_second_moment(shift / kept)) ** hidden_layers if kept else 0.0
 
 
 def soft_second_moment(s: float) -> float:

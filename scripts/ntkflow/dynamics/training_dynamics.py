@@ -42,9 +42,12 @@ class TrainingDynamics:
     of the kernel): N O for a loss averaged over outputs too (torch.nn.MSELoss with O outputs;
     with "half_mse" neural-tangents' 1/(2 N O)), N for a block kernel with O N rows.
 
-    Eigenvalues within rounding of zero, from -M eps kappa_max (eps of the kernel's own dtype) to
-    M eps64 kappa_max, count as exactly zero: such a direction learns nothing on the training set,
-    and on other points g / kappa -> 2 c eta t.
+    Eigenvalues within rounding of zero count as exactly zero: those up to eps tr K, eps that of the
+    kernel's own type, or M eps64 kappa_max, and all as small as the most negative one. So K goes in
+    as it was computed: a float32 kernel that was made float64 before would have its rounding
+    learned. Such a direction learns nothing on the training set, and on other points
+    g / kappa -> 2 c eta t exp(-2 c eta t r), r being the rounding: the limit of small kappa as long
+    as no rounding would be learned, and then 0.
 
     Steps beyond stability diverge as they should. Predictions cut residuals of size 1e140 there, so
     that sums over diverging directions stay finite; `mode_residual` goes on to infinity.
@@ -102,7 +105,7 @@ class TrainingDynamics:
         _check_range("divisor", divisor, divisor > 0, "a number > 0")
         self.learning_rate, self.loss, self.divisor = learning_rate, loss, divisor
         self.method, self.momentum = method, float(momentum)
-        self._kappa, self.eigenvectors = semidefinite_eigenpairs(gram)
+        self._kappa, self.eigenvectors, self._rounding = semidefinite_eigenpairs(gram)
         self._step = (2 if loss == "mse" else 1) * learning_rate / divisor
         if not self.discrete:
             self._step /= 1 - momentum
@@ -138,8 +141,9 @@ class TrainingDynamics:
     def learned_per_eigenvalue(self, t: Times) -> Float[Tensor, "*t m"]:
         """Ratio g_i(t) / kappa_i by which test predictions and weights filter each direction.
 
-        kappa_i is the eigenvalue of K itself. At kappa_i = 0 the limit of the ratio for finite t
-        (2 c eta t without momentum), and 0 at t = infinity. Arguments: see `mode_residual`.
+        kappa_i is the eigenvalue of K itself. At kappa_i = 0 the limit of the ratio (2 c eta t
+        without momentum) until rounding would be learned, then 0.
+        Arguments: see `mode_residual`.
         """
         return self._learned_per_kappa(self._times(t)).reshape(*_leading(t), -1)
 
@@ -322,6 +326,8 @@ class TrainingDynamics:
         finite = torch.where(times.isinf(), 0.0, times)
         discrete_momentum = self.momentum if self.discrete else 0.0
         limit = self._step * filters.learned_per_rate_at_zero(finite, discrete_momentum)
+        # Later on it would multiply the rounding of K_x u, which is 0 where kappa is.
+        limit = limit * torch.exp(-limit * self._rounding)
         learned = _saturated(self._filters(times)[1])
         safe = torch.where(self._kappa > 0, self._kappa, 1.0)
         return torch.where(self._kappa > 0, learned / safe, limit)

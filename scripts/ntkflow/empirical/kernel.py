@@ -67,7 +67,7 @@ def empirical_ntk(
     (arXiv:1806.07572), section 4.
 
     Rows must not interact and the first axis of the output must be that of the rows; further axes
-    of the output are flattened into O.
+    of the output are flattened into O. The network stays as it is, buffers included.
 
     Args:
         network: module in evaluation mode, or function of (parameters, x).
@@ -91,8 +91,8 @@ def empirical_ntk(
 
     Raises:
         ConfigurationError: if an option or the parameters are not allowed.
-        UnsupportedLayerError: if batch normalisation or dropout is in training mode, or the
-            network draws random numbers.
+        UnsupportedLayerError: if batch or spectral normalisation or dropout is in training mode, an
+            embedding has a max_norm, or the network draws random numbers.
 
     Example:
         >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(5, 3)

@@ -9,6 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.utils import _pytree
 
 from ..errors import ConfigurationError, UnsupportedLayerError
@@ -96,7 +99,8 @@ def as_model(network: nn.Module | Callable, parameters: Any = None) -> Model:
 
     Raises:
         ConfigurationError: if there are no parameters, or a name is not one of the module's.
-        UnsupportedLayerError: if the outputs of one row depend on chance or on the other rows.
+        UnsupportedLayerError: if the outputs of one row depend on chance, on the other rows or on
+            how often the network was called, or a call changes the weights.
     """
     if isinstance(network, nn.Module):
         return _module_model(network, parameters)
@@ -113,7 +117,7 @@ def as_model(network: nn.Module | Callable, parameters: Any = None) -> Model:
 
 
 def _module_model(module: nn.Module, parameters: Mapping[str, Tensor] | None) -> Model:
-    _check_evaluation_mode(module)
+    check_evaluation_mode(module)
     if parameters is None:
         parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
     known = {name for name, _ in module.named_parameters(remove_duplicate=False)}
@@ -123,10 +127,43 @@ def _module_model(module: nn.Module, parameters: Mapping[str, Tensor] | None) ->
     if not parameters:
         raise ConfigurationError("parameters: no parameter of the network requires a gradient")
 
-    def function(named: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        return torch.func.functional_call(module, dict(named), (x,))
+    return Model(
+        {name: p.detach() for name, p in parameters.items()},
+        lambda named, x: call_unchanged(module, named, x),
+        module,
+    )
 
-    return Model({name: p.detach() for name, p in parameters.items()}, function, module)
+
+def call_unchanged(module: nn.Module, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Outputs of a module at these parameters, always from the state it is in, which stays.
+
+    What the forward pass writes into buffers, or in place of tensors that are no parameters, is
+    lost. Instance normalisation in training mode would write running averages that its outputs do
+    not use, and gets none.
+    """
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    for name, layer in module.named_modules():
+        if isinstance(layer, _InstanceNorm) and layer.training and layer.track_running_stats:
+            prefix = f"{name}." if name else ""
+            buffers |= {f"{prefix}running_mean": None, f"{prefix}running_var": None}
+    with _kept_tensors(module):
+        return torch.func.functional_call(module, buffers | dict(parameters), (x,))
+
+
+@contextmanager
+def _kept_tensors(module: nn.Module) -> Iterator[None]:
+    """Put tensors back that are plain attributes, as the weight of a spectral normalisation is."""
+    kept = [
+        (vars(layer), name, value)
+        for layer in module.modules()
+        for name, value in vars(layer).items()
+        if isinstance(value, Tensor)
+    ]
+    try:
+        yield
+    finally:
+        for attributes, name, value in kept:
+            attributes[name] = value
 
 
 def _path_name(path: tuple) -> str:
@@ -135,7 +172,8 @@ def _path_name(path: tuple) -> str:
     return ".".join(map(str, keys)) or "parameters"
 
 
-def _check_evaluation_mode(module: nn.Module) -> None:
+def check_evaluation_mode(module: nn.Module) -> None:
+    """Raise an UnsupportedLayerError for a layer whose outputs are not those of one row alone."""
     for name, layer in module.named_modules():
         if draws_masks(layer) or uses_batch_statistics(layer):
             raise UnsupportedLayerError(
@@ -143,3 +181,22 @@ def _check_evaluation_mode(module: nn.Module) -> None:
                 "averages, makes the kernel depend on the batch or on chance; use network.eval(), "
                 "or `ntkflow.evaluated` for statistics frozen on a training set"
             )
+        if _iterates(layer):
+            raise UnsupportedLayerError(
+                f"layer {name!r}: spectral normalisation in training mode is another function at "
+                "every call; use network.eval()"
+            )
+        if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.max_norm is not None:
+            raise UnsupportedLayerError(
+                f"layer {name!r}: {type(layer).__name__} with max_norm={layer.max_norm:g} changes "
+                "its weight at every call; shorten its rows once and set max_norm to None"
+            )
+
+
+def _iterates(layer: nn.Module) -> bool:
+    """Whether a call of the layer takes a step of the power iteration of spectral normalisation."""
+    hooks = layer._forward_pre_hooks.values()
+    is_normalised = isinstance(layer, _SpectralNorm) or any(
+        isinstance(hook, SpectralNorm) for hook in hooks
+    )
+    return is_normalised and layer.training

@@ -3,8 +3,9 @@
 import copy
 
 from torch import Tensor, nn
-from torch.func import functional_call, jvp
+from torch.func import jvp
 
+from ..empirical.model import call_unchanged, check_evaluation_mode
 from ..errors import ConfigurationError
 from ..networks.output_scale import scale_output
 
@@ -26,7 +27,7 @@ class _Derived(nn.Module):
 
     def initial(self, x: Tensor) -> Tensor:
         """Outputs of the network at its initial weights."""
-        return functional_call(self.network, self.start, (x,))
+        return call_unchanged(self.network, self.start, x)
 
 
 class Linearized(_Derived):
@@ -43,6 +44,10 @@ class Linearized(_Derived):
     Attributes:
         network: the copy, whose parameters are theta.
 
+    Raises:
+        UnsupportedLayerError: if a layer is no function of the weights and one input alone, as in
+            `ntkflow.empirical_ntk`.
+
     Example:
         >>> network, x = ntkflow.mlp(2, [64], activation="tanh"), torch.randn(5, 2)
         >>> linear = ntkflow.Linearized(network)
@@ -50,11 +55,15 @@ class Linearized(_Derived):
         True
     """
 
+    def __init__(self, network: nn.Module):
+        check_evaluation_mode(network)
+        super().__init__(network)
+
     def forward(self, x: Tensor) -> Tensor:
         """Outputs of the linearised network."""
         start = self.start
         moved = {name: p - start[name] for name, p in self.network.named_parameters()}
-        outputs, change = jvp(lambda p: functional_call(self.network, p, (x,)), (start,), (moved,))
+        outputs, change = jvp(lambda p: call_unchanged(self.network, p, x), (start,), (moved,))
         return outputs + change
 
 

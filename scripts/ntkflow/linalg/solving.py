@@ -1,6 +1,7 @@
 """Symmetric kernels: checks, Cholesky factors and eigenpairs, in float64."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -44,20 +45,38 @@ def _largest(values: Tensor) -> float:
     return max(-low.item(), high.item())
 
 
-def semidefinite_eigenpairs(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """Descending eigenpairs in float64, with eigenvalues within rounding of zero set to zero."""
+class SemidefiniteEigenpairs(NamedTuple):
+    """Descending eigenvalues, eigenvectors as columns, and the size below which it is rounding."""
+
+    values: Float[Tensor, " m"]
+    vectors: Float[Tensor, "m m"]
+    rounding: Float[Tensor, ""]
+
+
+def semidefinite_eigenpairs(gram: Float[Tensor, "m m"]) -> SemidefiniteEigenpairs:
+    """Eigenpairs in float64, with eigenvalues within rounding of zero set to zero.
+
+    Rounding is the largest of eps tr K, eps that of the kernel's own type (an entry k(x, x') known
+    to eps sqrt(k(x, x) k(x', x')) leaves an error of that norm), M eps64 lambda_max of the solver,
+    and the size of the most negative eigenvalue, which is nothing else.
+
+    Raises:
+        KernelError: if an eigenvalue is below -M eps lambda_max, or K is not finite and symmetric.
+    """
     check_symmetric(gram)
     ascending, vectors = torch.linalg.eigh(gram.double())
-    kappa = ascending.flip(0)
+    kappa, eps = ascending.flip(0), torch.finfo(gram.dtype).eps
     scale = len(gram) * ascending.abs().max()
-    noise = torch.finfo(gram.dtype).eps * scale
-    if not gram.is_meta and bool(kappa[-1] < -noise):
+    if not gram.is_meta and bool(kappa[-1] < -eps * scale):
         raise KernelError(
             f"kernel: smallest eigenvalue {kappa[-1].item():.4g} is negative beyond rounding "
-            f"({-noise.item():.3g}); add at least its size to the diagonal"
+            f"({-eps * scale.item():.3g}); add at least its size to the diagonal"
         )
-    kappa = torch.where(kappa > torch.finfo(torch.float64).eps * scale, kappa, 0.0)
-    return kappa, vectors.flip(1)
+    solver = torch.finfo(torch.float64).eps * scale
+    rounding = torch.stack([eps * kappa.sum(), solver, -kappa[-1]]).max()
+    return SemidefiniteEigenpairs(
+        torch.where(kappa > rounding, kappa, 0.0), vectors.flip(1), rounding
+    )
 
 
 def cholesky(gram: Tensor, ridge: float | int) -> Tensor:

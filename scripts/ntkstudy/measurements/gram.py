@@ -164,15 +164,19 @@ def _inputs(networks, data):
 
 
 def _shrinkage(networks) -> float:
-    """Null model of a penalty; NaN with batch normalisation, whose kernel is not homogeneous."""
+    """Null model of a penalty; NaN where Adam scales it, or the kernel is not homogeneous."""
     import numpy as np
 
-    from ntkflow.dynamics.null_models import shrinkage_factor
-    from ntkflow.networks.evaluation import uses_batch_statistics
+    from ntkflow.dynamics.null_models import is_positively_homogeneous, shrinkage_factor
 
     training = networks.training
-    penalised = training.get("l1", 0.0) > 0 or training.get("l2", 0.0) > 0
-    if penalised and any(map(uses_batch_statistics, networks.network.modules())):
+    l1, l2 = training.get("l1", 0.0), training.get("l2", 0.0)
+    if not l1 and not l2:
+        return 1.0
+    decay = training.get("decay", "coupled")
+    by_adam = training.get("optimizer", "sgd") == "adam" and decay != "decoupled"
+    if by_adam or not is_positively_homogeneous(networks.network):
         return np.nan
     hidden_layers = sum(name.endswith("weight") for name in networks.parameters) - 1
-    return shrinkage_factor(training, networks.step, hidden_layers=hidden_layers)
+    options = dict(learning_rate=training["learning_rate"], decay=decay, l1=l1, l2=l2)
+    return shrinkage_factor(networks.step, hidden_layers=hidden_layers, **options)

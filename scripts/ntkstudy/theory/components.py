@@ -67,7 +67,7 @@ def principal_direction(gram: Tensor, component: int) -> tuple[float, Tensor]:
 
     The eigenvector's largest entry is positive: the sign that a solver returns is its own choice.
     """
-    values, vectors = semidefinite_eigenpairs(gram)
+    values, vectors, _ = semidefinite_eigenpairs(gram)
     direction = vectors[:, component - 1] * len(gram) ** 0.5
     sign = direction[direction.abs().argmax()].sign()
     return values[component - 1].item() / len(gram), sign * direction
