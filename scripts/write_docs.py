@@ -1,51 +1,59 @@
-"""Write README's tables of parameters and criteria from what checks them (`make docs`)."""
+"""Write the tables of docs/configuration.md from what checks a configuration (`make docs`)."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
 from ntkstudy.claims import KINDS
 from ntkstudy.claims.registry import own_options
-from ntkstudy.plan.configuration import as_yaml, read_schema
+from ntkstudy.plan.configuration import as_yaml
+from ntkstudy.plan.options import options_schema
+from ntkstudy.plan.schema import configuration_schema
+from ntkstudy.registry import MEASUREMENTS, NETWORKS, TASKS, Measurement, discover
+
+PAGE = Path("docs/configuration.md")
 
 
-def table(schema: dict) -> str:
-    """Markdown table of every key: name, type and limits, default, meaning."""
-    head = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    return "\n".join([*head, *_rows("", schema)])
+def tables(schema: dict) -> dict[str, str]:
+    """Every table of the page by name."""
+    return {
+        "parameters": _table("key", "type", "default", "meaning", rows=_rows("", schema)),
+        "tasks": _table("key", "type", "default", "meaning", rows=_options_rows("task", TASKS)),
+        "networks": _table(
+            "key", "type", "default", "meaning", rows=_options_rows("network", NETWORKS)
+        ),
+        "measurements": _table(
+            "kind", "when", "options", "axes", "needs", "what", rows=_measurement_rows()
+        ),
+        "options": _table(
+            "kind", "option", "type", "default", "meaning", rows=_measurement_options()
+        ),
+        "criteria": _table("criterion", "options", "what is judged", rows=_criteria_rows()),
+    }
 
 
-def criteria_table() -> str:
-    """Markdown table of every criterion: its kind, its options and what it holds for."""
-    head = ["| criterion | options | what is judged |", "|---|---|---|"]
-    rows = []
-    for name, kind in KINDS.items():
-        options = ", ".join(f"`{option}`" for option in own_options(kind.options))
-        meaning = (kind.judge.__doc__ or "").split("\n")[0].replace("|", "\\|")
-        rows.append(f"| `{name}` | {options} | {meaning} |")
-    return "\n".join([*head, *rows])
+def _table(*head: str, rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(_cell(text) for text in line)} |" for line in lines)
 
 
-def _rows(prefix: str, schema: dict) -> list[str]:
-    rows: list[str] = []
+def _cell(text: str) -> str:
+    return re.sub(r"(?<!\\)\|", r"\\|", text)
+
+
+def _rows(prefix: str, schema: dict) -> list[list[str]]:
+    """Keys of a schema, those that a `kind` decides aside."""
+    rows: list[list[str]] = []
     required = set(schema.get("required", []))
     for key, rule in schema.get("properties", {}).items():
         name = f"{prefix}{key}"
-        rows.append(_row(name, rule, key in required))
+        rows.append([f"`{name}`", *_described(rule, key in required)])
         rows += _nested(name, rule)
-    for branch in schema.get("allOf", []):
-        kind = _kinds(branch["if"]["properties"]["kind"])
-        needed = set(branch["then"].get("required", []))
-        for key, rule in branch["then"].get("properties", {}).items():
-            rows.append(_row(f"{prefix}{key}", rule, key in needed, f" (kind {kind})"))
     return rows
 
 
-def _kinds(rule: dict) -> str:
-    return " or ".join(rule.get("enum", [rule.get("const")]))
-
-
-def _nested(name: str, rule: dict) -> list[str]:
+def _nested(name: str, rule: dict) -> list[list[str]]:
     if rule["type"] == "array":
         items = rule.get("items", {})
         return _rows(f"{name}[].", items) if items.get("type") == "object" else []
@@ -55,11 +63,85 @@ def _nested(name: str, rule: dict) -> list[str]:
     return _rows(f"{name}.", rule) if rule["type"] == "object" else []
 
 
-def _row(name: str, rule: dict, required: bool, note: str = "") -> str:
+def _options_rows(section: str, registry) -> list[list[str]]:
+    """Options of every kind of a section, kinds with the same ones together."""
+    rows: list[list[str]] = []
+    for name, entry in registry.items():
+        rows.append([f"**`{section}.kind: {name}`**", "", "", _first_line(_function(entry))])
+        rows += [[f"`{section}.{key}`", *text] for key, text in _described_options(entry.options)]
+    return rows
+
+
+def _function(entry):
+    return getattr(entry, "make", None) or entry.build
+
+
+def _described_options(options: type) -> list[tuple[str, list[str]]]:
+    schema = options_schema(options)
+    return [
+        (key, _described(rule, key in schema["required"]))
+        for key, rule in schema["properties"].items()
+    ]
+
+
+def _measurement_rows() -> list[list[str]]:
+    return [
+        [
+            f"`{name}`",
+            ", ".join(kind.variants),
+            ", ".join(f"`{key}`" for key, _ in _described_options(kind.options)),
+            "; ".join(_grouped(kind, lambda kind, when: ", ".join(kind.axes(when)))),
+            "; ".join(_grouped(kind, _needs)),
+            kind.meaning,
+        ]
+        for name, kind in MEASUREMENTS.items()
+    ]
+
+
+def _measurement_options() -> list[list[str]]:
+    return [
+        [f"`{name}`", f"`{key}`", *text]
+        for name, kind in MEASUREMENTS.items()
+        for key, text in _described_options(kind.options)
+    ]
+
+
+def _needs(kind: Measurement, when: str) -> str:
+    needs = kind.variants[when].needs
+    # What all but a few need goes without saying in a table.
+    return ", ".join(need.text for need in needs if need.text != "a training block")
+
+
+def _grouped(kind: Measurement, describe) -> list[str]:
+    """A property of each moment, said once for moments that share it."""
+    found: dict[str, list[str]] = {}
+    for when in kind.variants:
+        found.setdefault(describe(kind, when), []).append(when)
+    if len(found) == 1:
+        return [text for text in found if text]
+    return [f"{', '.join(moments)}: {text or 'none'}" for text, moments in found.items()]
+
+
+def _criteria_rows() -> list[list[str]]:
+    return [
+        [
+            f"`{name}`",
+            ", ".join(f"`{option}`" for option in own_options(kind.options)),
+            _first_line(kind.judge),
+        ]
+        for name, kind in KINDS.items()
+    ]
+
+
+def _first_line(function) -> str:
+    return (function.__doc__ or "").split("\n")[0]
+
+
+def _described(rule: dict, required: bool) -> list[str]:
+    """Type, default and meaning of a key."""
     default = f"`{json.dumps(rule['default'])}`" if "default" in rule else ""
     default = "required" if required else default
-    meaning = rule.get("description", "").replace("|", "\\|")
-    return f"| `{name}` | {_type(rule)} | {default} | {meaning}{note} |"
+    return [_type(rule), default, rule.get("description", "")]
 
 
 def _type(rule: dict) -> str:
@@ -72,8 +154,8 @@ def _type(rule: dict) -> str:
 
 
 def rewrite(text: str, schema: dict) -> str:
-    """README text with the tables between their marks made anew."""
-    for name, made in (("criteria", criteria_table()), ("parameters", table(schema))):
+    """The page with the tables between their marks made anew."""
+    for name, made in tables(schema).items():
         start, end = f"<!-- {name}: start (made by `make docs`) -->", f"<!-- {name}: end -->"
         before, rest = text.split(start)
         text = f"{before}{start}\n{made}\n{end}{rest.split(end)[1]}"
@@ -81,9 +163,10 @@ def rewrite(text: str, schema: dict) -> str:
 
 
 def main() -> None:
-    """Rewrite README.md in place."""
-    readme = Path("README.md")
-    readme.write_text(rewrite(readme.read_text(), read_schema("config/schema.yaml")))
+    """Rewrite the page in place."""
+    discover()
+    schema = configuration_schema("config/schema.yaml")
+    PAGE.write_text(rewrite(PAGE.read_text(encoding="utf-8"), schema), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class ModuleOptions:
 
 @network("module", options=ModuleOptions, sources=lambda options: [options.name.split(":")[0]])
 def module(options: ModuleOptions, input_dim: int, output_dim: int):
-    """The module, on the meta device; its outputs must fit the task."""
+    """Any torch module of one's own, whose outputs must fit the task."""
     import torch
 
     where, _, name = options.name.partition(":")

@@ -6,7 +6,7 @@ from ..registry import NoOptions, network
 
 @network("one_parameter", options=NoOptions, needs=(LINE,))
 def one_parameter(options: NoOptions, input_dim: int, output_dim: int):
-    """f(x; w), small enough to draw."""
+    """A model with a single weight, small enough to draw."""
     import torch
 
     from ..theory.one_parameter import OneParameter

@@ -52,7 +52,7 @@ def _sizes(options: FileOptions) -> Sizes:
     files=lambda options, results: [options.path],
 )
 def file(options: FileOptions, files):
-    """Rows of a file; `labels` holds the norms of the training inputs and the first target."""
+    """Rows of an npz or HDF5 file of one's own."""
     import numpy as np
 
     from ..data.arrays_file import read_rows
