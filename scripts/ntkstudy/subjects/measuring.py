@@ -71,7 +71,9 @@ def _is_coordinate(name: str, array: Array) -> bool:
 def drop_seed(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Measurements of an ensemble of one, without its axis."""
     return {
-        name: Array(array.values[0], array.dims[1:], array.units) if "seed" in array.dims else array
+        name: Array(np.asarray(array.values[0]), array.dims[1:], array.units)
+        if "seed" in array.dims
+        else array
         for name, array in arrays.items()
     }
 
