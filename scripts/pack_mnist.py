@@ -19,9 +19,8 @@ TRAIN, TEST = 4000, 1000
 
 def pack(source: str, target: str, train: int = TRAIN, test: int = TEST) -> None:
     """Write the subset of `source` and its checksums into the folder `target`."""
-    task = {"kind": "mnist", "source": "directory", "directory": source}
     checked = [FULL_SUMS] if Path(target) == Path(FOLDER) else []
-    sets = read_images([*image_files(task, ""), *checked])
+    sets = read_images([*image_files("directory", source, ""), *checked])
     Path(target).mkdir(parents=True, exist_ok=True)
     lines = []
     for images, count, names in zip(sets, (train, test), (NAMES[:2], NAMES[2:]), strict=True):

@@ -5,12 +5,15 @@ from pathlib import Path
 import yaml
 
 from ntkstudy.plan.checks import check_plan
-from ntkstudy.plan.configuration import complete, read_schema
+from ntkstudy.plan.configuration import complete
 from ntkstudy.plan.loading import load_plan
 from ntkstudy.plan.planning import Plan
+from ntkstudy.plan.schema import configuration_schema
+from ntkstudy.registry import discover
 
 ROOT = Path(__file__).parents[1]
-SCHEMA = read_schema(ROOT / "config" / "schema.yaml")
+discover()
+SCHEMA = configuration_schema(ROOT / "config" / "schema.yaml")
 EXPERIMENT = {
     "title": "t",
     "source": "ours",

@@ -2,21 +2,20 @@ from pathlib import Path
 
 import pytest
 import yaml
+from plans import ROOT, SCHEMA
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.plan.configuration import (
     complete,
     dotted,
     merge,
-    read_schema,
     read_yaml,
     resolve_references,
     validate,
 )
 from ntkstudy.plan.layers import merge_layers, read_layers, source_names
 
-CONFIG = Path(__file__).parents[1] / "config"
-SCHEMA = read_schema(CONFIG / "schema.yaml")
+CONFIG = ROOT / "config"
 
 
 def write(folder: Path, text: str) -> Path:
@@ -123,7 +122,7 @@ def test_mistakes_name_key_value_and_what_is_allowed(changes, problem):
             "activation_first: 'None' is unknown; "
             "allowed: relu, erf, gelu, sin, abs, tanh, linear, null",
         ),
-        ({"kind": "rnn"}, "kind: 'rnn' is unknown; allowed: mlp, cnn, one_parameter"),
+        ({"kind": "rnn"}, "kind: 'rnn' is unknown; allowed: cnn, mlp, module, one_parameter"),
         ({"dropout": 1.0}, "dropout: 1.0 is not allowed; allowed: number >= 0 and < 1"),
         ({"normalization": "layer"}, "normalization: 'layer' is unknown; allowed: none, batch"),
         ({"sigma_b": -0.1}, "sigma_b: -0.1 is not allowed; allowed: number >= 0"),

@@ -1,22 +1,33 @@
 import numpy as np
 import pytest
-from ntkstudy.data.tasks import (
-    circle_grid,
-    circle_points,
-    fourier_mixture,
-    line_set,
-    probe_set,
-    product_target,
-    training_set,
-)
 
 from ntkflow.errors import ConfigurationError
+from ntkstudy.data.targets import circle_grid, circle_points, fourier_mixture, product_target
+from ntkstudy.plan.options import read_options
+from ntkstudy.registry import TASKS, discover
+
+discover()
 
 GAUSSIAN = {"kind": "gaussian_product", "train_points": 5, "probe_points": 8, "data_seed": 3}
 CIRCLE = GAUSSIAN | {"kind": "circle_product", "probe_points": 72, "train_points": 30, "noise": 0.0}
 MIXTURE = CIRCLE | {
     "kind": "circle_mixture", "modes": [2, 5], "amplitudes": [0.9, 0.3], "phases": [0.1, 2.0]
 }  # fmt: skip
+
+
+def made(block: dict, *names: str) -> list[np.ndarray]:
+    """Arrays of the data set of a task's block."""
+    task = TASKS[block["kind"]]
+    arrays = task.make(read_options(task.options, block), [])
+    return [arrays[name].values for name in names]
+
+
+def training_set(block: dict) -> list[np.ndarray]:
+    return made(block, "train/x", "train/y")
+
+
+def probe_set(block: dict) -> list[np.ndarray]:
+    return made(block, "probe/gamma", "probe/x", "probe/y")
 
 
 @pytest.mark.parametrize("count", [1, 4, 7, 360])
@@ -95,7 +106,8 @@ def test_points_on_the_line_are_those_listed():
     x, y = training_set(LINE)
     assert x.tolist() == [[-3.0], [0.5]]
     assert y.tolist() == [[2.0], [-1.0]]
-    positions, inputs = line_set(LINE)
+    positions, inputs, targets = made(LINE, "probe/position", "probe/x", "probe/y")
+    assert np.isnan(targets).all()
     assert positions.tolist() == [-1.0, -0.5, 0.0, 0.5, 1.0] == inputs[:, 0].tolist()
     with pytest.raises(ConfigurationError, match=r"^task: 2 inputs, 1 targets; allowed: equally"):
         training_set(LINE | {"targets": [1.0]})

@@ -3,14 +3,13 @@ import copy
 from pathlib import Path
 
 import pytest
+from plans import ROOT, SCHEMA, build_plan
 
 from ntkflow.errors import ConfigurationError
-from ntkstudy.plan.configuration import read_schema
 from ntkstudy.plan.describe import caption, drawable_figures, needed_tables, protocol, report_config
 from ntkstudy.plan.loading import load_plan
 from ntkstudy.plan.planning import Plan
 
-ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config"
 FIGURES, ANIMATIONS = ROOT / "scripts" / "figures", ROOT / "scripts" / "animations"
 
@@ -23,7 +22,7 @@ def plan():
 def change(plan, **changes) -> Plan:
     config = copy.deepcopy(plan.config)
     config["experiments"]["kernel_profile"] |= changes
-    return Plan(config, read_schema(CONFIG / "schema.yaml"), source="a.yaml")
+    return Plan(config, SCHEMA, source="a.yaml")
 
 
 def figure(folder: Path, text: str) -> Path:
@@ -69,6 +68,21 @@ def test_every_value_is_in_the_protocol_once(plan):
         rows, defaults = protocol(block, plan.experiment_schema)
         keys = [key for key, _ in rows + defaults if key.startswith(sections)]
         assert sorted(keys) == sorted(f"{s}.{key}" for s in sections for key in block.get(s, {}))
+
+
+def test_options_of_a_module_are_in_the_protocol_one_by_one():
+    network = {"kind": "module", "name": "a:B", "options": {"width": 2, "gain": {"first": 0.5}}}
+    sweep = {"network.options.width": [4, 8], "network.options.gain.last": [1.5]}
+    plan = build_plan(network=network, sweep=sweep, measurements=[])
+    rows = dict(protocol(plan.block("e"), plan.experiment_schema)[0])
+    assert {key: text for key, text in rows.items() if key.startswith("network")} == {
+        "network.kind": "module",
+        "network.name": "a:B",
+        "network.options.width": "4, 8 (swept)",
+        "network.options.gain.first": "0.5",
+        "network.options.gain.last": "1.5 (swept)",
+    }
+    assert [cell.label for cell in plan.cells("e")] == ["last~1.5/width~4", "last~1.5/width~8"]
 
 
 def test_protocol_does_not_depend_on_the_order_of_keys(plan):

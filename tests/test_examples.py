@@ -15,6 +15,8 @@ from public_names import RESULTS
 
 import ntkflow
 from ntkstudy.plan.loading import load_plan
+from ntkstudy.plan.schema import configuration_schema
+from ntkstudy.registry import MEASUREMENTS, discover
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,9 +26,8 @@ MODULES = sorted(
 )
 
 
-def readme_block(language):
-    (block,) = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
-    return block
+def readme_blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -46,25 +47,57 @@ def test_public_names_have_an_example(name):
 
 def test_readme_library_example():
     torch.manual_seed(0)
-    exec(compile(readme_block("python"), "README.md", "exec"), {})
+    exec(compile(readme_blocks("python")[-1], "README.md", "exec"), {})
+
+
+def plan_of(block, tmp_path):
+    file = tmp_path / "block.yaml"
+    file.write_text(block, encoding="utf-8")
+    return load_plan([ROOT / "config" / "config.yaml", file], ROOT / "config" / "schema.yaml")
 
 
 def test_readme_experiment_is_valid_and_makes_its_figures(tmp_path):
-    block = tmp_path / "block.yaml"
-    block.write_text(readme_block("yaml"), encoding="utf-8")
-    config = ROOT / "config"
-    plan = load_plan([config / "config.yaml", block], config / "schema.yaml")
-    (name,) = yaml.safe_load(block.read_text())["experiments"]
+    block = readme_blocks("yaml")[0]
+    plan = plan_of(block, tmp_path)
+    (name,) = yaml.safe_load(block)["experiments"]
     tables = plan.tables(name)
     assert {"trained_profile", "limit_profile", "initialization_profile"} <= tables.keys()
     assert len(plan.cells(name)) == 2
 
 
-def test_readme_parameter_table_is_that_of_the_schema(monkeypatch):
+def test_readme_data_network_and_measurement_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    rows = np.random.default_rng(0).standard_normal((12, 4))
+    labels = np.arange(12) % 3
+    tests = {"test_inputs": rows[:5], "test_targets": labels[:5]}
+    np.savez("my_data.npz", inputs=rows, targets=labels, **tests)
+    Path("my_measurements.py").write_text(readme_blocks("python")[0], encoding="utf-8")
+    config = yaml.safe_load(readme_blocks("yaml")[1]) | {"extensions": ["my_measurements"]}
+    config["experiments"]["my_network"]["measurements"].append(
+        {"kind": "size", "when": ["trained"]}
+    )
+    try:
+        plan = plan_of(yaml.safe_dump(config), tmp_path)
+        tables = {"training_kernel", "trained_classification", "trained_size"}
+        assert tables <= plan.tables("my_network").keys()
+        labels = [cell.label for cell in plan.cells("my_network")]
+        assert labels == ["width~64", "width~256"]
+        job = plan.job_config("ntk", "my_network", "width~64", "0-4")
+        assert "my_measurements" in job["modules"]
+        assert "my_measurements.py" in plan.code("ntk", "my_network", "width~64")
+    finally:
+        MEASUREMENTS.forget("my_measurements")
+
+
+def test_tables_of_the_configuration_are_those_of_the_registry(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "scripts")
     write_docs = importlib.import_module("write_docs")
-    schema = write_docs.read_schema(ROOT / "config" / "schema.yaml")
-    assert write_docs.rewrite(README, schema) == README
-    rows = write_docs.table(schema).splitlines()
-    columns = {len(re.findall(r"(?<!\\)\|", row)) - 1 for row in rows}  # \| is text in Markdown
-    assert columns == {4}
+    discover()
+    schema = configuration_schema(ROOT / "config" / "schema.yaml")
+    page = (ROOT / write_docs.PAGE).read_text(encoding="utf-8")
+    assert write_docs.rewrite(page, schema) == page
+    for text in write_docs.tables(schema).values():
+        # \\| is text in Markdown
+        columns = {len(re.findall(r"(?<!\\)\|", row)) for row in text.splitlines()}
+        assert len(columns) == 1

@@ -116,6 +116,7 @@ def test_a_job_runs_again_from_its_record(tmp_path):
         "output": {"dataset": str(tmp_path / "results" / "dataset.h5")},
         "cfg": {
             "stage": "dataset", "experiment": "e", "cell": {},
+            "modules": ["ntkstudy.tasks.gaussian"],
             "task": {
                 "kind": "gaussian_product", "data_seed": 0, "train_points": 3, "probe_points": 4
             },

@@ -1,18 +1,26 @@
 import pytest
 
 from ntkflow.networks import mlp
-from ntkstudy.plan.memory import memory_mb
+from ntkstudy.plan import memory
+from ntkstudy.plan.entries import read_facts
+from ntkstudy.registry import discover
+
+discover()
 
 TASK = {"kind": "gaussian_product", "train_points": 8, "probe_points": 4}
 
 
-def config(depth=1, width=4, dtype="float32", measured="profile", **task):
+def config(depth=1, width=4, dtype="float32", measured="profile", when=None, **task):
     return {
         "network": {"kind": "mlp", "depth": depth, "width": width},
         "task": TASK | task,
         "training": {"dtype": dtype},
-        "measurements": [{"kind": measured}],
+        "measurements": [{"kind": measured, "when": when or ["initialization", "trained"]}],
     }
+
+
+def memory_mb(stage, config, seeds):
+    return memory.memory_mb(stage, config, read_facts(config), seeds)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -27,10 +35,13 @@ def test_memory_holds_four_copies_of_the_weights_and_the_activations(depth, widt
 
 
 def test_measurements_that_keep_a_kernel_a_network_need_more_with_every_seed():
-    points = dict(train_points=500)
-    kept = [memory_mb("train", config(measured="linearized", **points), seeds) for seeds in (1, 20)]
-    plain = [memory_mb("train", config(measured="kernel", **points), seeds) for seeds in (1, 20)]
+    during = dict(when=["training"], train_points=500)
+    kept, plain = (
+        [memory_mb("train", config(measured=kind, **during), seeds) for seeds in (1, 20)]
+        for kind in ("linearized", "spectrum")
+    )
     kernels = 19 * 500**2 * 8 / 1e6
     assert kept[1] - kept[0] >= plain[1] - plain[0] + kernels
-    digits = memory_mb("train", config(measured="linearized", kind="mnist", **points), 1)
-    assert digits - kept[0] >= (5000**2 - 500**2) * 8 / 1e6
+    digits = during | dict(kind="mnist", test_points=4, test_from="test")
+    of_digits = memory_mb("train", config(measured="linearized", **digits), 1)
+    assert of_digits - kept[0] >= (5000**2 - 500**2) * 8 / 1e6

@@ -7,7 +7,11 @@ import pytest
 import pack_mnist
 from ntkflow.errors import ConfigurationError, StorageError
 from ntkstudy.data.mnist import MEAN, choose_images, read_idx, read_images, scale_pixels, write_idx
-from ntkstudy.data.mnist_files import BUNDLED_SUMS, FOLDER, NAMES, image_files, read_checksums
+from ntkstudy.data.mnist_files import BUNDLED_SUMS, FOLDER, NAMES, read_checksums
+from ntkstudy.plan.options import read_options
+from ntkstudy.registry import TASKS, discover
+
+discover()
 
 ROOT = Path(__file__).parents[1]
 TASK = {
@@ -32,13 +36,18 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
+def files_of(results="results/x", **changes) -> list[str]:
+    kind = TASKS["mnist"]
+    return list(kind.files(read_options(kind.options, TASK | changes), results))
+
+
 def choose(**changes):
-    task = TASK | changes
-    return choose_images(task, image_files(task, "results/x"))
+    options = read_options(TASKS["mnist"].options, TASK | changes)
+    return choose_images(options, files_of(**changes))
 
 
 def test_the_bundled_subset_is_what_its_checksums_say():
-    train, test = read_images(image_files(TASK, "results/x"))
+    train, test = read_images(files_of())
     assert train.pixels.shape == (4000, 28, 28)
     assert test.pixels.shape == (1000, 28, 28)
     # The first labels of the canonical order, as every description of MNIST has them.
@@ -91,17 +100,17 @@ def test_first_and_balanced_takes_the_first_of_every_digit():
     train, _ = choose(balanced=True, train_points=25)
     counts = np.bincount(train.labels)
     assert (counts.min(), counts.max()) == (2, 3)
-    labels = read_images(image_files(TASK, ""))[0].labels
+    labels = read_images(files_of())[0].labels
     assert set(np.flatnonzero(labels == 4)[:3]) == set(train.positions[train.labels == 4])
 
 
 def test_a_folder_is_read_plain_or_packed(folder):
-    task = TASK | {"source": "directory", "directory": str(folder), "image_size": 4}
-    packed, _ = choose_images(task, image_files(task, ""))
+    task = {"source": "directory", "directory": str(folder), "image_size": 4}
+    packed, _ = choose(**task)
     file = folder / f"{NAMES[0]}.gz"
     (folder / NAMES[0]).write_bytes(gzip.decompress(file.read_bytes()))
     file.unlink()
-    plain, _ = choose_images(task, image_files(task, ""))
+    plain, _ = choose(**task)
     np.testing.assert_array_equal(plain.x, packed.x)
 
 
@@ -117,9 +126,9 @@ def test_packing_again_gives_equal_files(folder, tmp_path):
 
 
 def test_download_names_files_under_the_results():
-    files = image_files(TASK | {"source": "download"}, "results/x")
+    files = files_of(source="download")
     assert files[0] == "results/x/downloads/mnist/train-images-idx3-ubyte.gz"
-    assert image_files({"kind": "circle_product"}, "results/x") == []
+    assert list(TASKS["circle_product"].files(None, "results/x")) == []
 
 
 # Errors
@@ -186,10 +195,9 @@ def test_more_images_than_there_are(changes, problem):
 
 
 def test_folders_without_the_files(tmp_path):
-    task = TASK | {"source": "directory"}
     with pytest.raises(
         ConfigurationError, match=r"task.directory: null is not allowed with source"
     ):
-        image_files(task, "")
+        files_of(source="directory")
     with pytest.raises(ConfigurationError, match="has no train-images-idx3-ubyte; allowed: a fold"):
-        image_files(task | {"directory": str(tmp_path)}, "")
+        files_of(source="directory", directory=str(tmp_path))

@@ -18,7 +18,7 @@ from ntkflow.networks import (
     member,
     mlp,
 )
-from ntkstudy.networks import build_network
+from ntkstudy.subjects.networks import build_network
 
 BLOCK = {
     "kind": "mlp", "depth": 2, "width": 6, "activation": "relu",
@@ -183,12 +183,6 @@ def test_images_shrink_without_padding():
         ConfigurationError, match="image_size: 4 is not allowed with 2 convolutions"
     ):
         cnn(1, [2, 3], 5, image_size=4, kernel_size=3, padding="valid")
-
-
-def test_flat_inputs_of_a_convolution_are_square():
-    block = {"kind": "cnn", "depth": 1, "width": 2}
-    with pytest.raises(ConfigurationError, match="'cnn' is not allowed for 50 inputs; allowed: sq"):
-        build_network(block, 50, 1)
 
 
 def test_layers_that_depend_on_the_mode_have_their_places():

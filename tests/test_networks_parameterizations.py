@@ -8,7 +8,7 @@ from ntkflow import empirical_ntk
 from ntkflow.errors import ConfigurationError
 from ntkflow.networks import StandardConv2d, StandardLinear, cnn, draw_parameters, member, mlp
 from ntkflow.training import train_ensemble
-from ntkstudy.networks import build_network
+from ntkstudy.subjects.networks import build_network
 
 BLOCK = {
     "kind": "mlp", "depth": 2, "width": 40, "activation": "relu", "parameterization": "pytorch",

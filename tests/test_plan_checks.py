@@ -11,6 +11,8 @@ from ntkstudy.plan.configuration import complete
 from ntkstudy.plan.planning import Plan
 from ntkstudy.plan.stages import FOLDERS
 
+MODULE = {"kind": "module", "name": "a.b:C", "options": {"width": 2}}
+
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
@@ -38,6 +40,24 @@ from ntkstudy.plan.stages import FOLDERS
             {"sweep": {"network.width.x": [4]}},
             "sweep.network.width.x: cannot be swept; allowed: task.<key>, network.<key>, "
             "training.<key>",
+        ),
+        (
+            {"network": MODULE, "sweep": {"network.name.width": [4]}, "measurements": []},
+            "sweep.network.name.width: cannot be swept; allowed: task.<key>, network.<key>, "
+            "training.<key>",
+        ),
+        (
+            {"sweep": {"network": [4]}},
+            "sweep.network: cannot be swept; allowed: task.<key>, network.<key>, training.<key>",
+        ),
+        (
+            {
+                "network": MODULE,
+                "sweep": {"network.options.seeds": [1], "task.data_seed": [0], "task.seeds": [1]},
+                "measurements": [],
+            },
+            "sweep.network.options.seeds: two axes are called 'seeds'; "
+            "allowed: different last parts",
         ),
         (
             {"sweep": {"network.kind": ["mlp"], "task.kind": ["gaussian_product"]}},
@@ -74,7 +94,9 @@ from ntkstudy.plan.stages import FOLDERS
                 "measurements": [{"kind": "function", "when": ["prediction"]}],
                 "training": {"learning_rate": 0.5, "steps": 3, "l2": 0.1},
             },
-            "training.l2: 0.1 has no prediction at infinite width; allowed: 0.0",
+            "measurements[0].kind: 'function' (prediction) is not allowed here: it needs plain "
+            "gradient descent (training.optimizer sgd, l1 0, l2 0) "
+            "(in cell width~4/learning_rate~0.5)",
         ),
         (
             {"measurements": 2 * EXPERIMENT["measurements"]},
@@ -82,22 +104,24 @@ from ntkstudy.plan.stages import FOLDERS
         ),
         (
             {"sweep": {"network.dropout": [0.0, 0.5]}},
-            "measurements[0].kind: 'profile' is not allowed with network.dropout 0.5; allowed: "
-            "gram, gram_spectrum, gram_rank, classification",
+            "measurements[0].kind: 'profile' (initialization) is not allowed here: it needs a "
+            "network without dropout and batch normalisation (in cell dropout~0.5)",
         ),
         (
             {"network": EXPERIMENT["network"] | {"normalization": "batch", "dropout": 0.1}},
-            "measurements[0].kind: 'profile' is not allowed with network.normalization batch and "
-            "network.dropout 0.1; allowed: gram, gram_spectrum, gram_rank, classification",
+            "measurements[0].kind: 'profile' (initialization) is not allowed here: it needs a "
+            "network without dropout and batch normalisation (in cell width~4/learning_rate~0.5)",
         ),
         (
             {"network": EXPERIMENT["network"] | {"normalization": "batch"},
+             "measurements": [],
              "training": EXPERIMENT["training"] | {"engine": "dense"}},
             "training.engine: 'dense' is not allowed with network.normalization; allowed: auto, "
             "general",
         ),
         (
             {"sweep": {"network.dropout": [0.5]},
+             "measurements": [],
              "training": EXPERIMENT["training"] | {"centred": True}},
             "training.centred: True is not allowed with network.dropout; allowed: False",
         ),
@@ -107,6 +131,28 @@ def test_mistakes_in_an_experiment(changes, problem):
     with pytest.raises(ConfigurationError) as error:
         build_plan(**changes)
     assert str(error.value) == f"a.yaml: experiments.e.{problem}"
+
+
+def test_what_is_measured_in_evaluation_takes_networks_with_modes():
+    kinds = ("gram", "gram_spectrum", "gram_rank", "classification")
+    build_plan(
+        task={"kind": "mnist", "train_points": 10, "test_points": 10, "test_from": "test"},
+        sweep={"network.dropout": [0.0, 0.5], "network.normalization": ["none", "batch"]},
+        measurements=[{"kind": kind, "when": ["trained", "training"]} for kind in kinds],
+    )
+
+
+def test_flat_inputs_of_a_convolution_are_square():
+    with pytest.raises(ConfigurationError) as error:
+        build_plan(
+            network={"kind": "cnn", "depth": 1, "width": 2},
+            measurements=[],
+            sweep={"network.width": [2]},
+        )
+    assert str(error.value) == (
+        "a.yaml: experiments.e.network.kind: 'cnn' is not allowed here: "
+        "it needs square images as inputs (in cell width~2)"
+    )
 
 
 def test_an_override_needs_its_section():

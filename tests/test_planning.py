@@ -79,6 +79,7 @@ def test_a_job_knows_its_sections_only():
         "cell": {"width": 8},
         "experiment": "e",
         "measurements": [{"anchor_angle": 0.0, "kind": "profile"}],
+        "modules": ["ntkstudy.measurements.profile", "ntkstudy.networks.mlp"],
         "network": {
             "activation": "relu", "activation_first": None, "bias": "normal", "depth": 1,
             "dropout": 0.0, "kind": "mlp", "normalization": "none",

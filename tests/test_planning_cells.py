@@ -1,14 +1,12 @@
 """Overrides that select several cells, or leave cells out."""
 
-from pathlib import Path
-
 import pytest
+from plans import ROOT, SCHEMA
 
-from ntkstudy.plan.configuration import read_schema
 from ntkstudy.plan.loading import load_plan
 from ntkstudy.plan.planning import Plan
 
-CONFIG = Path(__file__).parents[1] / "config"
+CONFIG = ROOT / "config"
 OVERRIDES = [
     {"where": {"network.width": [4, 8]}, "set": {"training.engine": "dense"}},
     {"where": {"network.width": 16, "training.learning_rate": [0.5]}, "set": {"seeds": 0}},
@@ -23,7 +21,7 @@ def swept():
         "overrides": OVERRIDES,
     }
     config = plan.config | {"experiments": {"e": block}}
-    return Plan(config, read_schema(CONFIG / "schema.yaml"))
+    return Plan(config, SCHEMA)
 
 
 def test_an_override_selects_by_a_list_of_values(swept):

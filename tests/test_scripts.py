@@ -20,10 +20,10 @@ from ntkflow.errors import ConfigurationError, StorageError
 from ntkflow.networks import draw_parameters
 from ntkstudy.data.storage import open_file
 from ntkstudy.data.tables import axes_of, read_table
-from ntkstudy.networks import build_network
 from ntkstudy.plan.describe import report_config
 from ntkstudy.plan.loading import load_plan
 from ntkstudy.plan.planning import Plan
+from ntkstudy.subjects.networks import build_network
 
 ROOT = Path(__file__).parents[1]
 TINY = """

@@ -30,6 +30,14 @@ STAGES = {
     "train_ensemble": 2,
 }
 
+# Modules of the registry that the jobs of a rule load.
+_MEASURED = ("measurements/profile", "networks/mlp")
+ENTRIES = {
+    "make_dataset": ("tasks/gaussian",),
+    **dict.fromkeys(("compute_limit_kernel", "extract_ntk", "measure_initialization"), _MEASURED),
+    "train_ensemble": ("networks/mlp",),
+}
+
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
@@ -225,7 +233,8 @@ def test_editing_a_figure_script_redraws_it_alone(finished):
 @pytest.mark.parametrize(
     "module",
     [
-        *("ntkstudy/data/storage", "ntkstudy/measurements/gram", "ntkstudy/measurements/limits"),
+        *("ntkstudy/data/storage", "ntkstudy/measurements/profile", "ntkstudy/subjects/limit"),
+        *("ntkstudy/tasks/gaussian", "ntkstudy/networks/mlp"),
         *("ntkstudy/report/plotting", "ntkstudy/claims", "ntkflow/training/losses"),
     ],
 )
@@ -234,6 +243,8 @@ def test_editing_a_module_reruns_the_rules_that_import_it(finished, module):
     path = path if path.exists() else path.with_suffix("") / "__init__.py"
     path.write_text(path.read_text() + "\n# Edited.\n")
     scripts = {rule: [f"{rule}.py"] for rule in STAGES}
+    for rule, entries in ENTRIES.items():
+        scripts[rule] += [f"ntkstudy/{name}.py" for name in entries]
     scripts["draw_figure"] += [
         f"figures/{path.name}" for path in (finished / "scripts/figures").glob("*.py")
     ]
@@ -247,6 +258,13 @@ def test_editing_a_module_reruns_the_rules_that_import_it(finished, module):
     assert users <= set(jobs)
     # Whatever else is planned follows from a changed input.
     assert set(jobs) - users <= downstream(users)
+
+
+def test_editing_what_no_job_uses_reruns_nothing(finished):
+    for name in ("measurements/gram", "networks/cnn", "tasks/mnist"):
+        path = finished / f"scripts/ntkstudy/{name}.py"
+        path.write_text(path.read_text() + "\n# Edited.\n")
+    assert plan(finished, config=QUICK).idle
 
 
 def downstream(rules):

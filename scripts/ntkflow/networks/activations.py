@@ -1,9 +1,11 @@
 """Activations that torch.nn lacks, and all activations by name."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigurationError
+from ..errors import unknown
 
 
 class Erf(nn.Module):
@@ -56,9 +58,14 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def activation_layer(name: str) -> nn.Module:
-    """Activation by its name in `ACTIVATIONS`; an unknown name is a ConfigurationError."""
-    if name not in ACTIVATIONS:
-        allowed = ", ".join(ACTIVATIONS)
-        raise ConfigurationError(f"activation: {name!r} is unknown; use one of {allowed}")
-    return ACTIVATIONS[name]()
+def activation_layer(activation: str | nn.Module) -> nn.Module:
+    """Activation by its name in `ACTIVATIONS`, or a copy of a module.
+
+    Raises:
+        ConfigurationError: if the name is unknown.
+    """
+    if isinstance(activation, nn.Module):
+        return copy.deepcopy(activation)
+    if activation not in ACTIVATIONS:
+        raise unknown("activation", activation, list(ACTIVATIONS))
+    return ACTIVATIONS[activation]()

@@ -16,8 +16,8 @@ def mlp(
     widths: Sequence[int],
     output_dim: int = 1,
     *,
-    activation: str = "relu",
-    activation_first: str | None = None,
+    activation: str | nn.Module = "relu",
+    activation_first: str | nn.Module | None = None,
     sigma_w: float = 1.0,
     sigma_w_last: float | None = None,
     sigma_b: float = 0.0,
@@ -39,7 +39,7 @@ def mlp(
         input_dim: n0, the input dimension.
         widths: one width per hidden layer.
         output_dim: O, number of outputs.
-        activation: a name in `ACTIVATIONS`.
+        activation: a name in `ACTIVATIONS`, or a module, which is copied for every layer.
         activation_first: that of the first hidden layer; default: `activation`.
         sigma_w: standard deviation of the weights in every layer.
         sigma_w_last: that of the output layer; default: `sigma_w`.
@@ -102,7 +102,7 @@ def cnn(
     kernel_size: int = 3,
     padding: str = "same",
     head: str = "flatten",
-    activation: str = "relu",
+    activation: str | nn.Module = "relu",
     sigma_w: float = 1.0,
     sigma_b: float = 0.0,
     bias: str = "normal",
@@ -120,7 +120,7 @@ def cnn(
         kernel_size: side of the square filters.
         padding: "same" (zeros around the images) or "valid" (no padding: images shrink).
         head: "flatten" or "gap" (global average pooling), before the dense read-out.
-        activation: a name in `ACTIVATIONS`.
+        activation: a name in `ACTIVATIONS`, or a module, which is copied for every layer.
         sigma_w: standard deviation of the weights in every layer.
         sigma_b: standard deviation of the biases in every layer.
         bias: "normal" or "zero", the biases at initialisation.

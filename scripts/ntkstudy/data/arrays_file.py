@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -14,14 +15,20 @@ NAMES = ("inputs", "targets", "test_inputs", "test_targets")
 _WANTED = "an npz or HDF5 file with the arrays inputs, targets, test_inputs, test_targets"
 
 
+class _Header(NamedTuple):
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
 def read_shapes(path: str) -> dict[str, tuple[int, ...]]:
     """Shapes of the four arrays; the values of an npz file are not read.
 
     Raises:
-        ConfigurationError: if the file or an array is missing, or rows do not fit together.
+        ConfigurationError: if the file or an array is missing, holds no real numbers, or rows do
+            not fit together.
     """
     with _open(path) as file:
-        shapes = {name: _shape(file, name) for name in NAMES}
+        shapes = {name: _shape(path, file, name) for name in NAMES}
     for part in ("", "test_"):
         rows, wanted = shapes[f"{part}targets"], shapes[f"{part}inputs"]
         if not rows or not wanted or rows[0] != wanted[0] or len(rows) > 2 or len(wanted) < 2:
@@ -73,19 +80,24 @@ def _open(path: str) -> Iterator[Mapping]:
         raise _error(path, "is of another type", _WANTED)
 
 
-def _shape(file: Mapping, name: str) -> tuple[int, ...]:
-    if isinstance(file, h5py.File):
-        if name not in file:
-            raise _error(file.filename, f"array {name!r} is missing", _WANTED)
-        return file[name].shape
+def _shape(path: str, file: Mapping, name: str) -> tuple[int, ...]:
+    one = file.get(name) if isinstance(file, h5py.File) else _header(file, name)
+    if not hasattr(one, "dtype"):
+        raise _error(path, f"array {name!r} is missing", _WANTED)
+    if one.dtype.kind not in "biuf":
+        raise _error(path, f"{name} holds values of type {one.dtype}", "real numbers")
+    return one.shape
+
+
+def _header(file: np.lib.npyio.NpzFile, name: str) -> _Header | None:
+    """What an npz file says of an array without its values."""
     if name not in file:
-        raise _error(file.zip.filename, f"array {name!r} is missing", _WANTED)
-    with file.zip.open(f"{name}.npy") as header:
-        version = np.lib.format.read_magic(header)
-        read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-            version, np.lib.format.read_array_header_2_0
-        )
-        return read(header)[0]
+        return None
+    with file.zip.open(f"{name}.npy") as content:
+        old = np.lib.format.read_magic(content) == (1, 0)
+        read = getattr(np.lib.format, f"read_array_header_{1 if old else 2}_0")
+        shape, _, dtype = read(content)
+    return _Header(shape, dtype)
 
 
 def _numbers(path: str, name: str, values: np.ndarray) -> np.ndarray:

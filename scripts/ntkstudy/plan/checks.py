@@ -6,6 +6,7 @@ from ..needs import Facts
 from ..registry import MEASUREMENTS
 from .planning import Plan
 from .stages import FOLDERS, STAGES
+from .sweeps import WHOLE, Cell
 
 
 def check_plan(plan: Plan) -> None:
@@ -40,6 +41,7 @@ def _check_needs(plan: Plan, experiment: str) -> None:
         for need in facts.network.needs:
             if not need.met(facts):
                 problem = f"{facts.network.name!r} is not allowed here: it needs {need.text}"
+                problem += _place(cell)
                 raise plan.error([experiment, "network", "kind"], problem)
         for index, entry in enumerate(cell.config["measurements"]):
             for when in entry["when"]:
@@ -47,9 +49,14 @@ def _check_needs(plan: Plan, experiment: str) -> None:
                     if not need.met(facts):
                         problem = f"{entry['kind']!r} ({when}) is not allowed here: it needs"
                         where = [experiment, "measurements", index, "kind"]
-                        raise plan.error(where, f"{problem} {need.text}")
+                        raise plan.error(where, f"{problem} {need.text}{_place(cell)}")
         _check_loss(plan, experiment, facts)
         _check_training_modes(plan, experiment, cell.config.get("training", {}), facts.modes)
+
+
+def _place(cell: Cell) -> str:
+    """Which cell of a sweep an error is about."""
+    return "" if cell.label == WHOLE else f" (in cell {cell.label})"
 
 
 def _check_loss(plan: Plan, experiment: str, facts: Facts) -> None:

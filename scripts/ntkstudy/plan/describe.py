@@ -112,11 +112,12 @@ def protocol(block: Mapping[str, Any], schema: Mapping) -> tuple[list[list[str]]
     for section in ("task", "network", "training"):
         values = block.get(section, {})
         usual = keys_at_default(values, rules[section])
-        for key, value in values.items():
-            swept = sweep.get(f"{section}.{key}")
+        axes = {key: None for key in sweep if key.startswith(f"{section}.")}
+        for key, value in (_leaves(section, values) | axes).items():
+            swept = sweep.get(key)
             text = f"{_join(swept)} (swept)" if swept else _text(value)
-            chosen = swept or key not in usual
-            (rows if chosen else defaults).append([f"{section}.{key}", text])
+            chosen = swept or key.split(".")[1] not in usual
+            (rows if chosen else defaults).append([key, text])
     for entry in block["measurements"]:
         usual = keys_at_default(entry, rules["measurements"]["items"])
         for target, at_default in ((rows, False), (defaults, True)):
@@ -162,6 +163,15 @@ def report_config(
         "config": plan.config,
         "seeds": "Networks use seeds 0, 1, ... of their cell; data use the task's data_seed.",
     }
+
+
+def _leaves(path: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted key, those of mappings inside each by its own."""
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = isinstance(value, Mapping) and value
+        leaves |= _leaves(f"{path}.{key}", value) if inner else {f"{path}.{key}": value}
+    return leaves
 
 
 def _value(block: Mapping[str, Any], key: str) -> str:

@@ -22,7 +22,7 @@ class Stage:
         seeds: "seeds", "initializations", or None: one file per cell.
         when: moment of the measurements that it makes.
         always: whether it is made without measurements of its own too.
-        unless: moments; not even then, if all measurements are of these.
+        unless: moments; not even then, if all measurements but those of the limit are of these.
         tables: names of tables to groups of its files; None: the group that the task names.
     """
 
@@ -43,7 +43,8 @@ class Stage:
         """Whether an experiment with these sections and moments of measurements has this stage."""
         if not set(self.requires) <= sections:
             return False
-        others_only = bool(moments) and moments <= self.unless
+        of_networks = moments - {"limit"}  # which has none
+        others_only = bool(of_networks) and of_networks <= self.unless
         return self.when in moments or (self.always and not others_only)
 
 
@@ -64,7 +65,7 @@ STAGES = {
         seeds="seeds",
         when="training",
         always=True,
-        unless=frozenset({"theory", "limit"}),
+        unless=frozenset({"theory"}),
         tables=(("losses", "losses"), ("networks", "networks")),
     ),
     "ntk": Stage(reads=_TRAINED, requires=("training",), seeds="seeds", when="trained"),

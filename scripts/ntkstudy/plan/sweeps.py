@@ -82,7 +82,7 @@ class _Sweep:
     def _check_axes(self, axes: Mapping[str, str]) -> None:
         for key, short in axes.items():
             section, *rest = key.split(".")
-            if section not in SECTIONS or section not in self.block or len(rest) != 1:
+            if section not in SECTIONS or not rest or not _has_parents(self.block, key):
                 allowed = ", ".join(f"{name}.<key>" for name in SECTIONS if name in self.block)
                 raise self._error(["sweep", key], f"cannot be swept; allowed: {allowed}")
             if list(axes.values()).count(short) > 1:
@@ -151,9 +151,19 @@ def _text(value: Any) -> str:
     return "".join(letter if letter.isalnum() or letter in ".-+_" else "_" for letter in text)
 
 
+def _has_parents(config: Mapping, key: str) -> bool:
+    """Whether everything above the last part of a dotted key is a mapping."""
+    inner: Any = config
+    for part in key.split(".")[:-1]:
+        inner = inner.get(part) if isinstance(inner, Mapping) else None
+    return isinstance(inner, Mapping)
+
+
 def _get(config: Mapping, key: str) -> Any:
-    section, name = key.split(".")
-    return config[section][name]
+    inner: Any = config
+    for part in key.split("."):
+        inner = inner[part]
+    return inner
 
 
 def _set(config: dict, key: str, value: Any) -> None:
