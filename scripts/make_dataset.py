@@ -2,7 +2,7 @@
 
 from job import run_job
 from ntkstudy.data.storage import write_file
-from ntkstudy.plan.options import read_options
+from ntkstudy.options import read_options
 from ntkstudy.registry import TASKS, load
 
 

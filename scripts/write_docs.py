@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ntkstudy.claims import KINDS
 from ntkstudy.claims.registry import own_options
+from ntkstudy.options import options_schema
 from ntkstudy.plan.configuration import as_yaml
-from ntkstudy.plan.options import options_schema
 from ntkstudy.plan.schema import configuration_schema
 from ntkstudy.registry import MEASUREMENTS, NETWORKS, TASKS, Measurement, discover
 

@@ -14,7 +14,7 @@ from ntkflow.training import GradientDescent, Objective, Penalty, Schedule, trai
 from ntkstudy.data.dataset import DataSet, open_dataset
 from ntkstudy.data.mnist_files import image_files
 from ntkstudy.data.storage import Array, write_file
-from ntkstudy.plan.options import read_options
+from ntkstudy.options import read_options
 from ntkstudy.registry import TASKS, discover
 from ntkstudy.subjects.measuring import measure
 from ntkstudy.subjects.members import Members

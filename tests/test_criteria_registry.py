@@ -14,8 +14,8 @@ from ntkflow.errors import ConfigurationError
 from ntkstudy.claims import judge_claim
 from ntkstudy.claims.document import claims_schema
 from ntkstudy.claims.registry import KINDS, Criterion, criterion, criterion_schema
+from ntkstudy.options import Rule
 from ntkstudy.plan.configuration import validate
-from ntkstudy.plan.options import Rule
 
 ROOT = Path(__file__).parents[1]
 CRITERION = {

@@ -3,7 +3,7 @@ import pytest
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.data.targets import circle_grid, circle_points, fourier_mixture, product_target
-from ntkstudy.plan.options import read_options
+from ntkstudy.options import read_options
 from ntkstudy.registry import TASKS, discover
 
 discover()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from ntkstudy.needs import Need, Sizes
-from ntkstudy.plan.options import Rule
+from ntkstudy.options import Rule
 from ntkstudy.registry import activation, measurement, network, task
 from ntkstudy.tasks.common import TaskOptions
 

@@ -17,7 +17,7 @@ from ntkflow.regression.classifiers import classifier_scores
 from ntkflow.regression.kernel_machines import accuracy
 from ntkstudy.data.storage import Array, open_file, write_file
 from ntkstudy.measurements.kernel_classifiers import ClassifierOptions
-from ntkstudy.plan.options import read_options
+from ntkstudy.options import read_options
 from ntkstudy.subjects import fits
 from ntkstudy.subjects.fits import Kernels, limit_network
 from ntkstudy.subjects.members import Members

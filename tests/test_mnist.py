@@ -8,7 +8,7 @@ import pack_mnist
 from ntkflow.errors import ConfigurationError, StorageError
 from ntkstudy.data.mnist import MEAN, choose_images, read_idx, read_images, scale_pixels, write_idx
 from ntkstudy.data.mnist_files import BUNDLED_SUMS, FOLDER, NAMES, read_checksums
-from ntkstudy.plan.options import read_options
+from ntkstudy.options import read_options
 from ntkstudy.registry import TASKS, discover
 
 discover()

@@ -7,7 +7,7 @@ from plans import build_plan
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.data.arrays_file import read_rows, read_shapes
-from ntkstudy.plan.options import read_options
+from ntkstudy.options import read_options
 from ntkstudy.registry import TASKS
 
 RNG = np.random.default_rng(0)

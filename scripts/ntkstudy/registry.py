@@ -189,7 +189,7 @@ def task(
 
     Args:
         name: value of `task.kind`.
-        options: dataclass of its keys, see `plan.options`.
+        options: dataclass of its keys, see `ntkstudy.options`.
         sizes: numbers of rows, inputs and outputs, from the options.
         axis: what tells the evaluation inputs apart; `gamma` means angles on the unit circle.
         table: group that the table `dataset` shows.

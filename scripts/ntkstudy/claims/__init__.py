@@ -13,7 +13,7 @@ import pandas as pd
 
 from ntkflow.errors import ConfigurationError
 
-from ..plan.options import read_options
+from ..options import read_options
 from .criteria import combine
 from .registry import KINDS
 from .samples import AbsentError, Sample

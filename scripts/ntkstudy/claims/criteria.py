@@ -13,7 +13,7 @@ from typing import Annotated
 import numpy as np
 from scipy import stats
 
-from ..plan.options import Rule
+from ..options import Rule
 from .registry import Criterion, Outcome, WithStatistic, criterion
 from .samples import Sample
 from .uncertainty import STATISTICS, bootstrap_interval, interval, log_std_reach, resample

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
-from ..plan.options import Rule, choices_schema
+from ..options import Rule, choices_schema
 
 # The value, the two ends of its interval, None where there is none, and the status.
 Outcome = tuple[float | None, float | None, float | None, str]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ..plan.options import Rule
+from ..options import Rule
 
 if TYPE_CHECKING:
     from ..data.storage import Array

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from ..needs import DESCENT, ONE_OUTPUT, ONE_PARAMETER, ONE_POINT, SQUARED_LOSS, TRAINING
-from ..plan.options import Rule
+from ..options import Rule
 from ..registry import measurement
 from .common import Draws
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from ..needs import MLP, NTK, ONE_OUTPUT, PLANE
-from ..plan.options import Rule
+from ..options import Rule
 from ..registry import measurement
 from .common import AnchorOptions, labelled
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from ..needs import ONE_OUTPUT, PLANE, TARGETS
-from ..plan.options import Rule
+from ..options import Rule
 from ..registry import FINITE, measurement
 from .common import to_numpy
 

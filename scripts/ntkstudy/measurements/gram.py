@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from ..needs import ONE_HIDDEN_LAYER
-from ..plan.options import Rule
+from ..options import Rule
 from ..registry import FINITE, measurement
 from .common import labelled, to_numpy
 

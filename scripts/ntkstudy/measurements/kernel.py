@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from ..needs import PLANE
-from ..plan.options import Rule
+from ..options import Rule
 from ..registry import FINITE, measurement
 from .common import labelled, to_numpy
 from .function import ModeOptions

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from ..needs import LABELS, WIDTH
-from ..plan.options import Rule
+from ..options import Rule
 from ..registry import measurement
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from ..needs import CIRCLE, NTK, RELU
-from ..plan.options import Rule
+from ..options import Rule
 from ..registry import measurement
 from .common import Draws
 

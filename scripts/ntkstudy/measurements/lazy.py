@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from ..needs import DESCENT, LAYERS, ONE_OUTPUT, SQUARED_LOSS, TWO_POINTS
-from ..plan.options import Rule
+from ..options import Rule
 from ..registry import FINITE, measurement
 from .common import labelled, options_of, to_numpy
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from ..needs import DESCENT, LABELS, SQUARED_LOSS
-from ..plan.options import Rule
+from ..options import Rule
 from ..registry import FINITE, measurement
 from .common import labelled, to_numpy
 

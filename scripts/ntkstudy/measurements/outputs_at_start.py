@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from ..needs import NTK
-from ..plan.options import Rule
+from ..options import Rule
 from ..registry import measurement
 from .common import Draws
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from ..needs import FITS_FILTERS, SQUARE
-from ..plan.options import Rule
+from ..options import Rule
 from ..registry import network
 from .common import LayerOptions, activation_layer
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from ..plan.options import Rule
+from ..options import Rule
 from ..registry import ACTIVATIONS
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ..plan.options import Rule
+from ..options import Rule
 from ..registry import network
 from .common import ActivationRule, LayerOptions, activation_layer
 

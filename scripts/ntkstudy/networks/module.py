@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from ntkflow.errors import ConfigurationError
 
-from ..plan.options import Rule
+from ..options import Rule
 from ..registry import network
 
 

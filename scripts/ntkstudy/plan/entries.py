@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..needs import Facts
+from ..options import read_options
 from ..registry import ACTIVATIONS, MEASUREMENTS, NETWORKS, TASKS
 from .imports import module_closure
-from .options import read_options
 from .stages import STAGES
 
 

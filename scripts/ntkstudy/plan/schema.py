@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from ..options import Rule, choices_schema
 from ..registry import MEASUREMENTS, NETWORKS, TASKS
 from ..tasks.common import TaskOptions
 from .configuration import read_yaml, resolve_references
-from .options import Rule, choices_schema
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import torch
 from ..data.dataset import DataSet
 from ..data.storage import Array
 from ..data.tables import WIDE
-from ..plan.options import read_options
+from ..options import read_options
 from ..registry import MEASUREMENTS, STAGE_AXES, Measurement
 
 

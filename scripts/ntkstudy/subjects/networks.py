@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from ..plan.options import read_options
+from ..options import read_options
 from ..registry import NETWORKS
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from ..plan.options import Rule
+from ..options import Rule
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ from typing import Annotated
 from ntkflow.errors import ConfigurationError
 
 from ..needs import Sizes
-from ..plan.options import Rule
+from ..options import Rule
 from ..registry import task
 from .common import ProbePoints, TaskOptions
 
