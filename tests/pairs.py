@@ -9,11 +9,11 @@ import numpy as np
 
 from ntkstudy.needs import Facts, Need
 from ntkstudy.plan.checks import check_plan
-from ntkstudy.plan.configuration import complete
 from ntkstudy.plan.entries import read_facts
 from ntkstudy.plan.planning import Plan
 from ntkstudy.plan.schema import configuration_schema
 from ntkstudy.registry import MEASUREMENTS, WHEN, discover
+from ntkstudy.schemas import complete
 
 ROOT = Path(__file__).parents[1]
 discover()

@@ -5,11 +5,11 @@ from pathlib import Path
 import yaml
 
 from ntkstudy.plan.checks import check_plan
-from ntkstudy.plan.configuration import complete
 from ntkstudy.plan.loading import load_plan
 from ntkstudy.plan.planning import Plan
 from ntkstudy.plan.schema import configuration_schema
 from ntkstudy.registry import discover
+from ntkstudy.schemas import complete
 
 ROOT = Path(__file__).parents[1]
 discover()

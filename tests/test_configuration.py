@@ -5,15 +5,9 @@ import yaml
 from plans import ROOT, SCHEMA
 
 from ntkflow.errors import ConfigurationError
-from ntkstudy.plan.configuration import (
-    complete,
-    dotted,
-    merge,
-    read_yaml,
-    resolve_references,
-    validate,
-)
+from ntkstudy.plan.configuration import dotted, merge, read_yaml, validate
 from ntkstudy.plan.layers import merge_layers, read_layers, source_names
+from ntkstudy.schemas import complete, resolve_references
 
 CONFIG = ROOT / "config"
 

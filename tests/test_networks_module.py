@@ -15,8 +15,8 @@ import train_ensemble
 from ntkflow.errors import ConfigurationError
 from ntkflow.networks import draw_parameters, member
 from ntkstudy.data.storage import open_file
-from ntkstudy.plan.configuration import complete_experiment
 from ntkstudy.plan.layers import experiment_rules
+from ntkstudy.schemas import complete_experiment
 from ntkstudy.subjects.networks import build_network
 
 TOY = '''

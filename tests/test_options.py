@@ -8,7 +8,8 @@ from jsonschema import Draft202012Validator
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.options import Rule, choices_schema, options_schema, read_options
-from ntkstudy.plan.configuration import complete, validate
+from ntkstudy.plan.configuration import validate
+from ntkstudy.schemas import complete
 
 POSITIVE = Annotated[float, Rule(exclusiveMinimum=0)]
 

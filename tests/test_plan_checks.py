@@ -7,9 +7,9 @@ from plans import EXPERIMENT, ROOT, SCHEMA, build_plan, load, wrap
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.plan.checks import check_plan
-from ntkstudy.plan.configuration import complete
 from ntkstudy.plan.planning import Plan
 from ntkstudy.plan.stages import FOLDERS
+from ntkstudy.schemas import complete
 
 MODULE = {"kind": "module", "name": "a.b:C", "options": {"width": 2}}
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from jsonschema import Draft202012Validator
 
-from .configuration import complete
+from .schemas import complete
 
 Options = TypeVar("Options")
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from ntkflow.errors import ConfigurationError, describe_allowed
 
-from ..plan.configuration import complete, read_yaml, resolve_references, validate
+from ..plan.configuration import read_yaml, validate
+from ..schemas import complete, resolve_references
 from .registry import criterion_schema
 
 

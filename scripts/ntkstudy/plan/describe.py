@@ -9,7 +9,7 @@ from typing import Any
 
 from ntkflow.errors import ConfigurationError
 
-from .configuration import keys_at_default
+from ..schemas import keys_at_default
 from .planning import Plan
 
 

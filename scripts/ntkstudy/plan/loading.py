@@ -7,8 +7,8 @@ from typing import Any
 from ntkflow.errors import ConfigurationError
 
 from ..registry import discover, load
+from ..schemas import complete, complete_experiment
 from .checks import check_plan
-from .configuration import complete, complete_experiment
 from .layers import (
     Layer,
     check_names,

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from ..options import Rule, choices_schema
 from ..registry import MEASUREMENTS, NETWORKS, TASKS
+from ..schemas import resolve_references
 from ..tasks.common import TaskOptions
-from .configuration import read_yaml, resolve_references
+from .configuration import read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from ntkflow.errors import ConfigurationError
 
-from .configuration import complete, dotted, validate
+from ..schemas import complete
+from .configuration import dotted, validate
 
 WHOLE = "all"  # label of the only cell of a stage that reads no swept key
 SECTIONS = ("task", "network", "training")  # of an experiment, whose keys can be swept
