@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from ntkflow.errors import ConfigurationError
+from ntkflow.errors import ConfigurationError, unknown
 from ntkstudy.plan.configuration import read_yaml
 
 JOB = re.compile(r"(?:localrule )?Job (\d+): (.+)")
@@ -128,7 +128,7 @@ def main() -> int:
     scales = {"default", *(path.stem for path in Path("config").glob("*.yaml"))}
     scales -= {"config", "schema", "claims_schema"}
     if arguments.scale not in scales:
-        print(f"SCALE: {arguments.scale!r} is unknown; allowed: {', '.join(sorted(scales))}")
+        print(unknown("SCALE", arguments.scale, sorted(scales)))
         return 2
     try:
         folder = results_folder(arguments.scale)

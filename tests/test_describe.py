@@ -146,7 +146,8 @@ def test_unknown_figures_and_missing_tables_are_refused(plan):
         drawable_figures(change(plan, figures=["profile"]), "kernel_profile", str(FIGURES))
     known = ", ".join(sorted(path.stem for path in FIGURES.glob("*.py")))
     assert str(error.value) == (
-        "a.yaml: experiments.kernel_profile.figures[0]: 'profile' is unknown; allowed: " + known
+        "a.yaml: experiments.kernel_profile.figures[0]: 'profile' is unknown; "
+        f"allowed: {known}; did you mean profiles?"
     )
     narrow = change(plan, measurements=[{"kind": "profile", "when": ["limit"]}])
     with pytest.raises(ConfigurationError, match=r"figures\[0\]: 'profiles' needs the table train"):

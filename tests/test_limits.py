@@ -246,7 +246,7 @@ def test_wide_nets_agree_within_standard_errors(activation):
 
 
 def test_unknown_kernel_is_an_error():
-    with pytest.raises(ConfigurationError, match="'both' is unknown"):
+    with pytest.raises(ConfigurationError, match=r"^only: 'both' is unknown; allowed: nngp, ntk$"):
         limit_kernels(net(2), inputs(2, 3), only="both")
 
 

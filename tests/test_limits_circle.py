@@ -85,7 +85,10 @@ def test_any_kernel_function():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"kernel": "both"}, "'both' is unknown"), ({"nodes": 3}, r"0 \.\.\. nodes - 1 = 2")],
+    [
+        ({"kernel": "both"}, "'both' is unknown; allowed: nngp, ntk"),
+        ({"nodes": 3}, r"0 \.\.\. nodes - 1 = 2"),
+    ],
 )
 def test_bad_options(options, message):
     with pytest.raises(ConfigurationError, match=message):

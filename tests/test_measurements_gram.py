@@ -1,5 +1,7 @@
 """Gram matrices of ensembles on a small classification task, and how well they classify."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,23 @@ def test_gram(networks, data):
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             np.testing.assert_allclose(found[name][seed], value, rtol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("options", "change"),
+    [
+        ({"activation": "tanh"}, {}),
+        ({"sigma_b": 0.1}, {}),
+        ({}, {"optimizer": "adam"}),
+    ],
+)
+def test_shrinkage_is_no_null_model_of_these(options, change, data):
+    network, training = mlp(5, (7,), 3, **options), PENALISED | change
+    start = draw_parameters(network, [0, 1], dtype=torch.float64)
+    after = Members(network, start, start, range(2), training=training, step=6)
+    assert np.isnan(measured("gram", after, data)["null_factor"]).all()
+    free = replace(after, training=training | {"l2": 0.0})
+    np.testing.assert_array_equal(measured("gram", free, data)["null_factor"], 1)
 
 
 def test_spectra(networks, data):

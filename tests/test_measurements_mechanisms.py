@@ -22,13 +22,18 @@ def networks(data):
 
 
 def test_steps_above_the_stable_one_raise_the_loss(networks, data):
-    options = dict(factors=[0.95, 1.1], steps=60, output_scale=1e4)
+    options = dict(factors=[0.95, 1.1, 4.5], steps=60, output_scale=1e4)
     found = measured("stability", networks, data, **options)
-    assert (found["mse"][:, 0] == 1).all()
-    assert (found["mse"][:, 1] > 1).all()
-    for case in ("cross_entropy", "unweighted", "network"):
-        assert found[case].shape == (3, 2)
-        assert (found[case] >= 1).all()
+    # The softmax of three equal outputs weights the kernel by 1/3, and training bends networks.
+    grows = {
+        "mse": [False, True, True], "cross_entropy": [False, True, True],
+        "unweighted": [False, False, True], "network": [False, False, True],
+    }  # fmt: skip
+    for case, expected in grows.items():
+        assert found[case].shape == (3, 3)
+        for growth in found[case]:
+            assert (growth > 100).tolist() == expected, case
+            np.testing.assert_array_equal(growth[~np.array(expected)], 1, err_msg=case)
 
 
 def test_permuted_eigenvectors_begin_at_the_same_loss(networks, data):

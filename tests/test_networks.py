@@ -58,16 +58,25 @@ def test_biases_are_absent_zero_or_normal():
     [
         (lambda: Dense(1, 1, sigma_w=-1.0), "sigma_w: -1.0 is not allowed"),
         (lambda: Dense(1, 1, sigma_b=float("nan")), "sigma_b: nan is not allowed"),
-        (lambda: Dense(1, 1, bias="one"), "bias: 'one' is not allowed; use 'normal' or 'zero'"),
-        (lambda: Conv2d(1, 1, 3, padding="circular"), "padding: 'circular' is not allowed"),
+        (lambda: Dense(1, 1, bias="one"), "bias: 'one' is unknown; allowed: normal, zero"),
+        (
+            lambda: Conv2d(1, 1, 3, padding="circular"),
+            "padding: 'circular' is unknown; allowed: same, valid",
+        ),
         (lambda: Conv2d(1, 1, 2), "kernel_size: 2 is even"),
-        (lambda: activation_layer("rellu"), "activation: 'rellu' is unknown; use one of relu, erf"),
+        (lambda: activation_layer("rellu"), "activation: 'rellu' is unknown; allowed: relu, erf"),
         (
             lambda: mlp(2, [3], dropout=1.0),
             "dropout: 1.0 is not allowed; use a number >= 0 and < 1",
         ),
-        (lambda: mlp(2, [3], normalization="layer"), "normalization: 'layer' is unknown; use none"),
-        (lambda: cnn(1, [2], image_size=3, head="max"), "head: 'max' is unknown"),
+        (
+            lambda: mlp(2, [3], normalization="layer"),
+            "normalization: 'layer' is unknown; allowed: none, batch",
+        ),
+        (
+            lambda: cnn(1, [2], image_size=3, head="max"),
+            "head: 'max' is unknown; allowed: flatten, gap",
+        ),
     ],
 )
 def test_mistakes_name_the_value(make, problem):

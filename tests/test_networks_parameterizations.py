@@ -91,13 +91,16 @@ def test_they_are_built_and_drawn_on_the_meta_device(name):
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (lambda: mlp(1, [2], parameterization="mup"), "parameterization: 'mup' is unknown; use"),
+        (
+            lambda: mlp(1, [2], parameterization="mup"),
+            "parameterization: 'mup' is unknown; allowed: ntk, ",
+        ),
         (
             lambda: mlp(1, [2], parameterization="pytorch", sigma_w=2.0),
             "sigma_w: 2.0 is not allowed with parameterization 'pytorch'",
         ),
         (lambda: StandardLinear(1, 1, sigma_w=-1.0), "sigma_w: -1.0 is not allowed"),
-        (lambda: StandardConv2d(1, 1, 3, bias="one"), "bias: 'one' is not allowed"),
+        (lambda: StandardConv2d(1, 1, 3, bias="one"), "bias: 'one' is unknown"),
     ],
 )
 def test_mistakes_name_the_value(make, problem):

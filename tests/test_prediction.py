@@ -325,7 +325,7 @@ def test_shapes(m, n, outputs, times, dtype, device):
     ("options", "message"),
     [
         (dict(learning_rate=0.0), "learning_rate: 0.0"),
-        (dict(learning_rate=1.0, loss="l2"), "loss: 'l2' is unknown; use 'mse' or 'half_mse'"),
+        (dict(learning_rate=1.0, loss="l2"), "loss: 'l2' is unknown; allowed: mse, half_mse"),
         (dict(learning_rate=1.0, method="adam"), "method: 'adam' is unknown"),
         (dict(learning_rate=1.0, momentum=1.0), "momentum: 1.0"),
         (dict(learning_rate=1.0, divisor=0), "divisor: 0"),

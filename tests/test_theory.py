@@ -1,14 +1,19 @@
+import copy
 import math
+import time
 
 import numpy as np
 import pytest
 import torch
-from study_cases import measured, task_arrays, task_data
+from study_cases import in_float64, measured, task_arrays, task_data
 
-from ntkflow import limit_kernels
+from ntkflow import empirical_ntk, limit_kernels
 from ntkflow.networks import draw_parameters, member, mlp
+from ntkflow.randomness import generator
 from ntkstudy.data.dataset import DataSet
 from ntkstudy.data.storage import StageFile
+from ntkstudy.plan.schedule import spread_steps
+from ntkstudy.theory import kernels, stopping
 from ntkstudy.theory.kernels import relu_ntk
 from ntkstudy.theory.one_parameter import OneParameter
 from ntkstudy.theory.setting import Setting
@@ -55,16 +60,22 @@ def test_random_networks_follow_the_right_recursion(tmp_path):
 
 
 def test_kurtosis_is_that_of_all_networks_together(tmp_path):
-    entry = {"kind": "output_kurtosis", "draws": 60, "groups": 6}
     one = network(4)
-    found = run(entry, one, tmp_path)["kurtosis"].mean(axis=0)
+    found = run({"kind": "output_kurtosis", "draws": 60, "groups": 6}, one, tmp_path)
     drawn, x = draw_parameters(one, range(60), dtype=torch.float64), inputs()
     outputs = np.stack(
         [torch.func.functional_call(one, member(drawn, i), (x,))[:, 0] for i in range(60)]
     )
-    naive = (outputs**4).mean(axis=0) / (outputs**2).mean(axis=0) ** 2 - 3
-    np.testing.assert_allclose(found, naive, atol=0.5)
-    assert np.corrcoef(found, naive)[0, 1] > 0.9
+
+    def kurtosis(values):
+        return (values**4).mean(axis=0) / (values**2).mean(axis=0) ** 2 - 3
+
+    whole, close = kurtosis(outputs), dict(rtol=1e-9, atol=1e-9)
+    for group in range(6):
+        others = np.delete(outputs, range(10 * group, 10 * group + 10), axis=0)
+        pseudo = 6 * whole - 5 * kurtosis(others)
+        np.testing.assert_allclose(found["kurtosis"][group], pseudo, **close)
+        np.testing.assert_allclose(found["size"][group], np.sign(whole) * pseudo, **close)
 
 
 def test_output_covariance_expects_the_limit(tmp_path):
@@ -147,22 +158,93 @@ def test_one_parameter_approaches_its_tangent(tmp_path):
     np.testing.assert_allclose(curves["loss"][:, at_start], 9.0)
 
 
+NOISE, STOPPING = 0.3, TRAINING | {"learning_rate": 0.5, "steps": 400}
+
+
+def descend_with_kernels(gram, cross, y, steps):
+    """Outputs at the probe of gradient descent with a kernel from 0, step by step."""
+    train, test = torch.zeros_like(y), torch.zeros(len(cross), *y.shape[1:], dtype=y.dtype)
+    for _ in range(steps + 1):
+        yield test.clone()
+        slope = 2 * STOPPING["learning_rate"] / len(y) * (train - y)
+        train, test = train - gram @ slope, test - cross @ slope
+
+
+def descend_as_network(one, seed, x, y, probe):
+    """Outputs at the probe of alpha (h - h_0) in training, with torch's own gradients."""
+    start, alpha = draw_parameters(one, [seed], dtype=torch.float64), STOPPING["output_scale"]
+    one = copy.deepcopy(one).to_empty(device="cpu").double()
+    one.load_state_dict({name: p[0] for name, p in start.items()})
+    before, before_probe = one(x).detach(), one(probe).detach()
+    optimizer = torch.optim.SGD(one.parameters(), lr=STOPPING["learning_rate"])
+    for _ in range(STOPPING["steps"] + 1):
+        yield alpha * (one(probe).detach() - before_probe)
+        optimizer.zero_grad()
+        ((alpha * (one(x) - before) - y).square().sum() / len(y) / alpha**2).backward()
+        optimizer.step()
+
+
 def test_early_stopping_is_predicted(tmp_path):
-    entry = {"kind": "early_stopping", "draws": 4, "noise_std": 0.3}
+    """Times of least error of descents step by step, and of the mean error over the noise."""
+    entry = {"kind": "early_stopping", "draws": 4, "noise_std": NOISE}
     task = CIRCLE | {"train_points": 24, "probe_points": 48}
-    training = TRAINING | {"learning_rate": 0.5, "steps": 400}
-    found = run(entry, network(64, sigma_b=0.1), tmp_path, task, training)
-    assert 1 < found["predicted"] < 400
-    assert found["limit"].shape == (4,)
-    near = abs(np.log(found["limit"] / found["predicted"])) <= math.log(1.5)
-    np.testing.assert_array_equal(found["limit_hit"], near)
+    one, steps = network(64, sigma_b=0.1), np.array(spread_steps(20, 400, "log"))
+    found = run(entry, one, tmp_path, task, STOPPING)
+    with task_data(tmp_path, task) as data:
+        x, y, probe, clean = in_float64(data)
+    gram, cross = limit_kernels(one, x).ntk, limit_kernels(one, probe, x).ntk
+    # The outputs are A_t y: descents on the unit vectors give A_t.
+    maps = list(descend_with_kernels(gram, cross, torch.eye(24, dtype=y.dtype), 400))
+    means = [(a @ y - clean).square().sum() + NOISE**2 * a.square().sum() for a in maps]
+    assert 1 < found["predicted"] == np.argmin(means) < 400
+    for seed in range(4):
+        noise = generator(seed, "labels").standard_normal(tuple(y.shape))
+        noisy = y + NOISE * torch.as_tensor(noise)
+        outputs = descend_as_network(one, seed, x, noisy, probe)
+        for name, each in {"limit": [a @ noisy for a in maps], "measured": outputs}.items():
+            errors = np.array([(f - clean).square().mean() for f in each])
+            best = steps[np.argmin(errors[steps])]
+            assert found[name][seed] == best
+            assert found[f"{name}_hit"][seed] == (abs(math.log(best / np.argmin(means))) < 0.4055)
 
 
-def test_cost_growth_times_every_size(tmp_path):
+@pytest.mark.parametrize(
+    ("measured", "hit"), [(100, 1), (150, 1), (151, 0), (67, 1), (66, 0), (1, 0)]
+)
+def test_hits_are_times_within_half_as_much_again(measured, hit):
+    assert stopping._near(torch.tensor(measured), 100.0) == hit
+
+
+def test_cost_growth_times_every_size(tmp_path, monkeypatch):
+    rounds = iter([7.0, 7.0, 1.0, 4.0, 2.0, 5.0])  # the first one warms up
+    sizes = []
+
+    def seconds(setting, parameters, x):
+        sizes.append(len(x))
+        return next(rounds)
+
+    monkeypatch.setattr("ntkstudy.theory.kernels._seconds", seconds)
     found = run({"kind": "cost_growth", "draws": 2, "sizes": [4, 8]}, network(), tmp_path)
-    assert found["seconds"].shape == (2, 2)
-    assert (found["seconds"] > 0).all()
+    assert found["seconds"].tolist() == [[1, 4], [2, 5]]
+    assert sizes == [4, 8] * 3
     assert found["points"].tolist() == [4, 8]
+
+
+def test_seconds_of_a_kernel_are_those_of_its_processor(monkeypatch):
+    one, x = network(), torch.ones(4, 2, dtype=torch.float64)
+    setting = Setting(one, x, x[:, :1], DataSet(StageFile.__new__(StageFile)), {})
+
+    def slow(*arguments, **options):
+        until = time.process_time() + 0.1
+        while time.process_time() < until:
+            pass
+        return empirical_ntk(*arguments, **options)
+
+    monkeypatch.setattr("ntkstudy.theory.kernels.empirical_ntk", slow)
+    drawn = member(draw_parameters(one, [0], dtype=torch.float64), 0)
+    begin = time.process_time()
+    seconds = kernels._seconds(setting, drawn, x)
+    assert 0.1 <= seconds <= time.process_time() - begin
 
 
 def test_setting_draws_the_same_networks_alone_and_in_groups(tmp_path, monkeypatch):

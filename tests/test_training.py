@@ -290,7 +290,10 @@ def test_a_loss_of_ones_own(engine):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Objective("mae"), "loss: 'mae' is unknown; use one of mse, cross_entropy"),
+        (
+            lambda: Objective("mae"),
+            "loss: 'mae' is unknown; allowed: mse, cross_entropy; did you mean mse?",
+        ),
         (lambda: Objective(output_scale=0.0), "output_scale: 0.0 is not allowed; use a number > 0"),
         (lambda: Schedule(-1), "steps: -1 is not allowed; use an integer >= 0"),
         (lambda: Schedule(3, record=[0, 4]), "record: 4 is not within 0 .. steps = 3"),
@@ -309,7 +312,7 @@ def test_mistakes_in_objectives_and_schedules(make, message):
 
 def test_unknown_engine():
     network = mlp(2, (4,))
-    start, message = draw_parameters(network, [0]), "use one of auto, arcs, dense, general$"
+    start, message = draw_parameters(network, [0]), "allowed: auto, arcs, dense, general$"
     with pytest.raises(ConfigurationError, match=f"^engine: 'fast' is unknown; {message}"):
         train_ensemble(network, start, *problem(), **descent(0.1, 3), engine="fast")
 

@@ -173,7 +173,7 @@ def test_meta_device(optimizer):
     [
         (
             lambda: Penalty(decay="both"),
-            "decay: 'both' is unknown; use one of coupled, decoupled, seed",
+            "decay: 'both' is unknown; allowed: coupled, decoupled, seed",
         ),
         (lambda: Penalty(l1=-1.0), "l1: -1.0 is not allowed; use a number >= 0"),
         (lambda: Penalty(l2=-0.5), "l2: -0.5 is not allowed; use a number >= 0"),

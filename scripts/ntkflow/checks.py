@@ -5,7 +5,7 @@ from types import EllipsisType
 
 from torch import Tensor
 
-from .errors import ConfigurationError, KernelError
+from .errors import ConfigurationError, KernelError, unknown
 
 
 def check_tensors(**arguments: object) -> None:
@@ -37,7 +37,7 @@ def check_shape(name: str, values: Tensor, *sizes: int | EllipsisType | None) ->
 def check_choice(name: str, value: str, known: Iterable[str]) -> None:
     """Raise a ConfigurationError unless the value is one of those known."""
     if value not in known:
-        raise ConfigurationError(f"{name}: {value!r} is unknown; use one of {', '.join(known)}")
+        raise unknown(name, value, list(known))
 
 
 def check_positive(name: str, value: float | int) -> None:

@@ -30,7 +30,12 @@ class DownloadError(NtkflowError):
 
 def unknown(key: str, given: object, known: Sequence[str]) -> ConfigurationError:
     """The error of a word that is none of the known ones, with the one that was probably meant."""
-    return ConfigurationError(f"{key}: {given!r} is unknown; {describe_allowed(given, known)}")
+    return ConfigurationError(f"{key}: {describe_unknown(given, known)}")
+
+
+def describe_unknown(given: object, known: Sequence[str]) -> str:
+    """That a word is none of the known ones, which are these."""
+    return f"{given!r} is unknown; {describe_allowed(given, known)}"
 
 
 def describe_allowed(given: object, known: Sequence[str]) -> str:

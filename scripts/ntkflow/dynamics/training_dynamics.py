@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checks import check_shape
+from ..checks import check_choice, check_shape
 from ..errors import ConfigurationError
 from ..linalg.solving import check_square, columns, semidefinite_eigenpairs
 from . import filters
@@ -96,8 +96,8 @@ class TrainingDynamics:
         method: str = "gradient_descent",
         momentum: float | int = 0.0,
     ):
-        _check_choice("loss", loss, ("mse", "half_mse"))
-        _check_choice("method", method, ("gradient_descent", "gradient_flow"))
+        check_choice("loss", loss, ("mse", "half_mse"))
+        check_choice("method", method, ("gradient_descent", "gradient_flow"))
         _check_range("learning_rate", learning_rate, learning_rate > 0, "a number > 0")
         _check_range("momentum", momentum, 0 <= momentum < 1, "a number in [0, 1)")
         check_square(gram)
@@ -356,12 +356,6 @@ def _saturated(values: Tensor) -> Tensor:
 def _leading(t: Times) -> tuple[int, ...]:
     """Axes that a time adds to a result: none for a number, (T,) for a vector."""
     return tuple(torch.as_tensor(t).shape)
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        choices = " or ".join(repr(each) for each in allowed)
-        raise ConfigurationError(f"{name}: {value!r} is unknown; use {choices}")
 
 
 def _check_range(name: str, value: float | int, holds: bool, allowed: str) -> None:

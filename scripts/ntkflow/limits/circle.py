@@ -8,10 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..checks import check_choice
 from ..errors import ConfigurationError
-from .kernels import limit_kernels
-
-_KERNELS = ("ntk", "nngp")
+from .kernels import LimitKernels, limit_kernels
 
 
 def circle_eigenvalues(
@@ -49,8 +48,7 @@ def circle_eigenvalues(
         >>> ntkflow.circle_eigenvalues(network, [1])  # exactly 1/8
         tensor([0.1250], dtype=torch.float64)
     """
-    if kernel not in _KERNELS:
-        raise ConfigurationError(f"kernel: {kernel!r} is unknown; use one of {', '.join(_KERNELS)}")
+    check_choice("kernel", kernel, LimitKernels._fields)
     k = torch.as_tensor(modes, dtype=torch.float64)
     if not ((k >= 0) & (k < nodes)).all():
         raise ConfigurationError(f"modes: {list(modes)} must lie in 0 ... nodes - 1 = {nodes - 1}")

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..checks import check_tensors
-from ..errors import ConfigurationError, UnsupportedLayerError
+from ..checks import check_choice, check_tensors
+from ..errors import UnsupportedLayerError
 from .operations import Row, covariance
 from .recursion import Program, State, pairs, rows, take
 from .tracing import trace
@@ -78,8 +78,8 @@ def limit_kernels(
         torch.Size([100, 100])
     """
     check_tensors(x1=x1, x2=x2)
-    if only not in (None, *LimitKernels._fields):
-        raise ConfigurationError(f"only: {only!r} is unknown; use 'nngp', 'ntk' or None")
+    if only is not None:
+        check_choice("only", only, LimitKernels._fields)
     program = trace(network)
     with torch.no_grad():
         first = _checked_rows(program, x1.to(dtype))

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from ..checks import check_choice
 from ..errors import ConfigurationError
 from .activations import activation_layer
 from .layers import GlobalAveragePool
@@ -82,8 +83,7 @@ def mlp(
 
 
 def _check_modes(normalization: str, dropout: float) -> None:
-    if normalization not in ("none", "batch"):
-        raise ConfigurationError(f"normalization: {normalization!r} is unknown; use none or batch")
+    check_choice("normalization", normalization, ("none", "batch"))
     if not 0 <= dropout < 1:
         raise ConfigurationError(f"dropout: {dropout!r} is not allowed; use a number >= 0 and < 1")
 
@@ -141,8 +141,7 @@ def cnn(
         >>> network(torch.ones(5, 1, 8, 8)).shape
         torch.Size([5, 10])
     """
-    if head not in ("flatten", "gap"):
-        raise ConfigurationError(f"head: {head!r} is unknown; use 'flatten' or 'gap'")
+    check_choice("head", head, ("flatten", "gap"))
     options = dict(sigma_w=sigma_w, sigma_b=sigma_b, bias=bias, device=device, dtype=dtype)
     dense, convolution = layers_of(parameterization)
     layers: list[nn.Module] = []

@@ -11,13 +11,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..checks import check_choice
 from ..errors import ConfigurationError
 
 
 def check_scales(sigma_w: float, sigma_b: float, bias: str) -> None:
     """Raise a ConfigurationError if a scale is negative or `bias` is unknown."""
-    if bias not in ("normal", "zero"):
-        raise ConfigurationError(f"bias: {bias!r} is not allowed; use 'normal' or 'zero'")
+    check_choice("bias", bias, ("normal", "zero"))
     for name, value in (("sigma_w", sigma_w), ("sigma_b", sigma_b)):
         if not value >= 0:
             raise ConfigurationError(f"{name}: {value!r} is not allowed; use a number >= 0")
@@ -150,8 +150,7 @@ class Conv2d(ScaledLayer):
         device=None,
         dtype=None,
     ):
-        if padding not in ("same", "valid"):
-            raise ConfigurationError(f"padding: {padding!r} is not allowed; use 'same' or 'valid'")
+        check_choice("padding", padding, ("same", "valid"))
         if padding == "same" and kernel_size % 2 == 0:
             raise ConfigurationError(
                 f"kernel_size: {kernel_size} is even; padding 'same' needs an odd filter"

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from ..checks import check_choice
 from ..errors import ConfigurationError
 from .layers import Conv2d, Dense, check_scales
 
@@ -145,9 +146,5 @@ CONVOLUTION: dict[str, Callable[..., nn.Module]] = {
 
 def layers_of(parameterization: str) -> tuple[Callable[..., nn.Module], Callable[..., nn.Module]]:
     """Dense and convolutional layer of a parameterization; an unknown name is an error."""
-    if parameterization not in DENSE:
-        allowed = ", ".join(DENSE)
-        raise ConfigurationError(
-            f"parameterization: {parameterization!r} is unknown; use one of {allowed}"
-        )
+    check_choice("parameterization", parameterization, DENSE)
     return DENSE[parameterization], CONVOLUTION[parameterization]

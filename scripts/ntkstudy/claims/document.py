@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ntkflow.errors import ConfigurationError, describe_allowed
+from ntkflow.errors import ConfigurationError, unknown
 
 from ..plan.configuration import read_yaml, validate
 from ..schemas import complete, resolve_references
@@ -57,9 +57,7 @@ def _check(claim: Mapping, taken: Mapping, experiments: Sequence[str], *, where:
         other = f"{taken[claim['id']]['source']}.yaml"
         raise ConfigurationError(f"{where}: id: stands in {other} too; allowed once")
     if claim["experiment"] not in experiments:
-        problem = f"{claim['experiment']!r} is unknown"
-        allowed = describe_allowed(claim["experiment"], experiments)
-        raise ConfigurationError(f"{where}: experiment: {problem}; {allowed}")
+        raise unknown(f"{where}: experiment", claim["experiment"], experiments)
     for role, entries in claim["criteria"].items():
         for criterion in entries:
             lower, upper = criterion.get("range", (0, 0))

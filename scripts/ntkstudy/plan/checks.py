@@ -1,6 +1,6 @@
 """Mistakes in a configuration that a schema cannot find, reported before any work is done."""
 
-from ntkflow.errors import ConfigurationError, describe_allowed
+from ntkflow.errors import unknown
 
 from ..needs import Facts
 from ..registry import MEASUREMENTS
@@ -20,8 +20,7 @@ def check_plan(plan: Plan) -> None:
     selectable = [*known, *dict.fromkeys(block["source"] for block in known.values())]
     for name in plan.config["only"]:
         if name not in selectable:
-            allowed = describe_allowed(name, selectable)
-            raise ConfigurationError(f"{plan.source}: only: {name!r} is unknown; {allowed}")
+            raise unknown(f"{plan.source}: only", name, selectable)
     for name in known:
         if name in FOLDERS:
             problem = "is a folder of the results; allowed: a name other than"

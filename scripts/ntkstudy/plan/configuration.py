@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from ntkflow.errors import ConfigurationError, describe_allowed
+from ntkflow.errors import ConfigurationError, describe_allowed, describe_unknown
 
 from ..schemas import properties_of, resolve_references
 
@@ -144,10 +144,7 @@ def _explain(error: ValidationError) -> tuple[list[str | int], str]:
             missing = next(key for key in rule if key not in value)
             return [*path, missing], "missing; this key is required"
         case "enum":
-            return (
-                path,
-                f"{value!r} is unknown; {describe_allowed(value, list(map(as_yaml, rule)))}",
-            )
+            return path, describe_unknown(value, list(map(as_yaml, rule)))
         case "const":
             return path, f"{value!r} is not allowed; allowed: {rule!r}"
         case "type":

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ntkflow.errors import ConfigurationError
+from ntkflow.errors import ConfigurationError, unknown
 
 from ..schemas import keys_at_default
 from .planning import Plan
@@ -70,16 +70,15 @@ def drawable_figures(plan: Plan, experiment: str, folder: str) -> list[str]:
     kind = Path(folder).name
     for index, name in enumerate(plan.block(experiment)[kind]):
         script = Path(folder, f"{name}.py")
-        where = f"{plan.file_of(experiment)}: experiments.{experiment}.{kind}[{index}]: {name!r}"
+        where = f"{plan.file_of(experiment)}: experiments.{experiment}.{kind}[{index}]"
         if not script.exists():
-            allowed = ", ".join(sorted(path.stem for path in Path(folder).glob("*.py")))
-            raise ConfigurationError(f"{where} is unknown; allowed: {allowed}")
+            raise unknown(where, name, sorted(path.stem for path in Path(folder).glob("*.py")))
         missing = sorted(needed_tables(script) - tables)
         if not missing:
             figures.append(name)
         elif not plan.config["partial"]:
             raise ConfigurationError(
-                f"{where} needs the table {missing[0]}; allowed: figures that draw "
+                f"{where}: {name!r} needs the table {missing[0]}; allowed: figures that draw "
                 f"{', '.join(sorted(tables))}"
             )
     return figures
