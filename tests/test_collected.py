@@ -4,10 +4,11 @@ import pandas as pd
 import pytest
 
 from ntkflow.errors import StorageError
-from ntkstudy.data.collected import Tables, tables_by_experiment, write_contents, write_table
+from ntkstudy.data.collected import Tables, tables_by_experiment, write_contents
+from ntkstudy.data.tables import with_axes, write_table
 
-LOSSES = pd.DataFrame({"seed": [0, 1], "loss": [0.1234567891234, 2.0]})
-RATES = pd.DataFrame({"seed": [0], "rate": [0.5]})
+LOSSES = with_axes(pd.DataFrame({"seed": [0, 1], "loss": [0.1234567891234, 2.0]}), ["seed"])
+RATES = with_axes(pd.DataFrame({"seed": [0], "rate": [0.5]}), ["seed"])
 
 
 @pytest.fixture

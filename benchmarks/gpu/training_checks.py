@@ -26,13 +26,16 @@ def engines(setting: Setting) -> list[Row]:
     return run_checks(_engine_checks(), setting)
 
 
+DESCENT = dict(optimizer=ntkflow.GradientDescent(0.05))
 VARIANTS: dict[str, dict] = {
     "plain": {},
-    "cross-entropy": dict(loss="cross_entropy"),
-    "Adam": dict(optimizer="adam", learning_rate=0.01),
-    "penalties": dict(l1=1e-3, l2=1e-3),
-    "Adam, decoupled": dict(optimizer="adam", learning_rate=0.01, l2=1e-2, decay="decoupled"),
-    "centred": dict(centred=True, output_scale=3.0),
+    "cross-entropy": dict(objective=ntkflow.Objective("cross_entropy")),
+    "Adam": dict(optimizer=ntkflow.Adam(0.01)),
+    "penalties": dict(optimizer=ntkflow.GradientDescent(0.05, ntkflow.Penalty(l1=1e-3, l2=1e-3))),
+    "Adam, decoupled": dict(
+        optimizer=ntkflow.Adam(0.01, ntkflow.Penalty(l2=1e-2, decay="decoupled"))
+    ),
+    "centred": dict(objective=ntkflow.Objective("mse", 3.0, True)),
 }
 ACTIVATIONS = ("relu", "tanh", "erf", "sin", "abs", "gelu")
 
@@ -57,8 +60,9 @@ def _train(network, options: dict, engine: str, place, dtype: torch.dtype) -> Va
     """Losses, and parameters after training."""
     start = ntkflow.draw_parameters(network, range(SEEDS), dtype=dtype, device=place)
     x, y = draw(16, 4).to(place, dtype), torch.eye(2).repeat(8, 1).to(place, dtype)
-    training = dict(learning_rate=0.05, record_steps=range(STEPS + 1)) | options
-    found = ntkflow.train_ensemble(network, start, x, y, steps=STEPS, engine=engine, **training)
+    schedule = ntkflow.Schedule(STEPS, record=range(STEPS + 1))
+    training = DESCENT | options | dict(schedule=schedule, engine=engine)
+    found = ntkflow.train_ensemble(network, start, x, y, **training)
     return [found.losses, *(found.parameters[name] for name in sorted(start))]
 
 
@@ -69,7 +73,7 @@ def _dropout() -> Check:
     def run(place, dtype, seeds):
         start = ntkflow.draw_parameters(network, seeds, dtype=dtype, device=place)
         x, y = draw(16, 4).to(place, dtype), torch.eye(2).repeat(8, 1).to(place, dtype)
-        options = dict(learning_rate=0.05, steps=STEPS, noise_seeds=seeds)
+        options = DESCENT | dict(schedule=ntkflow.Schedule(STEPS), noise_seeds=seeds)
         return ntkflow.train_ensemble(network, start, x, y, **options).parameters
 
     def found(place, dtype):
@@ -95,7 +99,7 @@ def arcs(setting: Setting) -> list[Row]:
     def train(engine, place, dtype):
         start = ntkflow.draw_parameters(network, range(SEEDS), dtype=dtype, device=place)
         task = (x.to(place, dtype), (x[:, :1] * x[:, 1:]).to(place, dtype))
-        options = dict(learning_rate=0.05, steps=STEPS, engine=engine)
+        options = DESCENT | dict(schedule=ntkflow.Schedule(STEPS), engine=engine)
         found = ntkflow.train_ensemble(network, start, *task, **options).parameters
         return [found[name] for name in sorted(start)]
 

@@ -8,7 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ntkflow import draw_parameters, empirical_ntk, limit_kernels, mlp, train_ensemble
+from ntkflow import (
+    GradientDescent,
+    Schedule,
+    draw_parameters,
+    empirical_ntk,
+    limit_kernels,
+    mlp,
+    train_ensemble,
+)
 
 from . import peers
 from .measuring import measure
@@ -121,9 +129,9 @@ def _training(width: int, method: str, setting: Setting) -> list[Row]:
 
 
 def _train(network: nn.Module, parameters: dict[str, Tensor], x: Tensor, y: Tensor):
-    options = dict(learning_rate=ETA, engine="dense")
+    options = dict(optimizer=GradientDescent(ETA), engine="dense")
     return lambda steps: (
-        train_ensemble(network, parameters, x, y, steps=steps, **options).parameters
+        train_ensemble(network, parameters, x, y, schedule=Schedule(steps), **options).parameters
     )
 
 
