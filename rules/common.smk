@@ -1,6 +1,7 @@
 # Binds ntkstudy.plan to this workflow: configuration, path patterns, input functions.
 import os
 import sys
+from functools import cache
 
 from snakemake.exceptions import WorkflowError
 
@@ -58,6 +59,7 @@ wildcard_constraints:
     animation="[a-z][a-z0-9_]*",
 
 
+@cache
 def code_of(script):
     """The script and every library file that it imports, so that an edit re-runs what it touches."""
     return import_closure(f"scripts/{script}.py")

@@ -177,6 +177,36 @@ def test_an_activation_of_ones_own_is_built(load):
     assert built[1] is not built[3]
 
 
+TWICE = """
+from ntkstudy.registry import measurement
+
+
+@measurement("toy", when="trained")
+def first(options, network, data): ...
+
+
+@measurement("toy", when="trained")
+def second(options, network, data): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("from ntkstudy.registry import nothing", "'toys': ImportError: cannot import name 'noth"),
+        ("def (", "'toys': SyntaxError: invalid syntax"),
+        ("x = y", "'toys': NameError: name 'y' is not defined; allowed: "),
+        (TWICE, "measurement 'toy': is registered twice for trained"),
+        (TWICE.replace("trained", "traind"), "'traind' is unknown; .*did you mean trained"),
+    ],
+)
+def test_an_extension_with_a_mistake_is_named_in_one_line(load, text, message):
+    Path("toys.py").write_text(text)
+    with pytest.raises(ConfigurationError, match=message) as error:
+        load()
+    assert "\n" not in str(error.value)
+
+
 def test_an_extension_that_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = {"results": "results/x", "extensions": ["no_such_module"]}

@@ -1,6 +1,6 @@
 import pytest
 
-from ntkflow.networks import mlp
+from ntkflow.networks import cnn, mlp
 from ntkstudy.plan import memory
 from ntkstudy.plan.entries import read_facts
 from ntkstudy.registry import discover
@@ -32,6 +32,30 @@ def test_memory_holds_four_copies_of_the_weights_and_the_activations(depth, widt
     for stage, seeds in (("train", 2), ("ntk", 1), ("initialization", 1)):
         needed = seeds * (4 * numbers + 2 * activations) * (8 if dtype == "float64" else 4) / 1e6
         assert memory_mb(stage, config(depth, width, dtype), 2) >= needed + 500
+
+
+@pytest.mark.parametrize(("depth", "width"), [(1, 4), (2, 32)])
+def test_memory_holds_the_filters_and_images_of_convolutions(depth, width):
+    described = {"kind": "cnn", "depth": depth, "width": width, "padding": "same"}
+    digits = {"kind": "mnist", "train_points": 1000, "test_points": 10}
+    block = config(measured="function") | {"network": described, "task": digits}
+    like = cnn(1, depth * [width], 10, image_size=28, padding="same", sigma_b=0.1, device="meta")
+    numbers = sum(parameter.numel() for parameter in like.parameters())
+    needed = 2 * (4 * numbers + 2 * 1000 * 28**2 * width * depth) * 4 / 1e6
+    assert needed + 500 <= memory_mb("train", block, 2) <= 4 * needed + 2000
+
+
+def test_one_hidden_layer_has_no_square_of_weights():
+    assert memory_mb("train", config(1, 16384), 10) < 2500
+
+
+def test_kernels_of_all_networks_at_once_count_for_each():
+    during = dict(when=["training"], train_points=500)
+    each, at_once = (
+        memory_mb("train", config(measured=kind, **during), 20)
+        for kind in ("spectrum", "gram_spectrum")
+    )
+    assert at_once - each >= 19 * 500**2 * 8 / 1e6
 
 
 def test_measurements_that_keep_a_kernel_a_network_need_more_with_every_seed():

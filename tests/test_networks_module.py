@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from plans import SCHEMA, build_plan
+from study_cases import measured, task_data
 
 import extract_ntk
 import make_dataset
@@ -17,6 +18,7 @@ from ntkflow.networks import draw_parameters, member
 from ntkstudy.data.storage import open_file
 from ntkstudy.plan.layers import experiment_rules
 from ntkstudy.schemas import complete_experiment
+from ntkstudy.subjects.members import Members
 from ntkstudy.subjects.networks import build_network
 
 TOY = '''
@@ -34,6 +36,18 @@ class Toy(torch.nn.Module):
 
     def forward(self, x):
         return self.last(self.wave(self.first(x)))
+
+
+class Shifted(Toy):
+    def __init__(self, width):
+        super().__init__(width)
+        self.register_buffer("shift", torch.ones(2))
+
+
+class Masked(Toy):
+    def __init__(self, width):
+        super().__init__(width)
+        self.wave = torch.nn.Dropout(0.5)
 
 
 class Column(Toy):
@@ -164,6 +178,7 @@ def test_planning_does_not_import_it(project):
         ({"options": {"width": 4, "outputs": 5}},
          "'toy:Toy': maps (2, 3) to (2, 5); allowed: outputs (2, 2), as the task has"),
         ({"name": "toy:Column"}, "'toy:Column': maps (2, 3) to (2,); allowed: outputs (2, 2)"),
+        ({"name": "toy:Shifted"}, "'toy:Shifted': holds the buffer 'shift', which no seed draws"),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line(project, changes, problem):
@@ -172,6 +187,18 @@ def test_mistakes_are_one_line(project, changes, problem):
     assert str(error.value).startswith(f"network.name: {problem}")
     assert "\n" not in str(error.value)
     assert "; allowed: " in str(error.value)
+
+
+def test_what_needs_one_mode_refuses_a_module_with_dropout(project):
+    network = build_network(BLOCK | {"name": "toy:Masked"}, 3, 2)
+    start = draw_parameters(network, [0])
+    masked = Members(network, start, start, [0])
+    with task_data(
+        project, {"kind": "file", "path": "data.npz", "data_seed": 0}, ["data.npz"]
+    ) as data:
+        with pytest.raises(ConfigurationError, match=r"'function' \(trained\) .*without dropout"):
+            measured("function", masked, data)
+        assert np.isfinite(measured("gram", masked, data)["lambda_max"]).all()
 
 
 def test_inputs_that_do_not_fit_are_named(project):

@@ -7,10 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Sizes:
-    """Rows of a data set to train and to evaluate on, input dimension n0 and number of outputs O.
-
-    Rows to train on are None where only the file tells.
-    """
+    """Rows of a data set to train and to evaluate on, input dimension n0, number of outputs O."""
 
     train: int
     probe: int

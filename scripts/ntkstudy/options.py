@@ -28,7 +28,7 @@ class Rule:
     """What a JSON schema says of a value beside its type.
 
     Args:
-        description: what the value means, for the README and for error messages.
+        description: what the value means, for docs/configuration.md and for error messages.
         keywords: of JSON schema, such as minimum, pattern, minItems or items.
 
     Raises:

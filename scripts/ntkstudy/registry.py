@@ -279,18 +279,33 @@ def measurement(
         kept: whether it keeps a kernel for each network during training.
 
     Raises:
-        ConfigurationError: if another module has registered the name.
+        ConfigurationError: if another module has registered the name, this one has for the same
+            moment or with other options, or a moment is unknown.
     """
 
     def register(measure: Callable) -> Callable:
         MEASUREMENTS.add(Measurement(name, measure.__module__, options, {}))
         for moment in (when,) if isinstance(when, str) else when:
+            if moment not in WHEN:
+                raise unknown(f"measurement {name!r}: when", moment, WHEN)
+            _check_once(MEASUREMENTS[name], moment, measure, options)
             asked = (*MOMENT_NEEDS.get(moment, ()), *needs, *(() if modes else (ONE_MODE,)))
             variant = Variant(measure, tuple(axes), asked, each, kernel, kept)
             MEASUREMENTS[name].variants[moment] = variant
         return measure
 
     return register
+
+
+def _check_once(kind: Measurement, when: str, measure: Callable, options: type) -> None:
+    """A second function for one moment, or other options, would replace the first silently."""
+    before = kind.variants.get(when)
+    twice = before is not None and before.measure.__qualname__ != measure.__qualname__
+    if twice or kind.options.__qualname__ != options.__qualname__:
+        raise ConfigurationError(
+            f"measurement {kind.name!r}: is registered twice for {when}, or with other options; "
+            "allowed: one function a moment, the same options at all"
+        )
 
 
 def discover() -> None:
@@ -305,7 +320,7 @@ def load(modules: Sequence[str]) -> None:
     """Import modules, those in the project's folder included.
 
     Raises:
-        ConfigurationError: if one is not found.
+        ConfigurationError: if one is not found, or cannot be imported.
     """
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
@@ -317,6 +332,13 @@ def load(modules: Sequence[str]) -> None:
                 f"extensions: {name!r}: {error}; allowed: a module in the project's folder, in "
                 "scripts/ or installed"
             ) from None
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+            raise ConfigurationError(
+                f"extensions: {name!r}: {problem}; allowed: a module that Python imports"
+            ) from error
 
 
 def _library_activations() -> list[str]:

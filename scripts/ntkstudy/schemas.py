@@ -4,15 +4,21 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator
+
+def branches_of(schema: Mapping, value: Mapping) -> list[Mapping]:
+    """The `then` of every if/then branch whose constants the value has, as in `choices_schema`."""
+    return [
+        branch["then"]
+        for branch in schema.get("allOf", [])
+        if all(value.get(key) == rule["const"] for key, rule in branch["if"]["properties"].items())
+    ]
 
 
 def properties_of(schema: Mapping, value: Mapping) -> dict[str, Mapping]:
     """Properties of an object schema, those of the matching if/then branches included."""
     properties = dict(schema.get("properties", {}))
-    for branch in schema.get("allOf", []):
-        if Draft202012Validator(branch["if"]).is_valid(value):
-            properties |= branch["then"].get("properties", {})
+    for branch in branches_of(schema, value):
+        properties |= branch.get("properties", {})
     return properties
 
 

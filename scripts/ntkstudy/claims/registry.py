@@ -10,7 +10,7 @@ A criterion is a dataclass of its options and a function of those and a sample, 
     @criterion("above", options=Above, allowed="above {bound:g} everywhere")
     def above(options: Above, sample: Sample) -> Outcome: ...
 
-The schema of claims and the README's list follow from it.
+The schema of claims and the list in docs/configuration.md follow from it.
 """
 
 from collections.abc import Callable

@@ -45,6 +45,9 @@ def module(options: ModuleOptions, input_dim: int, output_dim: int):
     if shape != (2, output_dim):
         problem = f"maps (2, {input_dim}) to {shape}"
         raise _error(options, problem, f"outputs (2, {output_dim}), as the task has")
+    if buffers := [name for name, _ in built.named_buffers()]:
+        problem = f"holds the buffer {buffers[0]!r}, which no seed draws"
+        raise _error(options, problem, "parameters only (BatchNorm: track_running_stats=False)")
     return built
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from ntkflow.errors import ConfigurationError, describe_allowed, describe_unknown
 
-from ..schemas import properties_of, resolve_references
+from ..schemas import branches_of, properties_of
 
 _NUMBER_AS_TEXT = re.compile(r"([-+]?\d+)(\.\d*)?[eE]([-+]?)(\d+)")
 _MERGE = "tag:yaml.org,2002:merge"  # `<<: *anchor`, whose keys may be given again
@@ -108,7 +108,7 @@ def validate(data: Any, schema: Mapping, *, source: str, at: Sequence[str | int]
                 f"{source}: {dotted([*at, *path])}: {number!r} is not allowed; "
                 "allowed: a finite number"
             )
-    errors = list(Draft202012Validator(schema).iter_errors(data))
+    errors = list(_Validator(schema).iter_errors(data))
     if errors:
         first = min(errors, key=lambda error: (_generic(error), list(map(str, error.path))))
         path, problem = _explain(first)
@@ -122,6 +122,23 @@ def _numbers(data: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tupl
     elif isinstance(data, Mapping | list):
         for key, value in data.items() if isinstance(data, Mapping) else enumerate(data):
             yield from _numbers(value, (*path, key))
+
+
+def _all_of(validator, branches, value: Any, schema: Mapping) -> Iterator[ValidationError]:
+    """Errors in the branches that the value has chosen; those of forty others are not asked."""
+    for branch in branches_of(schema, value) if isinstance(value, Mapping) else ():
+        yield from validator.descend(value, branch)
+
+
+def _no_others(validator, allowed: bool, value: Any, schema: Mapping) -> Iterator[ValidationError]:
+    """`unevaluatedProperties: false`, for schemas as `choices_schema` makes them."""
+    if isinstance(value, Mapping) and not value.keys() <= properties_of(schema, value).keys():
+        yield ValidationError("holds unknown keys")
+
+
+_Validator = validators.extend(
+    Draft202012Validator, {"allOf": _all_of, "unevaluatedProperties": _no_others}
+)
 
 
 def _generic(error: ValidationError) -> bool:
@@ -186,10 +203,3 @@ def _type_name(schema: Mapping) -> str:
 
 def _known_keys(schema: Mapping, value: Mapping) -> set[str]:
     return set(properties_of(schema, value))
-
-
-def read_schema(path: str | Path) -> dict:
-    """JSON schema from a YAML file, references resolved."""
-    schema = read_yaml(path)
-    definitions = schema.pop("$defs", {})
-    return resolve_references(schema, definitions)

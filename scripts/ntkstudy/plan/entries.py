@@ -1,4 +1,4 @@
-"""What the registry's entries say about a cell: facts, the modules and files of their code."""
+"""What the registry's entries say about a cell: facts, files, the modules of their code."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 from ..needs import Facts
 from ..options import read_options
 from ..registry import ACTIVATIONS, MEASUREMENTS, NETWORKS, TASKS
-from .imports import module_closure
 from .stages import STAGES
 
 
@@ -52,10 +51,10 @@ def entry_modules(stage: str, config: Mapping[str, Any]) -> list[str]:
     return sorted({entry.module for entry in entries})
 
 
-def entry_code(stage: str, config: Mapping[str, Any]) -> list[str]:
-    """Files of these modules and of what they import, a network's own module included."""
+def source_modules(stage: str, config: Mapping[str, Any]) -> list[str]:
+    """These modules, and those whose code a network of one's own is."""
     modules = entry_modules(stage, config)
     if stage != "dataset":
         network = NETWORKS[config["network"]["kind"]]
         modules += network.sources(read_options(network.options, config["network"]))
-    return sorted({file for name in modules for file in module_closure(name)})
+    return modules

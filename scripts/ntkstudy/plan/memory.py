@@ -21,12 +21,12 @@ def memory_mb(stage: str, config: Mapping[str, Any], facts: Facts, seeds: int) -
         seeds: how many networks the job works on.
     """
     itemsize = 8 if config.get("training", {}).get("dtype") == "float64" else 4
-    width, depth = (getattr(facts.options, key, 1) for key in ("width", "depth"))
-    together = seeds if stage == "train" else 1  # other stages go network by network
+    together = seeds if stage == "train" else 1  # networks whose weights are held, about
+    measured_at_once = seeds if stage in ("train", "initialization") else 1
     samples = max(facts.sizes.train, facts.sizes.probe)
-    weights = depth * width**2 * itemsize
-    activations = 4 * samples * width * (depth + 1) * itemsize
-    needed = INTERPRETER_MB + together * (4 * weights + activations) / 1e6
+    weights, neurons = _size(facts)
+    numbers = 4 * weights + 4 * samples * neurons
+    needed = INTERPRETER_MB + together * numbers * itemsize / 1e6
     measured = [
         (entry, MEASUREMENTS[entry["kind"]].variants[STAGES[stage].when])
         for entry in config["measurements"]
@@ -34,14 +34,27 @@ def memory_mb(stage: str, config: Mapping[str, Any], facts: Facts, seeds: int) -
     ]
     if measured:
         needed += KERNEL_MB
-        needed += max(_kernels_mb(entry, each, facts, together) for entry, each in measured)
+        needed += max(_kernels_mb(entry, each, facts, measured_at_once) for entry, each in measured)
     return round(needed)
 
 
+def _size(facts: Facts) -> tuple[int, int]:
+    """Weights of a network, and neurons that an input passes, at most; none of a module's own."""
+    width, depth = (getattr(facts.options, key, 0) for key in ("width", "depth"))
+    inputs, outputs = facts.sizes.inputs, facts.sizes.outputs
+    if not width or not depth:
+        return inputs * outputs + outputs, inputs + outputs
+    hidden, biases = (depth - 1) * width**2, width * depth + outputs
+    if filters := getattr(facts.options, "kernel_size", 0) ** 2:  # on every one of the pixels
+        head = width * inputs * outputs
+        return filters * (width + hidden) + head + biases, inputs * width * (depth + 1)
+    return width * (inputs + outputs) + hidden + biases, width * (depth + 1) + outputs
+
+
 def _kernels_mb(entry: Mapping[str, Any], variant, facts: Facts, together: int) -> float:
-    """Two kernels in float64, and what an eigensolver copies, for each network that keeps them."""
+    """Two kernels in float64, and what an eigensolver copies, for each network that has them."""
     if variant.kernel is None:
         return 0.0
     samples = min(entry.get("images", facts.sizes.train), facts.sizes.train)
     rows = samples * (facts.sizes.outputs if variant.kernel == "block" else 1)
-    return 6 * rows**2 * 8 * (together if variant.kept else 1) / 1e6
+    return 6 * rows**2 * 8 * (together if variant.kept or not variant.each else 1) / 1e6

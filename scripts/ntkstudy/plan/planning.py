@@ -15,7 +15,8 @@ from ntkflow.errors import ConfigurationError
 from ..needs import Facts
 from ..registry import TASKS
 from .configuration import dotted
-from .entries import entry_code, entry_modules, read_facts, task_files
+from .entries import entry_modules, read_facts, source_modules, task_files
+from .imports import module_closure
 from .layers import experiment_rules, source_names
 from .memory import memory_mb
 from .stages import DERIVED, STAGES, TABLE_ORDER, Table
@@ -48,6 +49,7 @@ class Plan:
         self.experiment_schema, self.sources = experiment_rules(schema), source_names(schema)
         self._cells: dict[str, list[Cell]] = {}
         self._projected: dict[tuple[str, str], list[Cell]] = {}
+        self._code: dict[tuple[str, ...], list[str]] = {}
 
     @property
     def results(self) -> str:
@@ -151,7 +153,11 @@ class Plan:
 
     def code(self, stage: str, experiment: str, label: str) -> list[str]:
         """Files of the registry's entries that a job uses, and of what these import."""
-        return entry_code(stage, self.cell(experiment, stage, label).config)
+        modules = tuple(source_modules(stage, self.cell(experiment, stage, label).config))
+        if modules not in self._code:
+            files = {file for name in modules for file in module_closure(name)}
+            self._code[modules] = sorted(files)
+        return self._code[modules]
 
     # Stages, tables, figures and their files
 

@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from ntkflow.errors import ConfigurationError
+from ntkflow.networks import has_modes
+
 from ..data.dataset import DataSet
 from ..data.storage import Array
 from ..data.tables import WIDE
+from ..needs import ONE_MODE
 from ..options import read_options
 from ..registry import MEASUREMENTS, STAGE_AXES, Measurement
 
@@ -29,6 +33,8 @@ def measure(
         have a leading axis `seed`.
 
     Raises:
+        ConfigurationError: if a network of one's own has dropout or batch normalisation, and a
+            measurement does not take such.
         TypeError: if a measurement returns other axes than it declares.
     """
     arrays: dict[str, Array] = {}
@@ -43,6 +49,13 @@ def _measure(
     kind: Measurement, entry: Mapping[str, Any], when: str, subject: Any, data: DataSet
 ) -> Mapping[str, Array]:
     options, variant = read_options(kind.options, entry), kind.variants[when]
+    # A plan does not see into a module of one's own.
+    network = getattr(subject, "network", None)
+    if ONE_MODE in variant.needs and network is not None and has_modes(network):
+        raise ConfigurationError(
+            f"measurements.kind: {kind.name!r} ({when}) is not allowed here: it needs "
+            f"{ONE_MODE.text}"
+        )
     if variant.each:
         found = stack([variant.measure(options, one, data) for one in subject], "seed")
     else:
