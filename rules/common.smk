@@ -94,7 +94,7 @@ def upstream(stage, earlier):
 def memory(stage):
     """Memory estimate of a job in MB."""
     return lambda wildcards: PLAN.memory_mb(
-        stage, wildcards.experiment, wildcards.cell, wildcards.block
+        stage, wildcards.experiment, wildcards.cell, wildcards.get("block", "")
     )
 
 

@@ -12,7 +12,7 @@ rule compute_limit_kernel:
         "../envs/torch.yaml"
     threads: PLAN.threads
     resources:
-        mem_mb=2000,
+        mem_mb=memory("limit"),
         runtime=60,
         gpu=1,
     params:
@@ -37,7 +37,7 @@ rule predict_limit:
         "../envs/torch.yaml"
     threads: PLAN.threads
     resources:
-        mem_mb=2000,
+        mem_mb=memory("prediction"),
         runtime=60,
         gpu=1,
     params:

@@ -126,7 +126,7 @@ def block_of(kind: str, when: str, cell: tuple[str, str, str]) -> dict:
         "network": NETWORKS[network], "measurements": [entry], "seeds": 2, "initializations": 2,
     }  # fmt: skip
     if network == "module":
-        block["network"] = {**NETWORKS[network], "options": OWN_SIZES[task]}
+        block["network"] = {**NETWORKS[network], "options": OWN_SIZES[task], "has_limit": True}
     if TRAININGS[training] is not None:
         block["training"] = TRAININGS[training]
     return block

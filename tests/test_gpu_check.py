@@ -34,7 +34,13 @@ from gpu.resnet import resnet18  # noqa: E402
 SMOKE = Setting("cpu", smoke=True)
 
 
-@pytest.mark.parametrize("name", PARTS)
+QUICK = ("limits", "arcs", "dynamics")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PARTS],
+)
 def test_every_part_runs(name):
     part = PARTS[name]
     outcomes = {step.label: running.run_step(step, SMOKE) for step in part.steps}
@@ -61,9 +67,11 @@ NEED_VALUES = {
     "early stopping",
     "laziness",
     "spectra of tensors on the device",
+    "batched eigenvalues",
 }
 
 
+@pytest.mark.slow
 def test_checks_compute_on_the_device_that_they_are_given(monkeypatch):
     checks = []
     for module in (kernel_checks, training_checks):
@@ -140,6 +148,7 @@ def test_what_fails_says_why():
     assert len(wrong["steps"]["checks"]["rows"]) == 2
 
 
+@pytest.mark.slow
 def test_what_dies_or_hangs_is_recorded_and_stops_no_other():
     bad = part("dies", Step("checks", dies, 60)), part("hangs", Step("checks", hangs, 1))
     found = run(*bad, part("good", Step("checks", rows, 60)))
@@ -148,6 +157,7 @@ def test_what_dies_or_hangs_is_recorded_and_stops_no_other():
     assert [each["status"] for each in found.values()] == ["failed", "failed", "passed"]
 
 
+@pytest.mark.slow
 def test_peers_may_run_out_of_memory_or_time_or_be_absent():
     ours, slow = Step("ours", measured, 60), Step("slow", hangs, 1, peer=True)
     large, absent = Step("large", needs_memory, 60, True), Step("absent", is_absent, 60, True)
@@ -183,6 +193,7 @@ def command(*arguments, path=(), **options):
     return subprocess.run(call, capture_output=True, text=True, env=environment, **options)
 
 
+@pytest.mark.slow
 def test_second_call_runs_only_what_failed_or_is_missing(tmp_path):
     options = ("--device", "cpu", "--smoke", "--results", tmp_path)
     first = command(*options, "--part", "arithmetic")
@@ -220,6 +231,7 @@ def test_no_device_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().out.startswith("device: 'cuda' is not there")
 
 
+@pytest.mark.slow
 def test_runs_without_what_the_machine_may_lack(tmp_path):
     for name in ("jaxtyping", "numba", "h5py", "beartype", "torchvision", "jax"):
         (tmp_path / f"{name}.py").write_text("raise ModuleNotFoundError('not on this machine')")

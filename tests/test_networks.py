@@ -18,7 +18,10 @@ from ntkflow.networks import (
     member,
     mlp,
 )
+from ntkstudy.registry import discover
 from ntkstudy.subjects.networks import build_network
+
+discover()
 
 BLOCK = {
     "kind": "mlp", "depth": 2, "width": 6, "activation": "relu",

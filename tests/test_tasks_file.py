@@ -1,5 +1,7 @@
 """A data set of one's own, in an npz or HDF5 file."""
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -79,7 +81,6 @@ def test_one_number_a_row_is_one_output(tmp_path, name, write):
         ({}, (5, 4, 6, 1)),
         ({"classes": 3}, (5, 4, 6, 3)),
         ({"train_points": 2}, (2, 4, 6, 1)),
-        ({"train_points": 9}, (5, 4, 6, 1)),
     ],
 )
 def test_sizes_are_those_of_the_arrays(tmp_path, name, write, changes, sizes):
@@ -90,6 +91,25 @@ def test_sizes_are_those_of_the_arrays(tmp_path, name, write, changes, sizes):
     made = make(path, **changes)
     assert (*made["train/x"].shape, made["train/y"].shape[1]) == (sizes[0], *sizes[2:])
     assert task.labels(read_options(task.options, block)) == ("classes" in changes)
+
+
+def test_more_rows_than_there_are_is_a_mistake(tmp_path):
+    path = write_npz(tmp_path / "a.npz", LABELS)
+    task, block = TASKS["file"], {"kind": "file", "path": path, "train_points": 9}
+    with pytest.raises(ConfigurationError, match=r"train_points: 9 is not allowed; .* at most 5"):
+        task.sizes(read_options(task.options, block))
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+def test_a_truncated_file_is_named(tmp_path, kept):
+    rng = np.random.default_rng(0)
+    big = {"inputs": rng.standard_normal((500, 9)), "targets": rng.standard_normal(500)}
+    few = {"test_inputs": np.ones((2, 9)), "test_targets": np.ones(2)}
+    path = write_npz(tmp_path / "a.npz", big | few)
+    whole = Path(path).read_bytes()
+    Path(path).write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(ConfigurationError, match=r"task\.path: .*a\.npz': is "):
+        read_shapes(path)
 
 
 def test_shapes_are_read_without_the_values(tmp_path, monkeypatch):

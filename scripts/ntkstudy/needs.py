@@ -55,6 +55,13 @@ class Need:
     met: Callable[[Facts], bool]
 
 
+def _has_limit(options: Any) -> bool:
+    """Of a network of another kind, a width says that it has one."""
+    if hasattr(options, "parameterization"):
+        return options.parameterization == "ntk"
+    return getattr(options, "has_limit", hasattr(options, "width"))
+
+
 def _trained(key: str, *values: Any) -> Callable[[Facts], bool]:
     return lambda facts: facts.training.get(key) in values
 
@@ -96,11 +103,8 @@ ONE_PARAMETER = Need(
 )
 WIDTH = Need("a network with a width", lambda facts: hasattr(facts.options, "width"))
 NTK = Need(
-    "network.parameterization ntk",
-    lambda facts: (
-        facts.network.name != "one_parameter"
-        and getattr(facts.options, "parameterization", "ntk") == "ntk"
-    ),
+    "a known infinite width (network.parameterization ntk, or network.has_limit of a module)",
+    lambda facts: _has_limit(facts.options),
 )
 RELU = Need(
     "network.kind mlp with ReLU activations and sigma_w 1",

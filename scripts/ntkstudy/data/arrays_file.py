@@ -1,6 +1,7 @@
 """Arrays of a user's own npz or HDF5 file: shapes for planning, rows for a data set."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +21,12 @@ class _Header(NamedTuple):
     dtype: np.dtype
 
 
-def read_shapes(path: str) -> dict[str, tuple[int, ...]]:
+def read_shapes(path: str, count: int | None = None) -> dict[str, tuple[int, ...]]:
     """Shapes of the four arrays; the values of an npz file are not read.
+
+    Args:
+        path: the file.
+        count: how many training rows it must have at least.
 
     Raises:
         ConfigurationError: if the file or an array is missing, holds no real numbers, or rows do
@@ -37,6 +42,11 @@ def read_shapes(path: str) -> dict[str, tuple[int, ...]]:
                 f"{part}inputs {wanted} and {part}targets {rows} do not fit",
                 "inputs (M, ...) and targets (M,) or (M, O)",
             )
+    rows = shapes["inputs"][0]
+    if count is not None and count > rows:
+        raise ConfigurationError(
+            f"task.train_points: {count} is not allowed; allowed: at most {rows}, those of {path}"
+        )
     if shapes["inputs"][1:] != shapes["test_inputs"][1:]:
         problem = f"inputs {shapes['inputs']} and test_inputs {shapes['test_inputs']} differ"
         raise _error(path, problem, "inputs of one shape")
@@ -56,7 +66,7 @@ def read_rows(
     Raises:
         ConfigurationError: if an array is missing, not finite, or holds other labels.
     """
-    read_shapes(path)
+    read_shapes(path, count)
     with _open(path) as file:
         arrays = {name: np.asarray(file[name][()]) for name in NAMES}
     x, test_x = (_numbers(path, name, arrays[name]) for name in ("inputs", "test_inputs"))
@@ -70,14 +80,17 @@ def read_rows(
 def _open(path: str) -> Iterator[Mapping]:
     if not Path(path).is_file():
         raise _error(path, "does not exist", _WANTED)
-    if zipfile.is_zipfile(path):
-        with np.load(path) as file:
-            yield file
-    elif h5py.is_hdf5(path):
-        with h5py.File(path, "r") as file:
-            yield file
-    else:
-        raise _error(path, "is of another type", _WANTED)
+    try:
+        if zipfile.is_zipfile(path):
+            with np.load(path) as file:
+                yield file
+        elif h5py.is_hdf5(path):
+            with h5py.File(path, "r") as file:
+                yield file
+        else:
+            raise _error(path, "is of another type", _WANTED)
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _error(path, f"is damaged ({error})", "a file that is whole") from None
 
 
 def _shape(path: str, file: Mapping, name: str) -> tuple[int, ...]:

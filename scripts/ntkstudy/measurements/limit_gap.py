@@ -8,7 +8,7 @@ from .common import labelled
 
 @measurement(
     "limit_distance",
-    when=("initialization", "trained"),
+    when="initialization",
     options=ImageOptions,
     needs=(NTK,),
     kernel="mean",

@@ -1,7 +1,7 @@
 """Options that architectures with layers share."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from ..options import Rule
 from ..registry import ACTIVATIONS
@@ -23,6 +23,16 @@ class ActivationRule(Rule):
             "enum": [*ACTIVATIONS, *([None] if self._or_null else [])],
             "description": self._description,
         }
+
+
+def activation_keys(options: type) -> list[str]:
+    """Options of a network that name an activation."""
+    hints = get_type_hints(options, include_extras=True)
+    return [
+        name
+        for name, hint in hints.items()
+        if any(isinstance(rule, ActivationRule) for rule in getattr(hint, "__metadata__", ()))
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,9 @@ class ModuleOptions:
         ),
     ]
     options: Annotated[dict, Rule("keyword arguments of the class")] = field(default_factory=dict)
+    has_limit: Annotated[
+        bool, Rule("true if it is made of ntkflow's layers, whose infinite width is known")
+    ] = False
 
 
 @network("module", options=ModuleOptions, sources=lambda options: [options.name.split(":")[0]])

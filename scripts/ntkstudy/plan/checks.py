@@ -30,7 +30,8 @@ def check_plan(plan: Plan) -> None:
             raise plan.error([name, "seeds"], problem)
         _check_measurements(plan, name)
         _check_shared_seeds(plan, name)
-        _check_needs(plan, name)
+        if name in plan.experiments:
+            _check_needs(plan, name)
 
 
 def _check_needs(plan: Plan, experiment: str) -> None:

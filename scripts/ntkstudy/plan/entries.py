@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..needs import Facts
+from ..networks.common import activation_keys
 from ..options import read_options
 from ..registry import ACTIVATIONS, MEASUREMENTS, NETWORKS, TASKS
 from .stages import STAGES
@@ -44,10 +45,10 @@ def entry_modules(stage: str, config: Mapping[str, Any]) -> list[str]:
         for entry in config["measurements"]
         if STAGES[stage].when in entry["when"]
     ]
-    network = config["network"]
-    names = {network.get(key) for key in ("activation", "activation_first")} - {None}
+    network = NETWORKS[config["network"]["kind"]]
+    names = {config["network"].get(key) for key in activation_keys(network.options)} - {None}
     made = [ACTIVATIONS[name] for name in names if ACTIVATIONS[name].make]
-    entries = [*measured, NETWORKS[network["kind"]], *made]
+    entries = [*measured, network, *made]
     return sorted({entry.module for entry in entries})
 
 

@@ -32,6 +32,8 @@ def memory_mb(stage: str, config: Mapping[str, Any], facts: Facts, seeds: int) -
         for entry in config["measurements"]
         if STAGES[stage].when in entry["when"]
     ]
+    if stage == "prediction":  # of training inputs, evaluation inputs, and both
+        needed += 6 * samples**2 * 8 / 1e6
     if measured:
         needed += KERNEL_MB
         needed += max(_kernels_mb(entry, each, facts, measured_at_once) for entry, each in measured)

@@ -317,8 +317,8 @@ class Plan:
             raise self.error([experiment], str(error)) from None
 
     def memory_mb(self, stage: str, experiment: str, label: str, block: str) -> int:
-        """Upper estimate of a job's memory in MB."""
-        first, last = map(int, block.split("-"))
+        """Upper estimate of a job's memory in MB; `block` is empty for a job of a whole cell."""
+        first, last = map(int, block.split("-")) if block else (0, 0)
         cell = self.cell(experiment, stage, label)
         return memory_mb(stage, cell.config, self.facts(experiment, cell), last - first + 1)
 

@@ -32,14 +32,13 @@ class FileOptions(TaskOptions):
 def _sizes(options: FileOptions) -> Sizes:
     from ..data.arrays_file import read_shapes
 
-    shapes = read_shapes(options.path)
+    shapes = read_shapes(options.path, options.train_points)
     rows, *inputs = shapes["inputs"]
     count = 1
     for size in inputs:
         count *= size
     outputs = options.classes or (*shapes["targets"], 1)[1]
-    train = min(rows, options.train_points or rows)
-    return Sizes(train, shapes["test_inputs"][0], count, outputs)
+    return Sizes(options.train_points or rows, shapes["test_inputs"][0], count, outputs)
 
 
 @task(
