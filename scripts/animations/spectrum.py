@@ -1,4 +1,4 @@
-"""The spectrum of the Gram matrix during training, one colour per strength λ of L2. Left: all
+"""The spectrum of the Gram matrix during training, one colour per strength l2 of L2. Left: all
 eigenvalues, largest first, one line a network. Right: median of the largest eigenvalue up to that
 epoch. Step {training.learning_rate}, width {network.width}; cross-entropy, mean over samples;
 kernel averaged over outputs, not divided by n.
@@ -31,7 +31,7 @@ def draw(tables, cfg):
     left.set(xscale="log", yscale="log", xlabel="rank", ylabel="eigenvalue of Θ")
     left.set(xlim=(0.9, table["rank"].max()), ylim=(1e-5 * largest, 2 * largest))
     right.set(xlim=(0, steps[-1]), ylim=(0, 1.1 * top.max()), xlabel="epoch", ylabel="λ_max of Θ")
-    key = colour_key("λ = {:g}", colours)
+    key = colour_key("l2 = {:g}", colours)
     figure.legend(handles=line_key(key), loc="outside upper left", ncols=len(key))
     clock = right.set_title("")
 

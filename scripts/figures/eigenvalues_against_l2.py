@@ -1,5 +1,5 @@
 """Eigenvalues of the Gram matrix after {training.steps} epochs with decay `seed`. Left: all of
-them by the strength λ of L2, first network (at λ = 1 all are below 1e-13). Middle: cumulative
+them by the strength l2 of L2, first network (at l2 = 1 all are below 1e-13). Middle: cumulative
 distribution. Right: the same with the eigenvalues divided by the trace, where the lines lie on each
 other. Kernel averaged over outputs, not divided by n; cross-entropy, mean over samples.
 """
@@ -28,13 +28,13 @@ def draw(tables, cfg):
             if rows["eigenvalue"].max() > FLOOR:
                 height = np.arange(1, len(values) + 1) / len(values)
                 axes.step(values, height, where="post", color=colours[l2], lw=1.3)
-    strip.set(yscale="log", xlabel="strength λ of L2", ylabel="eigenvalue of Θ")
+    strip.set(yscale="log", xlabel="strength l2", ylabel="eigenvalue of Θ")
     strip.set_xticks(range(len(colours)), [f"{l2:g}" for l2 in colours], rotation=45)
     strip.set_xlim(-0.6, len(colours) - 0.4)
     raw.set(
         xscale="log", xlim=(FLOOR, None), xlabel="eigenvalue", ylabel="share of eigenvalues below"
     )
     shared.set(xscale="log", xlim=(1e-6, None), xlabel="eigenvalue / trace")
-    handles = line_key(colour_key("λ = {:g}", colours))
+    handles = line_key(colour_key("l2 = {:g}", colours))
     figure.legend(handles=handles, loc="outside upper center", ncols=6)
     return figure

@@ -1,9 +1,9 @@
-"""Largest eigenvalue of the Gram matrix after {training.steps} epochs against the strength λ of L2.
-Top: mean and standard deviation over {seeds} networks (points), the null model λ_max(0) keepᵗ² of
-weights that only shrink (lines), and the published values (crosses). Bottom: how far the eigenvalue
-lies above the null model, network by network; 0 where the decay explains everything. `seed`: the
-source's double decay, keep = 1 − 1.02 λ; `coupled`: keep = 1 − 2ηλ, η = {training.learning_rate}.
-Cross-entropy, mean over samples.
+"""Largest eigenvalue of the Gram matrix after {training.steps} epochs against the strength l2 of
+L2. Top: mean and standard deviation over {seeds} networks (points), the null model λ_max(0) keepᵗ²
+of weights that only shrink (lines), and the published values (crosses). Bottom: how far the
+eigenvalue lies above the null model, network by network; 0 where the decay explains everything.
+`seed`: the source's double decay, keep = 1 − 1.02 l2; `coupled`: keep = 1 − 2η l2, η =
+{training.learning_rate}. Cross-entropy, mean over samples.
 """
 
 import matplotlib.pyplot as plt
@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from ntkstudy.report.plotting import COLOURS, INK, WIDTH, published
 
 TABLES = ("training_gram",)
-NONE = 2e-5  # where λ = 0 is drawn
+NONE = 2e-5  # where l2 = 0 is drawn
 
 
 def draw(tables, cfg):
@@ -38,7 +38,7 @@ def draw(tables, cfg):
     top.set_ylim(last.loc[last["lambda_max"] > 0, "lambda_max"].min() / 3, 40)
     top.legend()
     ratio.axhline(0, color=INK, lw=0.8, ls=":")
-    ratio.set(xlabel="strength λ of L2", ylabel="above null (%)")
+    ratio.set(xlabel="strength l2", ylabel="above null (%)")
     names = sorted(last["l2"].unique())
     ratio.set_xticks([l2 or NONE for l2 in names], [f"{l2:g}" for l2 in names])
     ratio.minorticks_off()

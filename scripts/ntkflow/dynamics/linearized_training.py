@@ -20,7 +20,7 @@ class LinearizedTraining:
     Loss (1/M) sum |f - y|^2 / alpha^2 with f = alpha h_lin, or alpha (h_lin - h_0) where centred,
     steps theta <- theta - eta dL/dtheta. With the tangent kernel K = J J^T at the start and the
     residual r = y / alpha - h_0 (y / alpha where centred) the weights after t steps are
-    theta_0 + J^T U diag(g_i(t) / kappa_i) U' r; t = infinity gives the solution of least distance
+    theta_0 + J^T U diag(g_i(t) / lambda_i) U' r; t = infinity gives the solution of least distance
     from theta_0. No step is ever taken. Source: Lee et al. 2019 (arXiv:1902.06720), eqs. 8-11.
 
     Args:

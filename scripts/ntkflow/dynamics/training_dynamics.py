@@ -29,7 +29,7 @@ class TrainingDynamics:
     """Full-batch training of a network whose kernel stays constant, at any time.
 
     With loss c sum_i |f(x_i) - y_i|^2 the training outputs obey f' = -2 c eta K (f - y). Let
-    kappa_i, u_i be the eigenpairs of K and a_i = 2 c eta kappa_i. From f0 = 0, after t steps
+    lambda_i, u_i be the eigenpairs of K and a_i = 2 c eta lambda_i. From f0 = 0, after t steps
     direction i keeps the fraction p_i(t) of its residual and has learned g_i(t) = 1 - p_i(t):
 
     - gradient_descent: p = (1 - a)^t, t whole; with momentum mu the exact heavy-ball recurrence
@@ -37,17 +37,17 @@ class TrainingDynamics:
     - gradient_flow: p = exp(-a t), t in units of steps, a Riemann limit of small steps; momentum mu
       multiplies the rates by 1 / (1 - mu).
 
-    The loss is "mse", (1/M) sum |f - y|^2, so that a = 2 eta lambda with lambda the eigenvalues of
-    K / M, or "half_mse", (1/2M) sum |f - y|^2, a = eta lambda. `divisor` replaces M (default: rows
-    of the kernel): N O for a loss averaged over outputs too (torch.nn.MSELoss with O outputs;
-    with "half_mse" neural-tangents' 1/(2 N O)), N for a block kernel with O N rows.
+    The loss is "mse", (1/M) sum |f - y|^2, so that a = 2 eta lambda / M, or "half_mse",
+    (1/2M) sum |f - y|^2, a = eta lambda / M. `divisor` replaces M (default: rows of the kernel):
+    N O for a loss averaged over outputs too (torch.nn.MSELoss with O outputs; with "half_mse"
+    neural-tangents' 1/(2 N O)), N for a block kernel with O N rows.
 
     Eigenvalues within rounding of zero count as exactly zero: those up to eps tr K, eps that of the
-    kernel's own type, or M eps64 kappa_max, and all as small as the most negative one. So K goes in
-    as it was computed: a float32 kernel that was made float64 before would have its rounding
+    kernel's own type, or M eps64 lambda_max, and all as small as the most negative one. So K goes
+    in as it was computed: a float32 kernel that was made float64 before would have its rounding
     learned. Such a direction learns nothing on the training set, and on other points
-    g / kappa -> 2 c eta t exp(-2 c eta t r), r being the rounding: the limit of small kappa as long
-    as no rounding would be learned, and then 0.
+    g / lambda -> 2 c eta t exp(-2 c eta t r), r being the rounding: the limit of small lambda as
+    long as no rounding would be learned, and then 0.
 
     Steps beyond stability diverge as they should. Predictions cut residuals of size 1e140 there, so
     that sums over diverging directions stay finite; `mode_residual` goes on to infinity.
@@ -75,7 +75,7 @@ class TrainingDynamics:
         momentum: mu in [0, 1).
 
     Attributes:
-        eigenvalues: lambda_i = kappa_i / divisor, (M,), descending.
+        eigenvalues: lambda_i / divisor, (M,), descending.
         eigenvectors: u_i as columns, (M, M), in the same order.
         rates: a_i, (M,).
 
@@ -105,12 +105,12 @@ class TrainingDynamics:
         _check_range("divisor", divisor, divisor > 0, "a number > 0")
         self.learning_rate, self.loss, self.divisor = learning_rate, loss, divisor
         self.method, self.momentum = method, float(momentum)
-        self._kappa, self.eigenvectors, self._rounding = semidefinite_eigenpairs(gram)
+        self._lambda, self.eigenvectors, self._rounding = semidefinite_eigenpairs(gram)
         self._step = (2 if loss == "mse" else 1) * learning_rate / divisor
         if not self.discrete:
             self._step /= 1 - momentum
-        self.eigenvalues = self._kappa / divisor
-        self.rates = self._step * self._kappa
+        self.eigenvalues = self._lambda / divisor
+        self.rates = self._step * self._lambda
 
     @property
     def discrete(self) -> bool:
@@ -139,13 +139,13 @@ class TrainingDynamics:
         return self._filters(times)[1].reshape(*_leading(t), -1)
 
     def learned_per_eigenvalue(self, t: Times) -> Float[Tensor, "*t m"]:
-        """Ratio g_i(t) / kappa_i by which test predictions and weights filter each direction.
+        """Ratio g_i(t) / lambda_i by which test predictions and weights filter each direction.
 
-        kappa_i is the eigenvalue of K itself. At kappa_i = 0 the limit of the ratio (2 c eta t
+        lambda_i is the eigenvalue of K itself. At lambda_i = 0 the limit of the ratio (2 c eta t
         without momentum) until rounding would be learned, then 0.
         Arguments: see `mode_residual`.
         """
-        return self._learned_per_kappa(self._times(t)).reshape(*_leading(t), -1)
+        return self._learned_per_lambda(self._times(t)).reshape(*_leading(t), -1)
 
     def train_mean(self, targets: Float[Tensor, "m *o"], t: Times) -> Float[Tensor, "..."]:
         """Mean prediction U diag(g(t)) U' y on the training points.
@@ -160,7 +160,7 @@ class TrainingDynamics:
     def mean(
         self, cross_gram: Float[Tensor, "n m"], targets: Float[Tensor, "m *o"], t: Times
     ) -> Float[Tensor, "..."]:
-        """Mean prediction K_x U diag(g(t) / kappa) U' y at other points, from f0 = 0.
+        """Mean prediction K_x U diag(g(t) / lambda) U' y at other points, from f0 = 0.
 
         The mean over initialisations, or the exact prediction of a centred network. A single
         linearised network with initial outputs f0 predicts f0(x) + mean(K_x, y - f0, t).
@@ -172,7 +172,7 @@ class TrainingDynamics:
         """
         check_shape("cross_gram", cross_gram, None, len(self.rates))
         basis = cross_gram.double() @ self.eigenvectors
-        return self._apply(basis, self._learned_per_kappa(self._times(t)), targets, t)
+        return self._apply(basis, self._learned_per_lambda(self._times(t)), targets, t)
 
     def train_covariance(
         self, nngp_train: Float[Tensor, "m m"], t: Times
@@ -203,7 +203,7 @@ class TrainingDynamics:
     ) -> Float[Tensor, "*t n n"]:
         """Ensemble covariance of one output at test points, over the initial function f0.
 
-        f0 ~ GP(0, Sigma) adds f0(x) - A f0 with A = K_x U diag(g(t) / kappa) U', so the covariance
+        f0 ~ GP(0, Sigma) adds f0(x) - A f0 with A = K_x U diag(g(t) / lambda) U', so the covariance
         is Sigma_xx - A Sigma_x' - Sigma_x A' + A Sigma A' (Lee et al. 2019, eq. 16).
 
         Args:
@@ -249,7 +249,7 @@ class TrainingDynamics:
         return variance.reshape(*_leading(t), -1)
 
     def lazy_distance(self, residual: Float[Tensor, "m *o"], t: Times) -> Float[Tensor, "*t"]:
-        """Distance ||theta_t - theta_0|| = sqrt(sum_i (u_i' r)^2 g_i^2 / kappa_i) of the weights.
+        """Distance ||theta_t - theta_0|| = sqrt(sum_i (u_i' r)^2 g_i^2 / lambda_i) of the weights.
 
         Args:
             residual: r = y - f0 on the training points; outputs add up.
@@ -259,7 +259,7 @@ class TrainingDynamics:
         times = self._times(t)
         learned = _saturated(self._filters(times)[1])
         weight = (self.eigenvectors.T @ columns(residual)).square().sum(1)
-        squared = (learned * self._learned_per_kappa(times)) @ weight
+        squared = (learned * self._learned_per_lambda(times)) @ weight
         return squared.sqrt().reshape(_leading(t))
 
     def time_to_residual(self, fraction: float) -> Float[Tensor, " m"]:
@@ -280,7 +280,7 @@ class TrainingDynamics:
     def largest_stable_step(self) -> float:
         """Learning rate above which some direction grows: 2 (1 + mu) over the loss's curvature.
 
-        For "mse" without momentum 1 / lambda_max; infinite for gradient flow.
+        For "mse" without momentum divisor / lambda_max; infinite for gradient flow.
         """
         top = self.rates.max().item()
         if not self.discrete or top == 0:
@@ -322,15 +322,15 @@ class TrainingDynamics:
         ever = (self.rates > 0).double()
         return torch.where(times.isinf(), 1 - ever, kept), torch.where(times.isinf(), ever, learned)
 
-    def _learned_per_kappa(self, times: Float[Tensor, "t 1"]) -> Float[Tensor, "t m"]:
+    def _learned_per_lambda(self, times: Float[Tensor, "t 1"]) -> Float[Tensor, "t m"]:
         finite = torch.where(times.isinf(), 0.0, times)
         discrete_momentum = self.momentum if self.discrete else 0.0
         limit = self._step * filters.learned_per_rate_at_zero(finite, discrete_momentum)
-        # Later on it would multiply the rounding of K_x u, which is 0 where kappa is.
+        # Later on it would multiply the rounding of K_x u, which is 0 where lambda is.
         limit = limit * torch.exp(-limit * self._rounding)
         learned = _saturated(self._filters(times)[1])
-        safe = torch.where(self._kappa > 0, self._kappa, 1.0)
-        return torch.where(self._kappa > 0, learned / safe, limit)
+        safe = torch.where(self._lambda > 0, self._lambda, 1.0)
+        return torch.where(self._lambda > 0, learned / safe, limit)
 
     def _check_covariances(self, cross_gram: Tensor, train: Tensor, cross: Tensor) -> None:
         check_shape("cross_gram", cross_gram, None, len(self.rates))
@@ -339,7 +339,7 @@ class TrainingDynamics:
 
     def _operator(self, cross_gram: Tensor, t: Times) -> Float[Tensor, "t n m"]:
         basis = cross_gram.double() @ self.eigenvectors
-        filtered = basis * self._learned_per_kappa(self._times(t))[:, None, :]
+        filtered = basis * self._learned_per_lambda(self._times(t))[:, None, :]
         return filtered @ self.eigenvectors.T
 
     def _apply(self, basis, weights, targets, t) -> Tensor:

@@ -65,17 +65,17 @@ def semidefinite_eigenpairs(gram: Float[Tensor, "m m"]) -> SemidefiniteEigenpair
     """
     check_symmetric(gram)
     ascending, vectors = torch.linalg.eigh(gram.double())
-    kappa, eps = ascending.flip(0), torch.finfo(gram.dtype).eps
+    values, eps = ascending.flip(0), torch.finfo(gram.dtype).eps
     scale = len(gram) * ascending.abs().max()
-    if not gram.is_meta and bool(kappa[-1] < -eps * scale):
+    if not gram.is_meta and bool(values[-1] < -eps * scale):
         raise KernelError(
-            f"kernel: smallest eigenvalue {kappa[-1].item():.4g} is negative beyond rounding "
+            f"kernel: smallest eigenvalue {values[-1].item():.4g} is negative beyond rounding "
             f"({-eps * scale.item():.3g}); add at least its size to the diagonal"
         )
     solver = torch.finfo(torch.float64).eps * scale
-    rounding = torch.stack([eps * kappa.sum(), solver, -kappa[-1]]).max()
+    rounding = torch.stack([eps * values.sum(), solver, -values[-1]]).max()
     return SemidefiniteEigenpairs(
-        torch.where(kappa > rounding, kappa, 0.0), vectors.flip(1), rounding
+        torch.where(values > rounding, values, 0.0), vectors.flip(1), rounding
     )
 
 

@@ -51,12 +51,6 @@ def trace(gram: Float[Any, "n n"]) -> float:
     return float(np.trace(_array(gram)))
 
 
-def top_fraction(values: Float[Any, " n"]) -> float:
-    """Share lambda_max / trace of the largest eigenvalue; between 1/N and 1."""
-    shares = _shares(values)
-    return float(shares.max())
-
-
 def effective_rank(values: Float[Any, " n"]) -> float:
     """Exponential of the spectral entropy, exp(-sum p_i log p_i) with p_i = lambda_i / trace.
 

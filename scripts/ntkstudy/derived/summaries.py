@@ -62,7 +62,7 @@ def rates_summary(tables: Tables, rates: pd.DataFrame) -> pd.DataFrame:
 
     The rate is minus the slope of log |u_i . (y - f)| against the steps, from the start until the
     mode is down to a thousandth. Gradient descent on the loss mean (f - y)^2 with a fixed kernel
-    has the rate -log(1 - 2 eta lambda_i), about 2 eta lambda_i.
+    has the rate -log(1 - 2 eta lambda_i / M), about 2 eta lambda_i / M.
 
     Args:
         tables: `training_mode_decay`.

@@ -58,7 +58,7 @@ class CurveOptions(OneParameterOptions):
     needs=(*_PLAIN, ONE_OUTPUT),
 )
 def linear_descent(options, setting, data):
-    """Fitted decay rate of every mode of a linearised network's residual, and 2 eta lambda_i."""
+    """Fitted decay rate of every mode of a linearised network, and 2 eta lambda_i / M."""
     from ..theory.descent import linear_descent
 
     return linear_descent(options, setting)

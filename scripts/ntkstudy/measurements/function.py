@@ -19,7 +19,7 @@ class FunctionOptions:
     """Ridge regression beside predictions."""
 
     ridge: Annotated[
-        float, Rule("lambda of kernel ridge regression, added to the Gram matrix", minimum=0)
+        float, Rule("ridge of kernel regression, added to the Gram matrix", minimum=0)
     ] = 1e-6
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from ..options import Rule, choices_schema
-from ..registry import MEASUREMENTS, NETWORKS, TASKS
+from ..registry import MEASUREMENTS, NETWORKS, TASKS, WHEN
 from ..schemas import resolve_references
 from ..tasks.common import TaskOptions
 from .configuration import read_yaml
@@ -16,11 +16,7 @@ class MomentOptions:
     """When a quantity is measured."""
 
     when: Annotated[
-        list[
-            Literal[
-                "initialization", "trained", "training", "machines", "limit", "prediction", "theory"
-            ]
-        ],
+        list[Annotated[str, Rule(enum=list(WHEN))]],
         Rule(
             "untrained networks; networks before and after training; snapshots during training; "
             "kernel machines beside the trained networks; the infinitely wide network; its "

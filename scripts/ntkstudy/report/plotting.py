@@ -82,8 +82,8 @@ def anchor_angle(cfg: Mapping[str, Any]) -> float:
 # What is swept beside the width in studies of training on digits: column to its name in legends.
 TRAINING_AXES = {
     "train_points": "n",
-    "l2": "λ (L2)",
-    "l1": "λ (L1)",
+    "l2": "l2",
+    "l1": "l1",
     "dropout": "dropout",
     "normalization": "normalisation",
 }

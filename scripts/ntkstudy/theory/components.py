@@ -22,11 +22,11 @@ from .setting import Setting, axis, by_seed
 def principal_component(options: Any, setting: Setting) -> dict[str, Array]:
     """Residual of networks trained from f_0 to f_0 + size v, split along v and across it.
 
-    v is an eigenvector of the limit kernel over M on the training inputs, with eigenvalue lambda
-    and (1/M) sum_i v(x_i)^2 = 1. With r = f* - f_t: `along` is (1/M) sum_i r(x_i) v(x_i), `across`
+    v is an eigenvector of the limit kernel on the M training inputs, with eigenvalue lambda and
+    (1/M) sum_i v(x_i)^2 = 1. With r = f* - f_t: `along` is (1/M) sum_i r(x_i) v(x_i), `across`
     the root mean square of what is left of r, `leak` the largest `across` in units of size. Of the
-    infinitely wide network `expected` = size (1 - 2 eta lambda)^t is left along v, and nothing
-    across; `rate_ratio` is the fitted rate over its -log(1 - 2 eta lambda), `rate_error` the
+    infinitely wide network `expected` = size (1 - 2 eta lambda / M)^t is left along v, and nothing
+    across; `rate_ratio` is the fitted rate over its -log(1 - 2 eta lambda / M), `rate_error` the
     distance of this from 1. Networks have one output, f = alpha (h - h_0) with the experiment's
     output scale alpha. Source: Jacot et al. 2018, figure 3.
     """

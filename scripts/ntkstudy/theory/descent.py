@@ -33,7 +33,7 @@ class _Linear:
 
     @property
     def largest_step(self) -> float:
-        """1 / lambda_max(K / M), which is 2 / L with L the loss's curvature."""
+        """M / lambda_max, which is 2 / L with L the loss's curvature."""
         return len(self.residual) / torch.linalg.matrix_norm(self.jacobian, 2).item() ** 2
 
     def least_movement(self, target: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class _Linear:
 
 
 def linear_descent(options: Any, setting: Setting) -> dict[str, Array]:
-    """Fitted decay rate of every mode of a linearised network's residual, and 2 eta lambda_i."""
+    """Fitted decay rate of every mode of a linearised network, and 2 eta lambda_i / M."""
     training = setting.training
     steps = spread_steps(training["snapshots"], training["steps"], training["spacing"])
     rows = []
@@ -128,9 +128,9 @@ def _train(setting: Setting, parameters: dict[str, Tensor], rate: float, steps: 
 def step_sweep(options: Any, setting: Setting) -> dict[str, Array]:
     """Losses of linearised and real networks for steps below and above the largest stable one.
 
-    `fraction` is the step over 1 / lambda_max(K / M) = 2 / L at the start: 0.5 is 1 / L. `fall` is
-    the last loss over the first, `rises` the number of steps after which the loss was higher.
-    Networks are centred, with the output scale of the experiment.
+    `fraction` is the step over M / lambda_max = 2 / L at the start: 0.5 is 1 / L. `fall` is the
+    last loss over the first, `rises` the number of steps after which the loss was higher. Networks
+    are centred, with the output scale of the experiment.
     """
     steps, rows = setting.training["steps"], []
     everything = list(range(steps + 1))
