@@ -3,7 +3,7 @@ rule judge_claims:
         tables=all_products(experiment_tables),
         claims=list(source_files(CLAIMS, PLAN.sources).values()),
         schema="config/claims_schema.yaml",
-        code=code_of("judge_claims"),
+        code=code_of("judge_claims") + PLAN.extension_code(),
     output:
         claims=report(
             f"{RESULTS}/claims.json",
@@ -22,7 +22,10 @@ rule judge_claims:
         mem_mb=2000,
         runtime=20,
     params:
-        cfg=lambda wildcards: Digested(experiments=sorted(PLAN.config["experiments"])),
+        cfg=lambda wildcards: Digested(
+            experiments=sorted(PLAN.config["experiments"]),
+            extensions=PLAN.config["extensions"],
+        ),
     message:
         "Judging the claims"
     script:

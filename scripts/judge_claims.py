@@ -9,10 +9,12 @@ from ntkstudy.claims import judge_claim
 from ntkstudy.claims.document import claims_schema, read_claims
 from ntkstudy.data.collected import tables_by_experiment
 from ntkstudy.data.storage import replacing
+from ntkstudy.registry import load
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:
     """Write sources and judged claims as JSON; no verdict is written by hand."""
+    load(cfg["extensions"])
     files = _as_list(input["claims"])
     document = read_claims(files, claims_schema(input["schema"]), cfg["experiments"])
     tables = tables_by_experiment(input.get("tables", []))

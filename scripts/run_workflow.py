@@ -117,11 +117,18 @@ def advise(progress: Progress, scale: str) -> str | None:
     return None
 
 
+def _count(text: str) -> int:
+    """A number of cores, at least one."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: an integer >= 1")
+    return int(text)
+
+
 def main() -> int:
     """Parse the command line, run, and say where the report is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", default="default", help="default, or an overlay of config/")
-    parser.add_argument("--cores", type=int, default=1)
+    parser.add_argument("--cores", type=_count, default=1)
     parser.add_argument("--only", default="", help="experiments or sources, separated by commas")
     parser.add_argument("--partial", action="store_true", help="report on what exists")
     arguments = parser.parse_args()

@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call
 
 from ntkflow import cross_entropies, cross_entropy_descent, ensemble_outputs
-from ntkflow.errors import KernelError
+from ntkflow.errors import ConfigurationError, KernelError
 from ntkflow.networks import draw_parameters, member, mlp
 from ntkflow.training.classification import accuracies
 
@@ -103,3 +103,16 @@ def test_cross_entropies_and_accuracies_sample_by_sample():
 def test_labels_of_another_number_are_named(function):
     with pytest.raises(KernelError, match=r"^labels: shape \(1,\) .* use \(9,\)$"):
         function(draw(2, SAMPLES, OUTPUTS), LABELS[:1])  # would be broadcast
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem"),
+    [
+        ([0, -1], "labels: -1 is not allowed; use 0 ... 1"),
+        ([0, 2], "labels: 2 is not allowed; use 0 ... 1"),
+        ([0.0, 1.0], "labels: type torch.float32 is not allowed; use whole numbers"),
+    ],
+)
+def test_labels_are_classes(labels, problem):
+    with pytest.raises(ConfigurationError, match=problem):
+        cross_entropies(torch.zeros(1, 2, 2), torch.tensor(labels))

@@ -362,3 +362,19 @@ def test_convolutional_networks_train_one_at_a_time_as_in_torch():
         }
     for name, p in by_hand.items():
         torch.testing.assert_close(found[name][1], p.detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_parameters_must_be_those_of_the_network():
+    network, x = mlp(2, [3], sigma_b=0.1), torch.ones(4, 2)
+    start = draw_parameters(network, [0])
+    how = dict(optimizer=GradientDescent(0.1), schedule=Schedule(1))
+    less = {name: p for name, p in start.items() if name != "0.bias"}
+    for parameters, problem in (
+        (less, "'0.bias' is missing; use 0.weight, 0.bias, 2.weight, 2.bias"),
+        (start | {"zzz": x}, "'zzz' is no parameter of the network"),
+    ):
+        with pytest.raises(ConfigurationError, match=problem):
+            train_ensemble(network, parameters, x, x[:, :1], **how)
+    network[0].weight.requires_grad_(False)
+    with pytest.raises(ConfigurationError, match=r"'0.weight' requires no gradient"):
+        train_ensemble(network, start, x, x[:, :1], **how)

@@ -1,9 +1,9 @@
 """Checks of the tensors that a user hands to the library; errors name the argument."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import EllipsisType
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import ConfigurationError, KernelError, unknown
 
@@ -32,6 +32,30 @@ def check_shape(name: str, values: Tensor, *sizes: int | EllipsisType | None) ->
         words = ["..." if size is ... else "any" if size is None else str(size) for size in sizes]
         allowed = ", ".join(words) + "," * (len(words) == 1)
         raise KernelError(f"{name}: shape {tuple(values.shape)} is not allowed; use ({allowed})")
+
+
+def check_names(network: nn.Module, parameters: Mapping[str, Tensor]) -> None:
+    """Raise a ConfigurationError unless these are all parameters of a network, and all are free."""
+    known = dict(network.named_parameters())
+    for name in sorted(known.keys() ^ parameters.keys()):
+        problem = "is missing" if name in known else "is no parameter of the network"
+        raise ConfigurationError(f"parameters: {name!r} {problem}; use {', '.join(known)}")
+    frozen = [name for name, p in known.items() if not p.requires_grad]
+    if frozen:
+        raise ConfigurationError(
+            f"parameters: {frozen[0]!r} requires no gradient, but every parameter is trained; "
+            "use a network whose parameters all require one"
+        )
+
+
+def check_labels(name: str, labels: Tensor, count: int, classes: int) -> None:
+    """Raise a KernelError or ConfigurationError unless these are `count` whole labels 0 ..."""
+    check_shape(name, labels, count)
+    if labels.is_floating_point() or labels.is_complex():
+        raise ConfigurationError(f"{name}: type {labels.dtype} is not allowed; use whole numbers")
+    if not labels.is_meta and len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        found = labels[(labels < 0) | (labels >= classes)][0].item()
+        raise ConfigurationError(f"{name}: {found} is not allowed; use 0 ... {classes - 1}")
 
 
 def check_choice(name: str, value: str, known: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..checks import check_shape
+from ..checks import check_labels, check_shape
 from .kernel_machines import accuracy, choose_ridge, evaluate, fit_cross_entropy, ridge_classifier
 
 
@@ -165,8 +165,8 @@ def classifier_scores(
         >>> ntkflow.classifier_scores(fit, torch.arange(2), torch.zeros(2).long(), torch.eye(2))
         ClassifierScores(train_accuracy=1.0, test_accuracy=0.5, disagreement=0.0)
     """
-    check_shape("labels", labels, fit.train.shape[-1])
-    check_shape("test_labels", test_labels, fit.test.shape[-1])
+    check_labels("labels", labels, *fit.train.shape[:0:-1])
+    check_labels("test_labels", test_labels, *fit.test.shape[:0:-1])
     check_shape("reference", reference, *fit.test.shape[1:])
     named = reference.argmax(0)
     scores = (

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from ..checks import check_shape
+from ..checks import check_labels
 from ..networks import ensemble_outputs
 
 
@@ -51,6 +51,7 @@ def cross_entropy_descent(
 
     Raises:
         KernelError: if there is not one label for each input.
+        ConfigurationError: if a label is no class.
 
     Example:
         >>> network, x = torch.nn.Linear(1, 2, bias=False), torch.ones(1, 1)
@@ -78,17 +79,18 @@ def cross_entropies(f: Float[Tensor, "s n o"], labels: Int[Tensor, " n"]) -> Flo
 
     Raises:
         KernelError: if there is not one label for each sample.
+        ConfigurationError: if a label is no class.
 
     Example:
         >>> round(ntkflow.cross_entropies(torch.zeros(1, 5, 2), torch.ones(5).long()).item(), 4)
         0.6931
     """
-    check_shape("labels", labels, f.shape[1])
+    check_labels("labels", labels, *f.shape[1:])
     right = f[:, torch.arange(len(labels), device=f.device), labels]
     return (f.logsumexp(-1) - right).mean(-1)
 
 
 def accuracies(f: Float[Tensor, "s n o"], labels: Int[Tensor, " n"]) -> Float[Tensor, " s"]:
     """Share of the samples whose largest output is that of their label, for every network."""
-    check_shape("labels", labels, f.shape[1])
+    check_labels("labels", labels, *f.shape[1:])
     return (f.argmax(-1) == labels).double().mean(-1)

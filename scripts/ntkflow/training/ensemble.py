@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..checks import check_tensors
+from ..checks import check_names, check_tensors
 from ..errors import ConfigurationError
 from ..networks import drops_out, has_modes
 from ..networks.evaluation import uses_batch_statistics
@@ -81,9 +81,9 @@ def train_ensemble(
         finite or above 1e6 (L at step 0 + L of the zero function); its parameters become NaN.
 
     Raises:
-        ConfigurationError: if inputs and targets differ in number, targets do not suit the loss,
-            the engine is unknown or does not fit, dropout has no seeds, or batch normalisation
-            keeps running averages.
+        ConfigurationError: if parameters are not those of the network or some are frozen, inputs
+            and targets differ in number, targets do not suit the loss, the engine is unknown or
+            does not fit, dropout has no seeds, or batch normalisation keeps running averages.
 
     Example:
         >>> network, x = ntkflow.mlp(2, [64]), torch.randn(20, 2)
@@ -96,6 +96,7 @@ def train_ensemble(
         >>> found.losses.shape, found.diverged_at.tolist()
         (torch.Size([3, 2]), [-1, -1, -1])
     """
+    check_names(network, parameters)
     x, y = _data(parameters, x, y)
     objective.check(y)
     chosen = choose_engine(engine, network, parameters, x, optimizer)

@@ -15,8 +15,9 @@ def compare_function(trained: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataF
     RelErr(f, g) = |f - g| / |g| in the norm of the evaluation grid.
 
     Args:
-        trained: table of `function` measurements: seed, step, gamma, f_0 and swept axes.
-        predicted: table of predictions: step, gamma, mean, ridge and some of the axes.
+        trained: table of `function` measurements: swept axes, seed, step and, last, that of the
+            evaluation inputs, such as gamma; f_0.
+        predicted: table of predictions: some of the axes, mean, ridge, deviation.
 
     Returns:
         Columns: swept axes, seed, and
@@ -31,12 +32,13 @@ def compare_function(trained: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataF
         - `average_to_widths`: the same of the largest RelErr of the average against the average at
           another width.
     """
-    joined = _join_last_step(trained, predicted, on=["gamma"])
-    axes = axes_of(trained, besides=("seed", "step", "gamma"))
+    probe = axes_of(trained)[-1]
+    joined = _join_last_step(trained, predicted, on=[probe])
+    axes = axes_of(trained, besides=("seed", "step", probe))
     functions, limits = {}, {}
     for cell, group in joined.groupby(axes, dropna=False) if axes else [((), joined)]:
-        functions[cell] = group.pivot(index="seed", columns="gamma", values="f_0")
-        limits[cell] = group.drop_duplicates("gamma").sort_values("gamma")
+        functions[cell] = group.pivot(index="seed", columns=probe, values="f_0")
+        limits[cell] = group.drop_duplicates(probe).sort_values(probe)
     rows = []
     for cell, each in functions.items():
         values = each.to_numpy()

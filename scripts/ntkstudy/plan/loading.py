@@ -51,9 +51,17 @@ def load_plan(
 
 
 def _extensions(layer: Layer) -> list[str]:
-    """Modules that a layer names; what is wrong there is found with its other keys."""
-    named = layer.data.get("extensions")
-    return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    """Modules that a layer names.
+
+    Raises:
+        ConfigurationError: if it is no list of names; said here, because kinds depend on them.
+    """
+    named = layer.data.get("extensions", [])
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise ConfigurationError(
+            f"{layer.source}: extensions: {named!r} is not allowed; allowed: a list of modules"
+        )
+    return named
 
 
 def _merged_plan(layers: Sequence[Layer], rules: Mapping) -> Plan:

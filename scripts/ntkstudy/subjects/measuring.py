@@ -35,7 +35,7 @@ def measure(
     Raises:
         ConfigurationError: if a network of one's own has dropout or batch normalisation, and a
             measurement does not take such.
-        TypeError: if a measurement returns other axes than it declares.
+        ConfigurationError: if a measurement returns other axes than it declares.
     """
     arrays: dict[str, Array] = {}
     with torch.no_grad():
@@ -63,7 +63,10 @@ def _measure(
     declared = {data.axis if axis == "probe" else axis for axis in variant.axes}
     axes = {axis for array in found.values() for axis in array.dims} - {*WIDE, *STAGE_AXES[when]}
     if axes != declared - set(STAGE_AXES[when]):
-        raise TypeError(f"{kind.name}, {when}: axes {sorted(axes)}, declared {sorted(declared)}")
+        raise ConfigurationError(
+            f"{kind.module}: measurement {kind.name!r} ({when}) has the axes {sorted(axes)}, but "
+            f"declares {sorted(declared)}; allowed: the same axes"
+        )
     return found
 
 
