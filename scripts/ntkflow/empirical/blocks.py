@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .factors import TILE_HEIGHT, Factor, fill_products
-from .task import Task
+from .factors import TILE_HEIGHT, fill_products
+from .task import Factors, Task
 
 
 class Cost(NamedTuple):
@@ -18,23 +18,23 @@ class Cost(NamedTuple):
 
 
 def sum_products(
-    task: Task, make_factors: Callable[[Tensor], dict[str, Factor]], cost: Cost
+    task: Task, make_factors: Callable[[Task, Tensor], Factors], cost: Cost
 ) -> dict[str, Tensor]:
     """Kernel of every factor by name, or their sum under the name "" unless `task.by_layer`."""
     rows, columns = _block_shape(task, cost)
     values: dict[str, Tensor] = {}
     for i in row_slices(0, len(task.x1), rows):
-        left = make_factors(task.x1[i])
-        groups = {name: [name] for name in left} if task.by_layer else {"": list(left)}
+        left = task.factors(make_factors, False, i)
+        groups = {names[0]: [names] for names in left} if task.by_layer else {"": list(left)}
         if not values:
             values = {key: task.empty() for key in groups}
         first = 0 if task.x2 is not None else i.stop
         blocks = [i] if task.x2 is None else []
         for j in [*blocks, *row_slices(first, len(task.other), columns)]:
             diagonal = task.x2 is None and i == j
-            right = left if diagonal else make_factors(task.other[j])
-            for key, names in groups.items():
-                pair = [left[name] for name in names], [right[name] for name in names]
+            right = left if diagonal else task.factors(make_factors, True, j)
+            for key, members in groups.items():
+                pair = [left[names] for names in members], [right[names] for names in members]
                 fill_products(*pair, task.layout, values[key][..., i, j], diagonal)
                 if task.x2 is None:
                     task.layout.mirror(values[key], i, j)

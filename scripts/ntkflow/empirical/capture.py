@@ -1,7 +1,6 @@
 """Dense and convolutional layers as they are met in a forward pass, and which can be trusted."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 from torch.nn import functional as F
 
 from .. import networks
@@ -22,11 +21,15 @@ _CONVOLUTION = (nn.Conv2d.forward, networks.Conv2d.forward)
 
 @dataclass(frozen=True)
 class Use:
-    """One call of a layer: its input, the place of its output in the graph, its parameters."""
+    """One call of a layer: its input, the places of both in the graph, its parameters.
+
+    `source` is the node that made the input, None if no gradient goes there.
+    """
 
     layer: nn.Module
     inputs: Tensor
     version: int
+    source: Node | None
     edge: GradientEdge
     output_shape: torch.Size
     weight: str | None
@@ -93,11 +96,12 @@ def record(model: Model, x: Tensor) -> Recording:
 
     def keep(layer: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> None:
         weight, bias = names.get(id(layer.weight)), names.get(id(layer.bias))
-        if weight is None and bias is None:
+        if (weight is None and bias is None) or not output.requires_grad:
             return
         inputs = (*args, *kwargs.values())[0]
-        place = get_gradient_edge(output)
-        uses.append(Use(layer, inputs, inputs._version, place, output.shape, weight, bias))
+        source = get_gradient_edge(inputs).node if inputs.requires_grad else None
+        places = source, get_gradient_edge(output)
+        uses.append(Use(layer, inputs, inputs._version, *places, output.shape, weight, bias))
 
     with torch.enable_grad(), _hooks(model.module, keep):
         return Recording(model(parameters, x), uses, parameters)
@@ -124,42 +128,89 @@ def _is_supported(layer: nn.Module) -> bool:
     return plain and layer.groups == 1 and layer.padding_mode == "zeros"
 
 
-def claimed_parameters(model: Model, x: Tensor) -> tuple[set[str], list[Use]]:
-    """Parameters that act only through layers known here, and the uses of those in one row.
+class Claims(NamedTuple):
+    """Parameters that act only through layers known here, and those that do not act at all.
+
+    `pattern` holds the parameters of each use of a layer, in order.
+    """
+
+    claimed: set[str]
+    idle: set[str]
+    pattern: list[tuple[str | None, str | None]]
+
+
+def claimed_parameters(model: Model, x: Tensor) -> tuple[Claims, list[Use]]:
+    """Look at the first row: which parameters can be had from the layers, and their uses.
 
     A layer counts if its first axis is the axis of the rows (it follows the number of rows), its
-    input is not overwritten later, and the graph holds no other use of its parameters.
+    input is not overwritten later, and no gradient reaches its parameters on another way.
     """
     one, two = record(model, x[:1]), record(model, torch.cat([x[:1], x[:1]]))
-    sound = len(one.uses) == len(two.uses) and {
-        index
-        for index, (first, second) in enumerate(zip(one.uses, two.uses, strict=True))
-        if len(first.inputs) == 1 and len(second.inputs) == 2
-        if first.output_shape[0] == 1 and first.version == first.inputs._version
-    }
-    edges = _graph_uses(one)
-    claimed = set()
-    for name in model.parameters:
-        mine = {i for i, use in enumerate(one.uses) if name in (use.weight, use.bias)}
-        if mine and sound and mine <= sound and edges[name] == len(mine):
-            claimed.add(name)
-    return claimed, [use for use in one.uses if {use.weight, use.bias} & claimed]
+    if len(one.uses) != len(two.uses):
+        return Claims(set(), set(), []), []
+    pairs = zip(one.uses, two.uses, strict=True)
+    sound = [first for first, second in pairs if _is_sound(first, 1) and _is_sound(second, 2)]
+    elsewhere = look_elsewhere(one, sound).parameters
+    known = _names(sound)
+    claimed = known - elsewhere
+    idle = set(model.parameters) - elsewhere - known
+    uses = [use for use in one.uses if {use.weight, use.bias} & claimed]
+    return Claims(claimed, idle, _pattern(uses)), uses
 
 
-def _graph_uses(recording: Recording) -> Counter[str]:
-    """How often each parameter enters the graph of the outputs."""
+def _pattern(uses: Iterable[Use]) -> list[tuple[str | None, str | None]]:
+    return [(use.weight, use.bias) for use in uses]
+
+
+def _is_sound(use: Use, rows: int) -> bool:
+    """Whether the layer saw so many rows, on its first axis, in an input that is still there."""
+    whole = len(use.inputs) == rows and use.output_shape[0] == rows
+    return whole and use.version == use.inputs._version
+
+
+def _names(uses: Iterable[Use]) -> set[str]:
+    return {name for use in uses for name in (use.weight, use.bias)} - {None}
+
+
+def is_accounted(recording: Recording, claims: Claims, rows: int) -> bool:
+    """Whether these rows use the claimed parameters in the same layers as the first row did."""
+    uses = [use for use in recording.uses if {use.weight, use.bias} & claims.claimed]
+    if _pattern(uses) != claims.pattern or not all(_is_sound(use, rows) for use in uses):
+        return False
+    reached = look_elsewhere(recording, uses).parameters | (_names(recording.uses) & claims.idle)
+    return not reached & (claims.claimed | claims.idle)
+
+
+class Elsewhere(NamedTuple):
+    """What a graph holds outside of some uses of layers: parameters, and kinds of operations."""
+
+    parameters: set[str]
+    kinds: set[str]
+
+
+def look_elsewhere(recording: Recording, uses: Iterable[Use]) -> Elsewhere:
+    """Walk the graph from the outputs, from the output of a use straight to what made its input.
+
+    A second derivative shares nodes with the use that it differentiates, as that of the transposed
+    weight; they are met here, as the walk never goes through the inside of a use.
+    """
     names = {id(p): name for name, p in recording.parameters.items()}
-    count: Counter[str] = Counter()
+    sources = {use.edge.node: use.source for use in uses}
+    found, kinds = set(), set()
     nodes, seen = [recording.outputs.grad_fn], set()
     while nodes:
         node = nodes.pop()
-        for parent, _ in node.next_functions if node is not None else ():
-            if hasattr(parent, "variable"):
-                count[names.get(id(parent.variable), "")] += 1
-            elif parent not in seen:
-                seen.add(parent)
-                nodes.append(parent)
-    return count
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node in sources:
+            nodes.append(sources[node])
+        elif hasattr(node, "variable"):
+            found.add(names.get(id(node.variable), ""))
+        else:
+            kinds.add(node.name().rstrip("0123456789").removesuffix("Backward"))
+            nodes += [parent for parent, _ in node.next_functions]
+    return Elsewhere(found, kinds)
 
 
 def _unfold(layer: nn.Module, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d t"]:

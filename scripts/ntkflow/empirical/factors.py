@@ -92,6 +92,10 @@ class JacobianFactor:
         """The product with the factor of other rows."""
         return [Term(self.rows, other.rows, None)]
 
+    def gradient(self, weights: Float[Tensor, " s"], n: int) -> Float[Tensor, " p"]:
+        """Of the weighted outputs of row n."""
+        return weights.to(self.rows) @ self.rows[:, n]
+
 
 @dataclass(frozen=True)
 class GramFactor:
@@ -109,6 +113,11 @@ class GramFactor:
         right = list(zip(other.inputs, other.gradients, strict=True))
         return [Term(g, g2, a @ a2.mT) for a, g in left for a2, g2 in right]
 
+    def gradient(self, weights: Float[Tensor, " s"], n: int) -> Float[Tensor, " p"]:
+        """Of the weighted outputs of row n: sum over places of g a'."""
+        g = weights.to(self.gradients) @ self.gradients[:, :, n]
+        return (g.mT @ self.inputs[:, n]).flatten()
+
 
 @dataclass(frozen=True)
 class ReadoutFactor:
@@ -119,6 +128,10 @@ class ReadoutFactor:
     def gram(self, other: "ReadoutFactor") -> Float[Tensor, "n1 n2"]:
         """The product where o = o'."""
         return self.inputs @ other.inputs.mT
+
+    def gradient(self, weights: Float[Tensor, " s"], n: int) -> Float[Tensor, " p"]:
+        """Of the weighted outputs of row n, the weights of these outputs alone."""
+        return torch.outer(weights.to(self.inputs), self.inputs[n]).flatten()
 
 
 Factor = JacobianFactor | GramFactor | ReadoutFactor

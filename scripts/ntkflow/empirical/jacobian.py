@@ -7,7 +7,6 @@ from torch import Tensor
 
 from .blocks import Cost, sum_products
 from .factors import JacobianFactor
-from .model import Model
 from .task import Task
 
 
@@ -17,27 +16,29 @@ def jacobian_kernel(task: Task) -> dict[str, Tensor]:
     Source: Novak, Sohl-Dickstein, Schoenholz 2022 (arXiv:2206.08720), section 3.1.
     """
     model, outputs = task.model, len(task.selected)
-    names = list(model.parameters)
     jacobian_bytes = outputs * model.size * task.like.element_size()
     return sum_products(
         task,
-        lambda x: jacobian_factors(model, x, task.selected, names),
+        lambda task, x: jacobian_factors(task, x, list(task.model.parameters)),
         Cost(2 * jacobian_bytes + outputs * model.row_bytes(task.x1), 1),
     )
 
 
 def jacobian_factors(
-    model: Model, x: Tensor, selected: Sequence[int], names: Sequence[str]
-) -> dict[str, JacobianFactor]:
+    task: Task, x: Tensor, names: Sequence[str]
+) -> dict[tuple[str, ...], JacobianFactor]:
     """Jacobian of the selected outputs with respect to each named parameter."""
+    model = task.model
     chosen = {name: model.parameters[name] for name in names}
-    index = torch.as_tensor(selected, device=x.device)
+    index = torch.as_tensor(task.selected, device=x.device)
 
     def outputs(parameters, row):
         return model.single({**model.parameters, **parameters}, row)[index]
 
     jacobian = torch.func.vmap(torch.func.jacrev(outputs), (None, 0))(chosen, x)
     return {
-        name: JacobianFactor(rows.flatten(2).transpose(0, 1).contiguous())
+        (name,): JacobianFactor(
+            rows.detach().to(task.like.dtype).flatten(2).transpose(0, 1).contiguous()
+        )
         for name, rows in jacobian.items()
     }

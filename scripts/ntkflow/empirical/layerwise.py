@@ -10,13 +10,22 @@ from torch import Tensor
 
 from ..errors import ConfigurationError
 from .blocks import Cost, sum_products
-from .capture import Use, claimed_parameters, record
+from .capture import Claims, Use, claimed_parameters, is_accounted, look_elsewhere, record
 from .factors import Factor, GramFactor, JacobianFactor, Layout, ReadoutFactor
 from .jacobian import jacobian_factors
-from .task import Task
+from .proof import Unproved, tolerance
+from .task import Factors, Task
 
 # Bytes of unfolded patches that are held at once.
 PATCH_BYTES = 2**26
+# Operations that leave every row in its place; others may move rows, which costs a check.
+KINDS = """
+    Abs Add AdaptiveAvgPool2D AvgPool2D Clamp ClampMin Clone Cos CudnnBatchNorm Div Elu Erf Exp Gelu
+    Hardswish Hardtanh LeakyRelu Log LogSoftmax MaxPool2DWithIndices Mean Mul NativeBatchNorm
+    NativeDropout NativeLayerNorm Neg Pow Relu ReshapeAlias Sigmoid Silu Sin Softmax Softplus Sqrt
+    Squeeze Sub Sum Tanh Threshold ToCopy UnsafeView Unsqueeze View
+"""
+KEEP_ROWS = frozenset(KINDS.split())
 
 
 def layerwise_kernel(task: Task, plan: "LayerwisePlan | None" = None) -> dict[str, Tensor]:
@@ -29,10 +38,10 @@ def layerwise_kernel(task: Task, plan: "LayerwisePlan | None" = None) -> dict[st
     """
     plan = plan or plan_layerwise(task)
 
-    def factors(x: Tensor) -> dict[str, Factor]:
-        found = _layer_factors(task, x, plan.claimed) if plan.claimed else {}
+    def factors(task: Task, x: Tensor) -> Factors:
+        found = _layer_factors(task, x, plan.claims)
         if plan.rest:
-            found |= jacobian_factors(task.model, x, task.selected, plan.rest)
+            found |= jacobian_factors(task, x, plan.rest)
         return found
 
     return sum_products(task, factors, plan.cost)
@@ -41,7 +50,7 @@ def layerwise_kernel(task: Task, plan: "LayerwisePlan | None" = None) -> dict[st
 class LayerwisePlan(NamedTuple):
     """Which parameters go through layers, which through their own Jacobian, and the cost."""
 
-    claimed: set[str]
+    claims: Claims
     rest: list[str]
     cost: Cost
 
@@ -51,8 +60,8 @@ def plan_layerwise(task: Task) -> LayerwisePlan:
     model, outputs = task.model, len(task.selected)
     if model.module is None:
         raise ConfigurationError("method: 'layerwise' needs a torch.nn.Module, not a function")
-    claimed, uses = claimed_parameters(model, task.x1)
-    rest = [name for name in model.parameters if name not in claimed]
+    claims, uses = claimed_parameters(model, task.x1)
+    rest = [name for name in model.parameters if name not in claims.claimed | claims.idle]
     entries = sum(model.parameters[name].numel() for name in rest) * outputs
     grams = 1
     for use in uses:
@@ -62,22 +71,59 @@ def plan_layerwise(task: Task) -> LayerwisePlan:
         else:
             grams += use.positions**2
     row_bytes = entries * task.like.element_size() + model.row_bytes(task.x1)
-    return LayerwisePlan(claimed, rest, Cost(row_bytes, grams))
+    return LayerwisePlan(claims, rest, Cost(row_bytes, grams))
 
 
 @torch.enable_grad()
-def _layer_factors(task: Task, x: Tensor, claimed: set[str]) -> dict[str, Factor]:
-    outputs, uses, _ = record(task.model, x)
-    uses = [use for use in uses if {use.weight, use.bias} & claimed]
+def _layer_factors(task: Task, x: Tensor, claims: Claims) -> Factors:
+    recording = record(task.model, x)
+    if not is_accounted(recording, claims, len(x)):
+        raise Unproved("does not see every use of a parameter")
+    outputs, claimed = recording.outputs, claims.claimed
+    uses = [use for use in recording.uses if {use.weight, use.bias} & claimed]
+    if not uses:
+        return {}
     gradients = _output_gradients(outputs, uses, task.selected)
+    if len(x) > 1 and not look_elsewhere(recording, uses).kinds <= KEEP_ROWS:
+        _check_order(outputs, uses, gradients, task.selected)
     last = outputs.grad_fn
-    factors: dict[str, Factor] = {}
+    factors: Factors = {}
     for weight, bias in _groups(uses, claimed, task.by_layer):
         mine = [i for i, use in enumerate(uses) if _concerns(use, weight, bias)]
         parts = [_Part(uses[i], gradients[i], weight is not None, bias is not None) for i in mine]
         readout = len(mine) == 1 and uses[mine[0]].edge.node is last
-        factors[weight or bias] = _factor(parts, task.layout, readout)
+        names = tuple(name for name in (weight, bias) if name is not None)
+        factors[names] = _factor(parts, task.layout, readout)
     return factors
+
+
+def _check_order(
+    outputs: Float[Tensor, "n o"],
+    uses: list[Use],
+    gradients: list[Tensor],
+    selected: Sequence[int],
+) -> None:
+    """Raise Unproved unless row n of each layer acts on row n of the outputs alone.
+
+    Then the gradients of sum over n of v_n f[n] are v_n times those of row n.
+    """
+    generator = torch.Generator().manual_seed(0)
+    signal = torch.zeros_like(outputs)
+    rows = torch.rand(len(outputs), 1, generator=generator, dtype=torch.float64) + 0.5
+    columns = torch.randn(len(selected), generator=generator, dtype=torch.float64)
+    rows, columns = rows.to(outputs), columns.to(outputs)
+    signal[:, selected] = rows * columns
+    edges = [use.edge for use in uses]
+    found = torch.autograd.grad(outputs, edges, signal, retain_graph=True, materialize_grads=True)
+    deviations, sizes = [], []
+    for each, gradient in zip(found, gradients, strict=True):
+        summed = torch.tensordot(columns, gradient, 1)
+        expected = summed * rows.view(-1, *(1 for _ in summed.shape[1:]))
+        deviations.append((each - expected).norm())
+        sizes.append(expected.norm())
+    allowed = tolerance(outputs.dtype, *(gradient.dtype for gradient in found))
+    if max(deviations) > allowed * max(sizes):
+        raise Unproved("meets rows in another order than that of the outputs")
 
 
 def _groups(uses: list[Use], claimed: set[str], by_layer: bool) -> list[tuple]:
@@ -137,7 +183,7 @@ class _Part:
         """Scaled inputs c a, with a last column beta for the bias."""
         use, inputs = self.use, None
         if self.weight:
-            inputs = use.patches(rows)
+            inputs = use.patches(rows).to(self.gradients.dtype)
         if not self.bias:
             return inputs
         if inputs is None:

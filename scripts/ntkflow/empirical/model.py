@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,21 +16,51 @@ from torch.utils import _pytree
 
 from ..errors import ConfigurationError, UnsupportedLayerError
 from ..networks.evaluation import draws_masks, uses_batch_statistics
+from .outputs import Pick, as_rows
+from .selection import select_parameters
+
+# Calls work(f) where f(x) is what the network returns at these named parameters.
+Run = Callable[[Mapping[str, Tensor], Callable[[Callable[[Tensor], Any]], Any]], Any]
+
+Cast = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Model:
-    """Named parameters, the function of them, and the module if there is one."""
+    """Named parameters, the function of them, and the module if there is one.
+
+    Attributes:
+        parameters: name to tensor, without graph.
+        run: puts named parameters in place, and calls its second argument with the function of x.
+        module: the module or None.
+        build: the same model with everything cast to another type.
+        output: part of what the network returns, see `outputs.picked`.
+        own: the module's own tensors of these names that could be met in its graph.
+    """
 
     parameters: dict[str, Tensor]
-    function: Callable[[Mapping[str, Tensor], Tensor], Tensor]
+    run: Run
     module: nn.Module | None
+    build: Callable[[Cast], "Model"]
+    output: Pick = None
+    own: dict[str, Tensor] = field(default_factory=dict)
 
     def __call__(self, parameters: Mapping[str, Tensor], x: Tensor) -> Float[Tensor, "n o"]:
         """Outputs of the rows of x, every axis after the first flattened into one."""
+        return self.at(parameters, lambda function: function(x))
+
+    def at(self, parameters: Mapping[str, Tensor], work: Callable[[Callable], Any]) -> Any:
+        """What `work` returns when it is given the function x -> (N, O) at these parameters.
+
+        They are in place until it ends, so that what is recomputed in a backward pass sees them.
+        The function gives a copy of x to the network, which may write into it.
+        """
+
+        def guarded(function: Callable[[Tensor], Any]) -> Any:
+            return work(lambda x: as_rows(function(x.clone()), len(x), self.output))
+
         with _plain_attention():
-            outputs = self.function(parameters, x)
-        return outputs if outputs.ndim == 2 else outputs.reshape(len(x), -1)
+            return self.run(parameters, guarded)
 
     def single(self, parameters: Mapping[str, Tensor], row: Tensor) -> Float[Tensor, " o"]:
         """Outputs of one row, for `torch.func.vmap`."""
@@ -40,16 +70,35 @@ class Model:
         """Outputs of the first row of x.
 
         Raises:
-            UnsupportedLayerError: if they depend on chance: random numbers were drawn for them.
+            UnsupportedLayerError: if they depend on chance: random numbers were drawn for them; or
+                if the network takes several rows, but not one.
         """
         before = _random_state(x.device)
-        outputs = self(self.parameters, x[:1])
+        try:
+            outputs = self(self.parameters, x[:1]).detach()
+        except UnsupportedLayerError:
+            raise
+        except Exception as error:
+            if not self._takes(torch.cat([x[:1], x[-1:]])):
+                raise
+            raise UnsupportedLayerError(
+                "network: takes several rows but not one alone, so rows interact; "
+                f"on one row: {(str(error) or type(error).__name__).splitlines()[0]}"
+            ) from error
         if not torch.equal(before, _random_state(x.device)):
             raise UnsupportedLayerError(
                 "network: its forward pass draws random numbers, so the kernel depends on chance; "
                 "call network.eval(), or leave out dropout and noise"
             )
         return outputs
+
+    def _takes(self, x: Tensor) -> bool:
+        """Whether the network has outputs for these rows."""
+        try:
+            self(self.parameters, x)
+        except Exception:
+            return False
+        return True
 
     @property
     def size(self) -> int:
@@ -68,8 +117,11 @@ class Model:
                 kept[storage, tensor.shape] = tensor.numel() * tensor.element_size()
             return tensor
 
-        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
-            outputs = self(leaves, x[:1])
+        try:
+            with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
+                outputs = self(leaves, x[:1])
+        except RuntimeError:  # torch.func inside the network does not take these hooks
+            return sum(p.numel() * p.element_size() for p in leaves.values())
         return sum(kept.values()) + outputs.numel() * outputs.element_size()
 
 
@@ -89,13 +141,14 @@ def _plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fused)
 
 
-def as_model(network: nn.Module | Callable, parameters: Any = None) -> Model:
+def as_model(network: nn.Module | Callable, parameters: Any = None, output: Pick = None) -> Model:
     """View a module, or a function of (parameters, x), as a `Model`.
 
     Args:
         network: module in evaluation mode, or function.
-        parameters: of a module: name to tensor, by default those that require a gradient;
-            of a function: any pytree of tensors.
+        parameters: of a module: see `selection.select_parameters`; of a function: any pytree of
+            tensors.
+        output: the part of what the network returns: a key, an index or a function of it.
 
     Raises:
         ConfigurationError: if there are no parameters, or a name is not one of the module's.
@@ -103,51 +156,92 @@ def as_model(network: nn.Module | Callable, parameters: Any = None) -> Model:
             how often the network was called, or a call changes the weights.
     """
     if isinstance(network, nn.Module):
-        return _module_model(network, parameters)
+        return _module_model(network, parameters, output)
     if parameters is None:
         raise ConfigurationError("parameters: None is not allowed for a function; give a pytree")
     paths, spec = _pytree.tree_flatten_with_path(parameters)
     names = [_path_name(path) for path, _ in paths]
 
-    def function(named: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        return network(_pytree.tree_unflatten([named[name] for name in names], spec), x)
+    def run(named: Mapping[str, Tensor], work: Callable) -> Any:
+        tree = _pytree.tree_unflatten([named[name] for name in names], spec)
+        return work(lambda x: network(tree, x))
 
-    leaves = [leaf.detach() for _, leaf in paths]
-    return Model(dict(zip(names, leaves, strict=True)), function, None)
+    def build(cast: Cast) -> Model:
+        values = [cast(constant(leaf)) for _, leaf in paths]
+        return Model(dict(zip(names, values, strict=True)), run, None, build, output)
+
+    return build(_same)
 
 
-def _module_model(module: nn.Module, parameters: Mapping[str, Tensor] | None) -> Model:
+def _module_model(module: nn.Module, parameters: Any, output: Pick) -> Model:
     check_evaluation_mode(module)
-    if parameters is None:
-        parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    known = {name for name, _ in module.named_parameters(remove_duplicate=False)}
-    for name in parameters:
-        if name not in known:
-            raise ConfigurationError(f"parameters: the network has no parameter {name!r}")
-    if not parameters:
-        raise ConfigurationError("parameters: no parameter of the network requires a gradient")
+    chosen = select_parameters(module, parameters)
+    every = dict(module.named_parameters(remove_duplicate=False))
+    shared = {id(every[name]) for name in chosen}
+    others = {name: p for name, p in module.named_parameters() if id(p) not in shared}
+    own = {name: every[name] for name in chosen if every[name].requires_grad}
 
-    return Model(
-        {name: p.detach() for name, p in parameters.items()},
-        lambda named, x: call_unchanged(module, named, x),
-        module,
-    )
+    def build(cast: Cast) -> Model:
+        def run(named: Mapping[str, Tensor], work: Callable) -> Any:
+            fixed = {name: cast(constant(p)) for name, p in others.items()}
+            return run_unchanged(module, fixed | dict(named), work, cast)
+
+        values = {name: cast(constant(p)) for name, p in chosen.items()}
+        return Model(values, run, module, build, output, own)
+
+    return build(_same)
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def in_double(tensor: Tensor) -> Tensor:
+    """In float64, unless it holds integers or complex numbers."""
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def constant(tensor: Tensor) -> Tensor:
+    """The values without their graph, also those of a tensor made in inference mode."""
+    return tensor.clone() if tensor.is_inference() else tensor.detach()
 
 
 def call_unchanged(module: nn.Module, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """Outputs of a module at these parameters, always from the state it is in, which stays.
+    """Outputs of a module at these parameters, always from the state it is in, which stays."""
+    return run_unchanged(module, parameters, lambda function: function(x))
+
+
+def run_unchanged(
+    module: nn.Module,
+    parameters: Mapping[str, Tensor],
+    work: Callable[[Callable], Any],
+    cast: Cast = _same,
+) -> Any:
+    """What `work` returns, given the module at these parameters, from the state it is in.
 
     What the forward pass writes into buffers, or in place of tensors that are no parameters, is
     lost. Instance normalisation in training mode would write running averages that its outputs do
     not use, and gets none.
     """
-    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    buffers = {name: cast(buffer).clone() for name, buffer in module.named_buffers()}
     for name, layer in module.named_modules():
         if isinstance(layer, _InstanceNorm) and layer.training and layer.track_running_stats:
             prefix = f"{name}." if name else ""
             buffers |= {f"{prefix}running_mean": None, f"{prefix}running_var": None}
+    named = {f"network.{name}": value for name, value in (buffers | dict(parameters)).items()}
     with _kept_tensors(module):
-        return torch.func.functional_call(module, buffers | dict(parameters), (x,))
+        return torch.func.functional_call(_Held(module), named, (work,))
+
+
+class _Held(nn.Module):
+    """A network that is handed to a piece of work, not called."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, work: Callable[[Callable], Any]) -> Any:
+        return work(self.network)
 
 
 @contextmanager

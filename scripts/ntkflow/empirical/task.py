@@ -1,11 +1,19 @@
 """What is to be computed, as the methods need to know it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Optional
 
 from torch import Tensor
 
-from .factors import Layout
-from .model import Model
+from .factors import Factor, Layout
+from .model import Model, in_double
+
+if TYPE_CHECKING:
+    from .proof import Proof
+
+# Factors of some rows, by the names of the parameters that each stands for.
+Factors = dict[tuple[str, ...], Factor]
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,7 @@ class Task:
         by_layer: whether each parameter has its own kernel.
         like: a tensor of the outputs' type and device.
         memory_budget: bytes beside the result.
+        proof: what the factors must agree with; None on the meta device.
     """
 
     model: Model
@@ -31,6 +40,7 @@ class Task:
     by_layer: bool
     like: Tensor
     memory_budget: int
+    proof: Optional["Proof"] = None
 
     @property
     def other(self) -> Tensor:
@@ -40,3 +50,17 @@ class Task:
     def empty(self) -> Tensor:
         """Kernel yet to be filled."""
         return self.layout.empty(len(self.x1), len(self.other), self.like)
+
+    def factors(self, make: Callable[["Task", Tensor], Factors], second: bool, i: slice) -> Factors:
+        """Factors of the rows i of x1 or x2, compared with plain autograd where it is known."""
+        x = (self.other if second else self.x1)[i]
+        found = make(self, x)
+        if self.proof is not None:
+            self.proof.check(self, make, x, (second and self.x2 is not None, i), found)
+        return found
+
+    def in_double(self) -> "Task":
+        """The same in float64, without a proof."""
+        x2 = None if self.x2 is None else in_double(self.x2)
+        casts = dict(x1=in_double(self.x1), x2=x2, like=in_double(self.like), proof=None)
+        return replace(self, model=self.model.build(in_double), **casts)

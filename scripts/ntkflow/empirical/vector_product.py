@@ -1,12 +1,14 @@
 """Kernel from a vector-Jacobian product per anchor and a Jacobian-vector product over the rest."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from .blocks import row_slices
 from .factors import Layout
+from .proof import Proof, Unproved, Witness
 from .task import Task
 
 
@@ -23,7 +25,10 @@ def vector_product_kernel(task: Task) -> dict[str, Tensor]:
     kernels = {}
     for group in groups:
         values = task.layout.empty(len(anchors), len(others), task.like).zero_()
-        _add_vector_products(task, anchors, others, values, group)
+        probe = None if task.proof is None else _Probe.of(task.proof, swap)
+        _add_vector_products(task, (anchors, others), values, group, probe)
+        if probe is not None and probe.deviates(group) and _deviates_in_double(task, group):
+            raise Unproved("deviates from plain autograd on a pair of rows")
         if task.x2 is None:
             task.layout.mirror(values, slice(None), slice(None))
         key = group[0] if task.by_layer else ""
@@ -31,9 +36,58 @@ def vector_product_kernel(task: Task) -> dict[str, Tensor]:
     return kernels
 
 
+@dataclass
+class _Probe:
+    """Products of one anchor with one other row, weighted over pairs of outputs."""
+
+    anchor: Witness
+    other: Witness
+    selected: list[int]
+    total: float = 0.0
+
+    @classmethod
+    def of(cls, proof: Proof, swap: bool) -> "_Probe":
+        first, last = proof.witnesses[0], proof.witnesses[-1]
+        return cls(*((last, first) if swap else (first, last)), proof.selected)
+
+    def add(self, products: Tensor, pairs: list, rows: slice) -> None:
+        """Products (pairs, rows, S)."""
+        n = self.other.index - rows.start
+        weights = self.anchor.weights[self.selected].to(products.dtype)
+        for (anchor, s), product in zip(pairs, products, strict=True):
+            if anchor == self.anchor.index and 0 <= n < len(product):
+                self.total += (weights[s] * (product[n] @ weights)).item()
+
+    def deviates(self, names: Sequence[str]) -> bool:
+        """Whether the sum is not the product of the two gradients."""
+        left, right = self.anchor.gradient, self.other.gradient
+        expected = sum((left[name].double() * right[name].double()).sum() for name in names)
+        allowed = self.anchor.tolerance * self.anchor.size * self.other.size
+        return bool((self.total - expected).abs() > allowed)
+
+
+def _deviates_in_double(task: Task, names: Sequence[str]) -> bool:
+    """The same of the two rows alone, in float64."""
+    witnesses = [
+        witness.in_double() for witness in (task.proof.witnesses[0], task.proof.witnesses[-1])
+    ]
+    rows = [witness.row for witness in witnesses]
+    first, last = (replace(witness, index=0) for witness in witnesses)
+    probe = _Probe(first, last, task.selected)
+    double = task.in_double()
+    values = double.layout.empty(1, 1, double.like).zero_()
+    _add_vector_products(double, rows, values, names, probe)
+    return probe.deviates(names)
+
+
 def _add_vector_products(
-    task: Task, anchors: Tensor, others: Tensor, values: Tensor, names: Sequence[str]
+    task: Task,
+    sides: Sequence[Tensor],
+    values: Tensor,
+    names: Sequence[str],
+    probe: _Probe | None,
 ) -> None:
+    anchors, others = sides
     model, selected = task.model, task.selected
     chosen = {name: model.parameters[name] for name in names}
     index = torch.as_tensor(selected, device=others.device)
@@ -41,13 +95,13 @@ def _add_vector_products(
 
     def gradient(row, unit):
         _, pull = torch.func.vjp(lambda p: model.single({**model.parameters, **p}, row), chosen)
-        return pull(unit)[0]
+        return {name: part.detach() for name, part in pull(unit)[0].items()}
 
     def push(direction, rows):
         def outputs(parameters):
             return model({**model.parameters, **parameters}, rows)[:, index]
 
-        return torch.func.jvp(outputs, (chosen,), (direction,))[1]
+        return torch.func.jvp(outputs, (chosen,), (direction,))[1].detach()
 
     quarter = task.memory_budget // 4
     pairs = [(n, s) for n in range(len(anchors)) for s in range(len(selected))]
@@ -61,6 +115,8 @@ def _add_vector_products(
                 stacked = {name: torch.stack([d[name] for d in directions]) for name in names}
                 products = torch.func.vmap(push, (0, None))(stacked, others[rows])
             _place(products, chunk, task.layout, values, rows)
+            if probe is not None:
+                probe.add(products, chunk, rows)
 
 
 def _chunks(items: list, size: int) -> Iterator[list]:

@@ -1,0 +1,35 @@
+"""Plain reverse-mode autograd, one row and one output at a time: right wherever torch is."""
+
+import torch
+from torch import Tensor
+
+from .blocks import Cost, sum_products
+from .factors import JacobianFactor
+from .rows import row_gradients
+from .task import Task
+
+
+def autograd_kernel(task: Task) -> dict[str, Tensor]:
+    """Theta[o, o', n, n'] = sum over p of J[o, n, p] J'[o', n', p], J by one pass per (o, n).
+
+    Neither vectorised nor recorded by hooks, so it is the reference of the other methods.
+    """
+    jacobian_bytes = len(task.selected) * task.model.size * task.like.element_size()
+    cost = Cost(2 * jacobian_bytes + task.model.row_bytes(task.x1), 1)
+    return sum_products(task, autograd_factors, cost)
+
+
+def autograd_factors(task: Task, x: Tensor) -> dict[tuple[str, ...], JacobianFactor]:
+    """Jacobian of the selected outputs with respect to each parameter, row by row."""
+    count = task.like.shape[1]
+    units = torch.eye(count, dtype=task.like.dtype, device=task.like.device)[task.selected]
+    jacobians = {
+        name: task.like.new_empty(len(task.selected), len(x), p.numel())
+        for name, p in task.model.parameters.items()
+    }
+    for n in range(len(x)):
+        gradients = row_gradients(task.model, x[n : n + 1], units)[1]
+        for s, gradient in enumerate(gradients):
+            for name, part in gradient.items():
+                jacobians[name][s, n] = part.flatten()
+    return {(name,): JacobianFactor(rows) for name, rows in jacobians.items()}

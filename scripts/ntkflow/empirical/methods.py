@@ -1,0 +1,105 @@
+"""Which method computes a kernel: the first that applies and agrees with plain autograd."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigurationError, KernelError, NtkflowError, UnsupportedLayerError
+from .autograd import autograd_kernel
+from .jacobian import jacobian_kernel
+from .layerwise import layerwise_kernel, plan_layerwise
+from .proof import Unproved, find_proof
+from .task import Task
+from .vector_product import vector_product_kernel
+
+METHODS = {
+    "jacobian": jacobian_kernel,
+    "vector_product": vector_product_kernel,
+    "layerwise": layerwise_kernel,
+    "autograd": autograd_kernel,
+}
+
+
+def compute(task: Task, method: str) -> tuple[str, dict[str, Tensor]]:
+    """Name of the method and the kernel of every parameter, or their sum under the name "".
+
+    Raises:
+        ConfigurationError: if there is no such method, or it does not take functions.
+        UnsupportedLayerError: if the method fails or deviates from plain autograd; for "auto", if
+            plain autograd fails.
+    """
+    if method not in ("auto", *METHODS):
+        allowed = ", ".join(map(repr, ("auto", *METHODS)))
+        raise ConfigurationError(f"method: {method!r} is not allowed; use {allowed}")
+    attempts = _attempts(task) if method == "auto" else {method: METHODS[method]}
+    # A network may raise anything where it is transformed or differentiated.
+    with _refusing("autograd"):
+        proof = find_proof(task)
+    for name, attempt in attempts.items():
+        # Plain autograd is what the others are compared with.
+        posed = replace(task, proof=None if name == "autograd" else proof)
+        try:
+            with _refusing(name):
+                return name, _complete(task, attempt(posed))
+        except _Refusal as refusal:
+            last = refusal
+    raise last
+
+
+class _Refusal(UnsupportedLayerError):
+    """A method does not take a network, or is not right for it."""
+
+
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Any error but those of the library and of memory in one line, as one of the method."""
+    try:
+        yield
+    except (NtkflowError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        words = (str(error) or type(error).__name__).splitlines()[0]
+        if name == "autograd":
+            raise _Refusal(f"network: torch cannot differentiate it: {words}") from error
+        verb = words if isinstance(error, Unproved) else f"fails on this network ({words})"
+        raise _Refusal(f"method: {name!r} {verb}; use 'auto' or 'autograd'") from error
+
+
+def _attempts(task: Task) -> dict[str, Callable[[Task], dict[str, Tensor]]]:
+    """Methods of "auto" in the order of trial."""
+    found = {} if task.model.module is None else {"layerwise": _layerwise_if_most}
+    if 1 in (len(task.x1), len(task.other)):
+        found["vector_product"] = vector_product_kernel
+    return found | {"jacobian": jacobian_kernel, "autograd": autograd_kernel}
+
+
+def _layerwise_if_most(task: Task) -> dict[str, Tensor]:
+    plan = plan_layerwise(task)
+    if 2 * sum(task.model.parameters[name].numel() for name in plan.rest) >= task.model.size:
+        raise Unproved("has most parameters in other layers")
+    return layerwise_kernel(task, plan)
+
+
+def _complete(task: Task, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """With kernels, all zero, of parameters that do not act."""
+    if task.by_layer:
+        names = task.model.parameters
+        return {name: parts[name] if name in parts else task.empty().zero_() for name in names}
+    return parts
+
+
+def check_overflow(values: Tensor) -> None:
+    """Raise a KernelError for an entry of 16-bit numbers that is not finite."""
+    if values.is_meta or values.dtype not in (torch.float16, torch.bfloat16):
+        return
+    bad = (~values.isfinite()).reshape(-1, *values.shape[-2:]).any(0).nonzero()
+    if len(bad):
+        kind = str(values.dtype).removeprefix("torch.")
+        n1, n2 = bad[0].tolist()
+        raise KernelError(
+            f"kernel: not finite for input {n1} of x1 and input {n2} of x2, as {kind} ends at "
+            f"{torch.finfo(values.dtype).max:.3g}; use network.float() and x.float()"
+        )

@@ -1,0 +1,215 @@
+"""What a fast method must agree with: plain autograd on real rows, and rows on their own."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import UnsupportedLayerError
+from .factors import Factor, ReadoutFactor
+from .model import Model, in_double
+from .rows import row_gradients
+from .task import Factors, Task
+
+# Largest relative deviation that is rounding. In float32 it is only a hint, as rounding may carry
+# an activation over a kink: what deviates more is computed again in float64, which decides.
+TOLERANCES = {torch.float64: 1e-10, torch.float32: 200 * torch.finfo(torch.float32).eps}
+COARSE = 0.05
+
+INTERACT = (
+    "network: the outputs of a row change with the rows beside it, so rows interact or are "
+    "reordered; call network.eval(), give batch_first=True, keep the rows on the first axis"
+)
+
+
+class Unproved(Exception):
+    """A fast method does not apply, or deviates from plain autograd."""
+
+
+def tolerance(*dtypes: torch.dtype) -> float:
+    """Largest relative deviation that rounding explains in the coarsest of these types."""
+    return max(TOLERANCES.get(dtype, COARSE) for dtype in dtypes)
+
+
+def wide(tensor: Tensor) -> torch.dtype:
+    """The type, or float32 for 16-bit numbers."""
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A row with the gradient of the weighted sum <v, f> of its outputs, by plain autograd."""
+
+    model: Model
+    second: bool
+    index: int
+    row: Tensor
+    weights: Float[Tensor, " o"]
+    outputs: Float[Tensor, " o"]
+    gradient: dict[str, Tensor]
+
+    @classmethod
+    def of(
+        cls, model: Model, place: tuple[bool, int], row: Tensor, weights: Float[Tensor, " o"]
+    ) -> "Witness":
+        """Look at one row."""
+        outputs, (gradient,) = row_gradients(model, row, [weights])
+        return cls(model, *place, row, weights, outputs, gradient)
+
+    @cached_property
+    def size(self) -> Tensor:
+        """Norm of the whole gradient."""
+        norms = [
+            torch.linalg.vector_norm(part, dtype=wide(part)) for part in self.gradient.values()
+        ]
+        return torch.stack([norm.double() for norm in norms]).norm()
+
+    @cached_property
+    def tolerance(self) -> float:
+        """Largest relative deviation that rounding explains."""
+        dtypes = {p.dtype for p in self.model.parameters.values()} | {self.outputs.dtype}
+        device = self.outputs.device.type
+        if torch.is_autocast_enabled(device):
+            dtypes.add(torch.get_autocast_dtype(device))
+        return tolerance(*dtypes)
+
+    def in_double(self) -> "Witness":
+        """The same row in float64."""
+        place, cast = (self.second, self.index), (in_double(self.row), self.weights.double())
+        return Witness.of(self.model.build(in_double), place, *cast)
+
+    def deviates(self, names: tuple[str, ...], factor: Factor, n: int, selected: list[int]) -> bool:
+        """Whether row n of the factor is not this gradient, relative to the whole gradient."""
+        parts = [self.gradient[name] for name in names]
+        if len(parts) > 1:
+            parts = [part.reshape(len(part), -1) for part in parts]
+        expected = torch.cat(parts, dim=-1)
+        if isinstance(factor, ReadoutFactor):
+            expected = expected[selected]
+        found = factor.gradient(self.weights[selected], n)
+        deviation = found.to(wide(found)) - expected.flatten().to(wide(found))
+        return bool(deviation.norm() > self.tolerance * self.size)
+
+    def has_gradient(self, names: Iterable[str]) -> bool:
+        """Whether parameters that are held to be idle act on this row."""
+        return any(self.gradient[name].norm() > self.tolerance * self.size for name in names)
+
+    def differs(self, outputs: Float[Tensor, " o"]) -> bool:
+        """Whether this row has other outputs in a batch than it has alone.
+
+        Rounding of <v, f> is relative to sum |theta df/dtheta| + sum |v f|.
+        """
+        if not (self.outputs.isfinite().all() and self.size.isfinite()):
+            return False
+        weights = self.weights.double()
+        deviation = ((outputs.double() - self.outputs) @ weights).abs()
+        scale = (weights * self.outputs).abs().sum()
+        if deviation <= self.tolerance * scale:
+            return False
+        for name, p in self.model.parameters.items():
+            scale = scale + (p.to(wide(p)) * self.gradient[name]).abs().sum(dtype=torch.float64)
+        return bool(deviation > self.tolerance * scale)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Plain gradients of a row of x1 and of a row of x2, or of two of x1."""
+
+    witnesses: list[Witness]
+    selected: list[int]
+    seen: set[int] = field(default_factory=set)
+
+    def check(
+        self,
+        task: Task,
+        make: Callable[[Task, Tensor], Factors],
+        x: Tensor,
+        place: tuple[bool, slice],
+        factors: Factors,
+    ) -> None:
+        """Compare the factors of some rows with the gradients of those that are known, once.
+
+        Raises:
+            Unproved: if they deviate, in float64 too.
+        """
+        second, rows = place
+        for witness in self.witnesses:
+            n = witness.index - rows.start
+            mine = witness.second == second and 0 <= n < len(x) and id(witness) not in self.seen
+            if mine and not self._agrees(witness, factors, n):
+                in_double_factors = make(task.in_double(), in_double(x))
+                if not self._agrees(witness.in_double(), in_double_factors, n):
+                    raise Unproved("deviates from plain autograd on a row of x")
+            if mine:
+                self.seen.add(id(witness))
+
+    def _agrees(self, witness: Witness, factors: Factors, n: int) -> bool:
+        if not witness.size.isfinite():
+            return True
+        absent = set(witness.gradient) - {name for names in factors for name in names}
+        return not witness.has_gradient(absent) and not any(
+            witness.deviates(names, factor, n, self.selected) for names, factor in factors.items()
+        )
+
+
+def find_proof(task: Task) -> Proof | None:
+    """Look at single rows, and refuse a network whose rows interact.
+
+    Raises:
+        UnsupportedLayerError: if outputs in a batch are not those of single rows.
+    """
+    if task.like.is_meta or task.x1.is_meta:
+        return None
+    weights = torch.zeros(task.like.shape[1], dtype=task.like.dtype)
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(len(task.selected), generator=generator, dtype=torch.float64)
+    weights[task.selected] = drawn.to(weights.dtype)
+    weights = weights.to(task.like.device)
+    last = (task.x2 is not None, len(task.other) - 1)
+    witnesses = [
+        Witness.of(task.model, place, _row(task, *place), weights)
+        for place in dict.fromkeys([(False, 0), last])
+    ]
+    for second in (False, True)[: 1 if task.x2 is None else 2]:
+        _check_rows(task, second, witnesses)
+    return Proof(witnesses, task.selected)
+
+
+def _row(task: Task, second: bool, index: int) -> Tensor:
+    return (task.other if second else task.x1)[index : index + 1]
+
+
+def _check_rows(task: Task, second: bool, witnesses: list[Witness]) -> None:
+    """Outputs of [a, b, a, c], which sorting, flipping and shifting rows would move."""
+    x = task.other if second else task.x1
+    if len(x) == 1:
+        return
+    indices = [0, len(x) - 1, 0, len(x) // 2]
+    known = {(w.second, w.index): w for w in witnesses}
+    found = task.model(task.model.parameters, x[indices]).detach()
+    for position, index in enumerate(indices):
+        place = (second, index)
+        witness = known.get(place)
+        if witness is None:
+            row, weights = _row(task, *place), witnesses[0].weights
+            alone = task.model(task.model.parameters, row).detach()[0]
+            if torch.allclose(alone, found[position], rtol=witnesses[0].tolerance, atol=0):
+                continue
+            witness = Witness.of(task.model, place, row, weights)
+        if witness.differs(found[position]) and not _is_rounding(witness, x[indices], position):
+            raise UnsupportedLayerError(INTERACT)
+
+
+def _is_rounding(witness: Witness, batch: Tensor, position: int) -> bool:
+    """Whether the difference is gone in float64; not if the network does not take that type."""
+    if witness.outputs.dtype == torch.float64:
+        return False
+    try:
+        double = witness.in_double()
+        found = double.model(double.model.parameters, in_double(batch)).detach()
+    except RuntimeError:
+        return False
+    return not double.differs(found[position])
