@@ -113,6 +113,6 @@ def test_labels_of_another_number_are_named(function):
         ([0.0, 1.0], "labels: type torch.float32 is not allowed; use whole numbers"),
     ],
 )
-def test_labels_are_classes(labels, problem):
+def test_labels_are_classes(labels, problem, unchecked_types):
     with pytest.raises(ConfigurationError, match=problem):
         cross_entropies(torch.zeros(1, 2, 2), torch.tensor(labels))

@@ -9,6 +9,7 @@ import torch
 from study_cases import task_data
 from torch.func import functional_call
 
+from ntkflow.errors import ConfigurationError
 from ntkflow.networks import draw_parameters, member, mlp
 from ntkstudy.data.storage import Array
 from ntkstudy.registry import MEASUREMENTS, measurement
@@ -94,8 +95,10 @@ def test_axes_that_are_not_declared_are_an_error(data):
             """A quantity of another axis than it says."""
             return {"value": Array(np.zeros(2), ["rank"])}
 
-        message = r"^undeclared, limit: axes \['rank'\], declared \['mode'\]$"
-        with pytest.raises(TypeError, match=message):
+        message = (
+            r"measurement 'undeclared' \(limit\) has the axes \['rank'\], but declares \['mode'\]"
+        )
+        with pytest.raises(ConfigurationError, match=message):
             measure([{"kind": "undeclared"}], "limit", SimpleNamespace(), data)
     finally:
         MEASUREMENTS.forget(__name__)

@@ -154,13 +154,13 @@ class Plan:
     def code(self, stage: str, experiment: str, label: str) -> list[str]:
         """Files of the registry's entries that a job uses, and of what these import."""
         config = self.cell(experiment, stage, label).config
-        return self._files(tuple(source_modules(stage, config)))
+        return self._module_files(tuple(source_modules(stage, config)))
 
     def extension_code(self) -> list[str]:
         """Files of the extensions, which may hold criteria."""
-        return self._files(tuple(self.config["extensions"]))
+        return self._module_files(tuple(self.config["extensions"]))
 
-    def _files(self, modules: tuple[str, ...]) -> list[str]:
+    def _module_files(self, modules: tuple[str, ...]) -> list[str]:
         if modules not in self._code:
             files = {file for name in modules for file in module_closure(name)}
             self._code[modules] = sorted(files)
