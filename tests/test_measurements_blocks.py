@@ -36,7 +36,13 @@ def test_coupling_is_that_of_the_blocks(data):
 
 def test_distance_from_the_limit_falls_with_the_width(data):
     narrow, wide = (
-        measured("limit_distance", digits_networks(8, width=width, **LAZY), data, images=10)
+        measured(
+            "limit_distance",
+            digits_networks(8, width=width, **LAZY),
+            data,
+            "initialization",
+            images=10,
+        )
         for width in (8, 512)
     )
     for name in ("sample", "mean_square"):

@@ -215,7 +215,7 @@ def judge(plan, **changes) -> dict:
     judge_claims.main(
         CLAIMS | {"tables": tables_of(plan)} | changes,
         {"claims": "claims.json"},
-        {"experiments": list(plan.config["experiments"])},
+        {"experiments": list(plan.config["experiments"]), "extensions": []},
     )
     return {claim["id"]: claim for claim in json.loads(Path("claims.json").read_text())["claims"]}
 

@@ -2,15 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Optional
+from typing import Any
 
 from torch import Tensor
 
 from .factors import Factor, Layout
 from .model import Model, in_double
-
-if TYPE_CHECKING:
-    from .proof import Proof
 
 # Factors of some rows, by the names of the parameters that each stands for.
 Factors = dict[tuple[str, ...], Factor]
@@ -29,7 +26,7 @@ class Task:
         by_layer: whether each parameter has its own kernel.
         like: a tensor of the outputs' type and device.
         memory_budget: bytes beside the result.
-        proof: what the factors must agree with; None on the meta device.
+        proof: the `proof.Proof` that the factors must agree with; None on the meta device.
     """
 
     model: Model
@@ -40,7 +37,7 @@ class Task:
     by_layer: bool
     like: Tensor
     memory_budget: int
-    proof: Optional["Proof"] = None
+    proof: Any = None
 
     @property
     def other(self) -> Tensor:
