@@ -18,6 +18,7 @@ from workflow import PROJECT, TINY, copy_project, execute, plan, snakemake, writ
 
 from ntkstudy.data.tables import read_table
 from ntkstudy.plan.configuration import merge
+from ntkstudy.plan.loading import load_plan
 
 pytestmark = pytest.mark.slow
 
@@ -166,8 +167,8 @@ def test_quick_scale_draws_every_figure_of_its_experiments(project):
     call = [sys.executable, "scripts/run_workflow.py", "--scale", "quick", "--cores", "2"]
     done = execute(project, *call)
     assert done.status == 0, done.output
-    read = [yaml.safe_load((project / f"config/{name}.yaml").read_text()) for name in SCALES]
-    config = merge(*read)
+    files = [project / f"config/{name}.yaml" for name in SCALES]
+    config = load_plan(files, project / "config/schema.yaml").config
     assert len(config["only"]) > 5
     html = (project / "results/quick/report/index.html").read_text()
     for name in config["only"]:

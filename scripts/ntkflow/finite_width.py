@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 def inverse_width(widths: Sequence[float | int]) -> float:
     """Sum beta over hidden layers of 1 / width (Hanin, Nica 2019, arXiv:1909.05989, eq. 4)."""
-    return sum(1 / width for width in widths)
+    return float(sum(1 / width for width in widths))
 
 
 def kernel_dispersion(widths: Sequence[float | int]) -> float:

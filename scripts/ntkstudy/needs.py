@@ -73,6 +73,10 @@ LABELS = Need("labels as targets", lambda facts: facts.labels)
 ONE_OUTPUT = Need("a task with one output", lambda facts: facts.sizes.outputs == 1)
 ONE_POINT = Need("one training point", lambda facts: facts.sizes.train == 1)
 TWO_POINTS = Need("two training points or more", lambda facts: facts.sizes.train >= 2)
+HIDDEN_LAYER = Need(
+    "a hidden layer (network.depth 1 or more)",
+    lambda facts: getattr(facts.options, "depth", 1) >= 1,
+)
 LINE = Need("a task with one input and one output",
             lambda facts: (facts.sizes.inputs, facts.sizes.outputs) == (1, 1))  # fmt: skip
 SQUARE = Need("square images as inputs",

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from ..needs import ONE_HIDDEN_LAYER
+from ..needs import ONE_HIDDEN_LAYER, TWO_POINTS
 from ..registry import measurement
 from .common import labelled
 from .gram import TopOptions
@@ -45,7 +45,7 @@ def kernel_cost(options, network, data):
     "spectrum_cost",
     when="initialization",
     options=TopOptions,
-    needs=(ONE_HIDDEN_LAYER,),
+    needs=(ONE_HIDDEN_LAYER, TWO_POINTS),
     each=True,
     kernel="mean",
 )
@@ -61,7 +61,7 @@ def spectrum_cost(options, network, data):
 
     x, _ = data.training_set(**{**network.where, "dtype": torch.float64})
     weights = {name: p.double() for name, p in network.weights.items()}
-    count = options.eigenvalues
+    count = min(options.eigenvalues, len(x) - 1)  # a Krylov space finds no more
     few = partial(few_eigenvalues, network.network, weights, count=count)
     every = partial(all_eigenvalues, network.network, weights)
     _ = every(x[: 4 * count]), few(x[: 4 * count])  # first calls load code

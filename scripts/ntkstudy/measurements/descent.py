@@ -3,7 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from ..needs import DESCENT, ONE_OUTPUT, ONE_PARAMETER, ONE_POINT, SQUARED_LOSS, TRAINING
+from ..needs import (
+    DESCENT,
+    HIDDEN_LAYER,
+    ONE_OUTPUT,
+    ONE_PARAMETER,
+    ONE_POINT,
+    SQUARED_LOSS,
+    TRAINING,
+)
 from ..options import Rule
 from ..registry import measurement
 from .common import Draws
@@ -69,7 +77,7 @@ def linear_descent(options, setting, data):
     when="theory",
     options=LeastNormOptions,
     axes=("seed",),
-    needs=(*_PLAIN, ONE_OUTPUT),
+    needs=(*_PLAIN, ONE_OUTPUT, HIDDEN_LAYER),
 )
 def least_norm(options, setting, data):
     """Where gradient descent ends, against the solution nearest to the initial weights."""

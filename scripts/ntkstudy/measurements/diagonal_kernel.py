@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from ..needs import MLP, NTK, ONE_OUTPUT, PLANE
+from ..needs import HIDDEN_LAYER, MLP, NTK, ONE_OUTPUT, PLANE
 from ..options import Rule
 from ..registry import measurement
 from .common import AnchorOptions, labelled
@@ -24,7 +24,7 @@ class DiagonalOptions(AnchorOptions):
     "diagonal_kernel",
     when="initialization",
     options=DiagonalOptions,
-    needs=(PLANE, ONE_OUTPUT, MLP, NTK),
+    needs=(PLANE, ONE_OUTPUT, MLP, NTK, HIDDEN_LAYER),
 )
 def diagonal_kernel(options, networks, data):
     """Theta(x, x) at one point of the circle, its change in one step, and what theory expects."""

@@ -8,7 +8,7 @@ frozen at their values on the training set.
 from dataclasses import dataclass
 from typing import Annotated
 
-from ..needs import ONE_HIDDEN_LAYER
+from ..needs import ONE_HIDDEN_LAYER, TWO_POINTS
 from ..options import Rule
 from ..registry import FINITE, measurement
 from .common import labelled, to_numpy
@@ -120,7 +120,13 @@ def gram_rank(options, networks, data):
     )
 
 
-@measurement("gram_top", when=FINITE, options=TopOptions, axes=("rank",), needs=(ONE_HIDDEN_LAYER,))
+@measurement(
+    "gram_top",
+    when=FINITE,
+    options=TopOptions,
+    axes=("rank",),
+    needs=(ONE_HIDDEN_LAYER, TWO_POINTS),
+)
 def gram_top(options, networks, data):
     """Leading eigenvalues of K without K: products with the Jacobian and its transpose alone."""
     import numpy as np
@@ -130,10 +136,11 @@ def gram_top(options, networks, data):
     from ntkflow.empirical.one_hidden_layer import scalar_twin
 
     x, values = _inputs(networks, data), []
+    count = min(options.eigenvalues, len(x) - 1)  # a Krylov space finds no more
     for one in networks:
         twin, parameters = scalar_twin(networks.network, one.weights)
         operator = ntk_operator(twin, x, parameters=parameters, dtype=torch.float64)
-        values.append(to_numpy(top_eigenpairs(operator, options.eigenvalues).values))
+        values.append(to_numpy(top_eigenpairs(operator, count).values))
     values = np.stack(values)
     return labelled(("rank",), rank=(np.arange(1, values.shape[1] + 1), "1")) | labelled(
         ("seed", "rank"),

@@ -39,7 +39,10 @@ class _Linear:
     def least_movement(self, target: Tensor) -> Tensor:
         """Shortest movement J' K^-1 r of the weights that changes the outputs by a target (M,)."""
         gram = self.jacobian @ self.jacobian.T
-        return self.jacobian.T @ torch.linalg.solve(gram, target)
+        solution, singular = torch.linalg.solve_ex(gram, target)
+        if singular:  # the nearest outputs that can be reached
+            return torch.linalg.pinv(self.jacobian) @ target
+        return self.jacobian.T @ solution
 
     def descend(self, learning_rate: float, steps: int, at: list[int]) -> tuple[Tensor, Tensor]:
         """Steps on the loss mean (f - y)^2: movement of the weights, residuals at some steps."""
