@@ -39,7 +39,9 @@ def output_kurtosis(options: Any, setting: Setting) -> dict[str, Array]:
 
     def kurtosis(kept: np.ndarray) -> np.ndarray:
         second, fourth = kept.mean(axis=0)
-        return fourth / second**2 - 3
+        # Outputs that are 0 in every network have none.
+        ratio = np.full_like(second, np.nan)
+        return np.divide(fourth, second**2, out=ratio, where=second > 0) - 3
 
     sign = np.sign(kurtosis(moments))
     rows = [{"kurtosis": one, "size": sign * one} for one in pseudo_values(kurtosis, moments)]
