@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from ..needs import DESCENT, MLP, NTK, SQUARED_LOSS, TARGETS, TRAINING
+from ..needs import DESCENT, MLP, NTK, SQUARED_LOSS, TARGETS, TRAINING, TWO_POINTS
 from ..options import Rule
 from ..registry import measurement
 from .common import Draws
@@ -50,7 +50,7 @@ def early_stopping(options, setting, data):
     when="theory",
     options=ComponentOptions,
     axes=("seed", "step"),
-    needs=(*_PLAIN, MLP),
+    needs=(*_PLAIN, MLP, TWO_POINTS),
 )
 def principal_component(options, setting, data):
     """Residual of networks trained from f_0 to f_0 + size v, split along v and across it."""
