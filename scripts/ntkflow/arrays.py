@@ -6,5 +6,5 @@ import numpy as np
 
 
 def to_numpy(values: Any) -> np.ndarray:
-    """An array, a sequence, or a tensor of any device, which NumPy would refuse, as an array."""
-    return np.asarray(values.cpu() if hasattr(values, "cpu") else values)
+    """A number, an array, a sequence, or a tensor, of any device and with any graph, as an array."""
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)

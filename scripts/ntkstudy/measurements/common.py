@@ -44,10 +44,10 @@ def labelled(axes: tuple[str, ...] = (), **columns: tuple[Any, str]) -> "dict[st
 
 
 def to_numpy(values: Any) -> Any:
-    """A tensor, number or list as an array."""
-    import numpy as np
+    """`ntkflow.arrays.to_numpy`, which loads NumPy when it is called."""
+    from ntkflow.arrays import to_numpy
 
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+    return to_numpy(values)
 
 
 def options_of(training: Mapping[str, Any], *keys: str) -> dict[str, Any]:
