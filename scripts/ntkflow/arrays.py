@@ -6,5 +6,7 @@ import numpy as np
 
 
 def to_numpy(values: Any) -> np.ndarray:
-    """A number, an array, a sequence, or a tensor, of any device and with any graph, as an array."""
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    """A number, an array, a sequence, or a tensor of any device and with any graph, as an array."""
+    for plain in ("detach", "cpu"):  # NumPy refuses graphs and other devices
+        values = getattr(values, plain)() if hasattr(values, plain) else values
+    return np.asarray(values)
