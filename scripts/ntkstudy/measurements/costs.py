@@ -55,15 +55,14 @@ def spectrum_cost(options, network, data):
     Bytes are those that the process holds at most, beyond what it held before.
     """
     import numpy as np
-    import torch
 
     from ..theory.costs import all_eigenvalues, few_eigenvalues, measure_cost
 
-    x, _ = data.training_set(**{**network.where, "dtype": torch.float64})
-    weights = {name: p.double() for name, p in network.weights.items()}
+    double = network.in_double
+    x, _ = data.training_set(**double.where)
     count = min(options.eigenvalues, len(x) - 1)  # a Krylov space finds no more
-    few = partial(few_eigenvalues, network.network, weights, count=count)
-    every = partial(all_eigenvalues, network.network, weights)
+    few = partial(few_eigenvalues, network.network, double.weights, count=count)
+    every = partial(all_eigenvalues, network.network, double.weights)
     _ = every(x[: 4 * count]), few(x[: 4 * count])  # first calls load code
     first, free_seconds, free_bytes = measure_cost(partial(few, x))
     values, seconds, size = measure_cost(partial(every, x))

@@ -49,9 +49,9 @@ def gram(options, networks, data):
 
     from ntkflow.linalg.batches import largest_eigenvalues
 
-    kernels = _kernels(networks, networks.parameters, data)
+    kernels = mean_grams(networks, data)
     top, trace = largest_eigenvalues(kernels), kernels.diagonal(dim1=1, dim2=2).sum(1)
-    start = networks.once("gram at start", lambda: _kernels(networks, networks.start, data))
+    start = networks.once("gram at start", lambda: mean_grams(networks.before, data))
     drift = (kernels - start).flatten(1).norm(dim=1) / start.flatten(1).norm(dim=1)
     factor = _shrinkage(networks)
     # A kernel that has vanished in rounding has nothing in excess of its null model.
@@ -135,7 +135,7 @@ def gram_top(options, networks, data):
     from ntkflow.empirical import ntk_operator, top_eigenpairs
     from ntkflow.empirical.one_hidden_layer import scalar_twin
 
-    x, values = _inputs(networks, data), []
+    x, values = data.training_set(**networks.in_double.where)[0], []
     count = min(options.eigenvalues, len(x) - 1)  # a Krylov space finds no more
     for one in networks:
         twin, parameters = scalar_twin(networks.network, one.weights)
@@ -149,25 +149,20 @@ def gram_top(options, networks, data):
     )
 
 
-def _kernels(networks, parameters, data):
+def mean_grams(networks, data):
+    """K of every network, (S, n, n)."""
     from ntkflow.empirical.one_hidden_layer import mean_kernels
 
-    doubled = {name: p.double() for name, p in parameters.items()}
-    x = _inputs(networks, data)
+    double = networks.in_double
+    x, _ = data.training_set(**double.where)
     products = networks.once("products", lambda: x.flatten(1) @ x.flatten(1).mT)
-    return mean_kernels(networks.network, doubled, x, products=products)
+    return mean_kernels(networks.network, double.parameters, x, products=products)
 
 
 def _eigenvalues(networks, data):
     from ntkflow.linalg.batches import eigenvalues
 
-    return to_numpy(eigenvalues(_kernels(networks, networks.parameters, data)))
-
-
-def _inputs(networks, data):
-    import torch
-
-    return data.training_set(**{**networks.where, "dtype": torch.float64})[0]
+    return to_numpy(eigenvalues(mean_grams(networks, data)))
 
 
 def _shrinkage(networks) -> float:

@@ -27,15 +27,11 @@ def limit_distance(options, networks, data):
     from ntkflow.limits import limit_kernels
     from ntkflow.linalg.distances import relative_distances
 
-    x = data.training_set(**{**networks.where, "dtype": torch.float64})[0][: options.images]
+    double = networks.in_double
+    x = data.training_set(**double.where)[0][: options.images]
     kernels = [
-        empirical_ntk(
-            networks.network,
-            x,
-            parameters={name: p.double() for name, p in one.weights.items()},
-            outputs="mean",
-        ).values
-        for one in networks
+        empirical_ntk(networks.network, x, parameters=one.weights, outputs="mean").values
+        for one in double
     ]
     found = relative_distances(torch.stack(kernels), limit_kernels(networks.network, x).ntk)
     return labelled(
@@ -65,7 +61,7 @@ def limit_gap(options, networks, data):
     from ntkflow.limits import limit_kernels
     from ntkflow.linalg.distances import relative_distances
 
-    where = {**networks.where, "dtype": torch.float64}
+    where = networks.in_double.where
     (x, y), test_x = data.training_set(**where), data.probe(**where)
     limit = limit_kernels(networks.network, x).ntk
     dynamics = TrainingDynamics(limit, learning_rate=networks.training["learning_rate"])

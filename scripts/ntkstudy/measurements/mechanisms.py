@@ -7,6 +7,7 @@ from ..needs import DESCENT, LABELS, SQUARED_LOSS
 from ..options import Rule
 from ..registry import FINITE, measurement
 from .common import labelled, to_numpy
+from .gram import mean_grams
 
 UNIFORM = 0.99  # share of a uniform distribution in the targets
 
@@ -81,9 +82,9 @@ def _growths(options: StabilityOptions, network, data):
     from ntkflow.dynamics.stable_steps import gauss_newton_sharpness, loss_growth
     from ntkflow.empirical import empirical_ntk
 
-    x, y = data.training_set(**{**network.where, "dtype": torch.float64})
-    weights = {name: p.double() for name, p in network.weights.items()}
-    kernel = empirical_ntk(network.network, x, parameters=weights, outputs="block").values
+    double = network.in_double
+    x, y = data.training_set(**double.where)
+    kernel = empirical_ntk(network.network, x, parameters=double.weights, outputs="block").values
     p = torch.full_like(y, 1 / y.shape[1])  # where f = 0
     squared = gauss_newton_sharpness(kernel)
     soft = UNIFORM / y.shape[1] + (1 - UNIFORM) * y
@@ -96,15 +97,14 @@ def _growths(options: StabilityOptions, network, data):
         "unweighted": (squared / 2, soft, dict(loss="cross_entropy", **lazy)),
         "network": (squared, y, dict(loss="mse")),
     }  # fmt: skip
-    start = {name: each[None] for name, each in weights.items()}
     return labelled(
         ("factor",),
         **{
             case: (
                 [
                     loss_growth(
-                        network.network, start, x, target, learning_rate=2 * factor / top,
-                        steps=options.steps, **scale,
+                        network.network, double.parameters, x, target,
+                        learning_rate=2 * factor / top, steps=options.steps, **scale,
                     ).item()
                     for factor in options.factors
                 ],
@@ -133,11 +133,11 @@ def permuted_eigenvectors(options, networks, data):
     from ntkflow.dynamics.residual_modes import linear_losses
     from ntkflow.linalg.spectra import eigenpairs
 
-    x, y = _training_set(networks, data)
+    x, y = data.training_set(**networks.in_double.where)
     rows = []
-    for one, kernel in zip(networks, _kernels(networks, networks.parameters, x), strict=True):
+    for one, kernel in zip(networks, to_numpy(mean_grams(networks, data)), strict=True):
         values, vectors = map(torch.as_tensor, eigenpairs(kernel))
-        residual = (one.outputs(x.to(**one.where)).double() - y).cpu()
+        residual = _residual(one, x, y)
         order = np.random.default_rng(0).permutation(len(values))
         rate = dict(learning_rate=len(values) / (2 * values[0].item()))
         each = [linear_losses(values, v, residual, options.steps, **rate)
@@ -168,8 +168,8 @@ def residual_modes(options, networks, data):
 
     from ntkflow.dynamics.residual_modes import residual_modes
 
-    x, y = _training_set(networks, data)
-    start = networks.once("modes", lambda: _modes(networks.before, x, y, options.eigenvectors))
+    x, y = data.training_set(**networks.in_double.where)
+    start = networks.once("modes", lambda: _modes(networks.before, data, options.eigenvectors))
     moved = dict(learning_rate=networks.training["learning_rate"], steps=networks.step)
     found = [
         residual_modes(*modes, _residual(one, x, y), **moved)
@@ -189,31 +189,19 @@ def residual_modes(options, networks, data):
     )
 
 
-def _modes(networks, x, y, count: int):
+def _modes(networks, data, count: int):
     """Leading eigenvalues and eigenvectors of every network's kernel, and its residual."""
     import torch
 
     from ntkflow.linalg.spectra import eigenpairs
 
-    found = []
-    for one, kernel in zip(networks, _kernels(networks, networks.parameters, x), strict=True):
+    (x, y), found = data.training_set(**networks.in_double.where), []
+    for one, kernel in zip(networks, to_numpy(mean_grams(networks, data)), strict=True):
         values, vectors = (torch.as_tensor(part[..., :count]) for part in eigenpairs(kernel))
         found.append((values, vectors, _residual(one, x, y)))
     return found
 
 
 def _residual(network, x, y):
+    """F - y on the training set, in float64, f computed in the network's own type."""
     return (network.outputs(x.to(**network.where)).double() - y).cpu()
-
-
-def _kernels(networks, parameters, x):
-    from ntkflow.empirical.one_hidden_layer import mean_kernels
-
-    doubled = {name: p.double() for name, p in parameters.items()}
-    return to_numpy(mean_kernels(networks.network, doubled, x))
-
-
-def _training_set(networks, data):
-    import torch
-
-    return data.training_set(**{**networks.where, "dtype": torch.float64})

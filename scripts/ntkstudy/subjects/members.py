@@ -51,6 +51,12 @@ class Members:
         return self.at(0, self.start)
 
     @property
+    def in_double(self) -> "Members":
+        """The same networks with their weights, but not their start, in float64."""
+        doubled = {name: p.double() for name, p in self.parameters.items()}
+        return replace(self, parameters=doubled)
+
+    @property
     def where(self) -> dict[str, Any]:
         """Dtype and device of the weights."""
         like = next(iter(self.parameters.values()))
