@@ -59,7 +59,7 @@ def spectrum_cost(options, network, data):
     from ..theory.costs import all_eigenvalues, few_eigenvalues, measure_cost
 
     double = network.in_double
-    x, _ = data.training_set(**double.where)
+    x, _ = data.training_set(**network.where_double)
     count = min(options.eigenvalues, len(x) - 1)  # a Krylov space finds no more
     few = partial(few_eigenvalues, network.network, double.weights, count=count)
     every = partial(all_eigenvalues, network.network, double.weights)

@@ -135,7 +135,7 @@ def gram_top(options, networks, data):
     from ntkflow.empirical import ntk_operator, top_eigenpairs
     from ntkflow.empirical.one_hidden_layer import scalar_twin
 
-    x, values = data.training_set(**networks.in_double.where)[0], []
+    x, values = data.training_set(**networks.where_double)[0], []
     count = min(options.eigenvalues, len(x) - 1)  # a Krylov space finds no more
     for one in networks:
         twin, parameters = scalar_twin(networks.network, one.weights)
@@ -154,7 +154,7 @@ def mean_grams(networks, data):
     from ntkflow.empirical.one_hidden_layer import mean_kernels
 
     double = networks.in_double
-    x, _ = data.training_set(**double.where)
+    x, _ = data.training_set(**networks.where_double)
     products = networks.once("products", lambda: x.flatten(1) @ x.flatten(1).mT)
     return mean_kernels(networks.network, double.parameters, x, products=products)
 

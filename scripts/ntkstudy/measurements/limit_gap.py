@@ -28,7 +28,7 @@ def limit_distance(options, networks, data):
     from ntkflow.linalg.distances import relative_distances
 
     double = networks.in_double
-    x = data.training_set(**double.where)[0][: options.images]
+    x = data.training_set(**networks.where_double)[0][: options.images]
     kernels = [
         empirical_ntk(networks.network, x, parameters=one.weights, outputs="mean").values
         for one in double
@@ -61,7 +61,7 @@ def limit_gap(options, networks, data):
     from ntkflow.limits import limit_kernels
     from ntkflow.linalg.distances import relative_distances
 
-    where = networks.in_double.where
+    where = networks.where_double
     (x, y), test_x = data.training_set(**where), data.probe(**where)
     limit = limit_kernels(networks.network, x).ntk
     dynamics = TrainingDynamics(limit, learning_rate=networks.training["learning_rate"])

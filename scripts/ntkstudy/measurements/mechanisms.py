@@ -83,7 +83,7 @@ def _growths(options: StabilityOptions, network, data):
     from ntkflow.empirical import empirical_ntk
 
     double = network.in_double
-    x, y = data.training_set(**double.where)
+    x, y = data.training_set(**network.where_double)
     kernel = empirical_ntk(network.network, x, parameters=double.weights, outputs="block").values
     p = torch.full_like(y, 1 / y.shape[1])  # where f = 0
     squared = gauss_newton_sharpness(kernel)
@@ -133,7 +133,7 @@ def permuted_eigenvectors(options, networks, data):
     from ntkflow.dynamics.residual_modes import linear_losses
     from ntkflow.linalg.spectra import eigenpairs
 
-    x, y = data.training_set(**networks.in_double.where)
+    x, y = data.training_set(**networks.where_double)
     rows = []
     for one, kernel in zip(networks, to_numpy(mean_grams(networks, data)), strict=True):
         values, vectors = map(torch.as_tensor, eigenpairs(kernel))
@@ -168,7 +168,7 @@ def residual_modes(options, networks, data):
 
     from ntkflow.dynamics.residual_modes import residual_modes
 
-    x, y = data.training_set(**networks.in_double.where)
+    x, y = data.training_set(**networks.where_double)
     start = networks.once("modes", lambda: _modes(networks.before, data, options.eigenvectors))
     moved = dict(learning_rate=networks.training["learning_rate"], steps=networks.step)
     found = [
@@ -195,7 +195,7 @@ def _modes(networks, data, count: int):
 
     from ntkflow.linalg.spectra import eigenpairs
 
-    (x, y), found = data.training_set(**networks.in_double.where), []
+    (x, y), found = data.training_set(**networks.where_double), []
     for one, kernel in zip(networks, to_numpy(mean_grams(networks, data)), strict=True):
         values, vectors = (torch.as_tensor(part[..., :count]) for part in eigenpairs(kernel))
         found.append((values, vectors, _residual(one, x, y)))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -61,6 +62,11 @@ class Members:
         """Dtype and device of the weights."""
         like = next(iter(self.parameters.values()))
         return {"dtype": like.dtype, "device": like.device}
+
+    @property
+    def where_double(self) -> dict[str, Any]:
+        """The same in float64."""
+        return {**self.where, "dtype": torch.float64}
 
     def __len__(self) -> int:
         return len(next(iter(self.parameters.values())))
