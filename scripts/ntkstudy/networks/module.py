@@ -42,8 +42,9 @@ def module(options: ModuleOptions, input_dim: int, output_dim: int):
         with torch.device("meta"):
             built = made(**options.options)
             shape = tuple(built(torch.empty(2, input_dim)).shape)
-    except (TypeError, RuntimeError, ValueError) as error:
-        problem = f"options {options.options} on {input_dim} inputs: {error}"
+    except Exception as error:  # whatever a class of somebody else raises
+        cause = str(error) or type(error).__name__
+        problem = f"options {options.options} on {input_dim} inputs: {cause}"
         raise _error(options, problem, "a class that these options make") from None
     if shape != (2, output_dim):
         problem = f"maps (2, {input_dim}) to {shape}"

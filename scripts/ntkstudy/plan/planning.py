@@ -19,7 +19,7 @@ from .entries import entry_modules, read_facts, source_modules, task_files
 from .imports import module_closure
 from .layers import experiment_rules, source_names
 from .memory import memory_mb
-from .stages import DERIVED, STAGES, TABLE_ORDER, Table
+from .stages import DERIVED, STAGES, Table
 from .sweeps import Cell, expand, project, swept_axes
 
 
@@ -177,8 +177,7 @@ class Plan:
     def tables(self, experiment: str) -> dict[str, Table]:
         """Tidy tables of an experiment by name."""
         block, tables = self.block(experiment), {}
-        for name in TABLE_ORDER:
-            stage = STAGES[name]
+        for name, stage in STAGES.items():
             if self.has_stage(experiment, name):
                 for table, group in stage.tables:
                     tables[table] = Table(name, group or TASKS[block["task"]["kind"]].table)
@@ -264,10 +263,11 @@ class Plan:
     def _exists(self, stage: str, experiment: str, label: str, block: str) -> bool:
         """Whether a file exists, and the files it was made from: else it would be made again."""
         files = [self.stage_file(stage, experiment, label, block)]
-        if stage != "dataset":
-            files.append(self.upstream_file(stage, "dataset", experiment, label))
-        if stage in ("ntk", "machines"):
-            files.append(self.stage_file("train", experiment, label, block))
+        for earlier in STAGES[stage].follows:
+            if STAGES[earlier].seeds:
+                files.append(self.stage_file(earlier, experiment, label, block))
+            else:
+                files.append(self.upstream_file(stage, earlier, experiment, label))
         return all(Path(file).exists() for file in files)
 
     def tables_config(self, experiment: str) -> dict[str, dict[str, dict[str, str]]]:

@@ -5,7 +5,7 @@ block of seeds. Pure Python.
 """
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # Folders beside those of experiments, which are called like these.
 FOLDERS = ("benchmarks", "downloads", "logs", "report")
@@ -23,6 +23,7 @@ class Stage:
         when: moment of the measurements that it makes.
         always: whether it is made without measurements of its own too.
         unless: moments; not even then, if all measurements but those of the limit are of these.
+        follows: stages whose files of the same cell, and block if they have seeds, it reads.
         tables: names of tables to groups of its files; None: the group that the task names.
     """
 
@@ -33,6 +34,7 @@ class Stage:
     when: str | None = None
     always: bool = False
     unless: frozenset[str] = frozenset()
+    follows: tuple[str, ...] = ("dataset",)
     tables: tuple[tuple[str, str | None], ...] = ()
 
     def reads_key(self, key: str) -> bool:
@@ -50,14 +52,13 @@ class Stage:
 
 _NETWORKS = ("task", "network", "measurements")
 _TRAINED = ("task", "network", "training", "measurements")
+_AFTER_TRAINING = Stage(
+    reads=_TRAINED, requires=("training",), seeds="seeds", follows=("dataset", "train")
+)
 
+# In the order in which tables are listed.
 STAGES = {
-    "dataset": Stage(reads=("task",), always=True, tables=(("dataset", None),)),
-    "limit": Stage(reads=_NETWORKS, ignores=("network.width",), when="limit"),
-    "initialization": Stage(reads=_NETWORKS, seeds="initializations", when="initialization"),
-    "prediction": Stage(
-        reads=_TRAINED, ignores=("network.width",), requires=("training",), when="prediction"
-    ),
+    "dataset": Stage(reads=("task",), always=True, follows=(), tables=(("dataset", None),)),
     # Checks of theory train networks of their own.
     "train": Stage(
         reads=_TRAINED,
@@ -68,15 +69,15 @@ STAGES = {
         unless=frozenset({"theory"}),
         tables=(("losses", "losses"), ("networks", "networks")),
     ),
-    "ntk": Stage(reads=_TRAINED, requires=("training",), seeds="seeds", when="trained"),
-    "machines": Stage(reads=_TRAINED, requires=("training",), seeds="seeds", when="machines"),
+    "initialization": Stage(reads=_NETWORKS, seeds="initializations", when="initialization"),
+    "ntk": replace(_AFTER_TRAINING, when="trained"),
+    "machines": replace(_AFTER_TRAINING, when="machines"),
+    "limit": Stage(reads=_NETWORKS, ignores=("network.width",), when="limit"),
+    "prediction": Stage(
+        reads=_TRAINED, ignores=("network.width",), requires=("training",), when="prediction"
+    ),
     "theory": Stage(reads=_TRAINED, when="theory"),
 }
-# Order in which tables are listed.
-TABLE_ORDER = (
-    *("dataset", "train", "initialization", "ntk"),
-    *("machines", "limit", "prediction", "theory"),
-)
 
 # Tables computed from other tables, by the names of those.
 DERIVED = {
