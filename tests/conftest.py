@@ -4,6 +4,7 @@ import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
+from study_cases import labelled_data, labelled_networks
 from workflow import TINY, copy_project, write_overlay
 
 # A busy machine is no failure.
@@ -34,3 +35,16 @@ def unchecked_types():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A small data set of three classes; modules with another one have a fixture of their own."""
+    with labelled_data(tmp_path) as data:
+        yield data
+
+
+@pytest.fixture
+def networks(data):
+    """Three networks trained on that data set."""
+    return labelled_networks(data)

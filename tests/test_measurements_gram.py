@@ -8,8 +8,6 @@ import torch
 from study_cases import (
     PENALISED,
     in_float64,
-    labelled_data,
-    labelled_networks,
     mean_kernel,
     measured,
 )
@@ -18,17 +16,6 @@ from torch.nn.functional import cross_entropy
 
 from ntkflow.networks import draw_parameters, member, mlp
 from ntkstudy.subjects.members import Members
-
-
-@pytest.fixture
-def data(tmp_path):
-    with labelled_data(tmp_path) as data:
-        yield data
-
-
-@pytest.fixture
-def networks(data):
-    return labelled_networks(data)
 
 
 def test_gram(networks, data):

@@ -1,24 +1,12 @@
 """What eigenvalues and eigenvectors of kernels do in training."""
 
 import numpy as np
-import pytest
 import torch
 from scipy.stats import spearmanr
-from study_cases import in_float64, labelled_data, labelled_networks, mean_kernel, measured
+from study_cases import in_float64, mean_kernel, measured
 from torch.func import functional_call
 
 from ntkflow.networks import member
-
-
-@pytest.fixture
-def data(tmp_path):
-    with labelled_data(tmp_path) as data:
-        yield data
-
-
-@pytest.fixture
-def networks(data):
-    return labelled_networks(data)
 
 
 def test_steps_above_the_stable_one_raise_the_loss(networks, data):
