@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from ntkstudy.claims import KINDS
+from ntkstudy.claims import CRITERIA
 from ntkstudy.claims.registry import own_options
 from ntkstudy.options import options_schema
 from ntkstudy.plan.configuration import as_yaml
@@ -129,7 +129,7 @@ def _criteria_rows() -> list[list[str]]:
             ", ".join(f"`{option}`" for option in own_options(kind.options)),
             _first_line(kind.judge),
         ]
-        for name, kind in KINDS.items()
+        for name, kind in CRITERIA.items()
     ]
 
 

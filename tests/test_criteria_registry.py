@@ -13,7 +13,7 @@ from judging_tables import MEAN_LAW, WIDTHS, judge
 from ntkflow.errors import ConfigurationError
 from ntkstudy.claims import judge_claim
 from ntkstudy.claims.document import claims_schema
-from ntkstudy.claims.registry import KINDS, Criterion, criterion, criterion_schema
+from ntkstudy.claims.registry import CRITERIA, Criterion, criterion, criterion_schema
 from ntkstudy.options import Rule
 from ntkstudy.plan.configuration import validate
 
@@ -47,7 +47,7 @@ def halves():
         return worst, None, None, "holds" if worst < 0.1 else "fails"
 
     yield
-    del KINDS["halves"]
+    CRITERIA.forget(__name__)
 
 
 def file_of(claim) -> dict:
@@ -81,6 +81,12 @@ def test_a_mistake_in_a_criterion_from_outside_is_found(halves, change, problem)
     assert str(error.value).startswith(where + problem)
 
 
+def test_a_built_in_criterion_is_not_replaced():
+    with pytest.raises(ConfigurationError, match=r"'within' is defined in ntkstudy.*; allowed: "):
+        criterion("within", options=Criterion, allowed="anything")(lambda options, sample: None)
+    assert CRITERIA["within"].module == "ntkstudy.claims.criteria"
+
+
 def test_without_it_the_kind_is_unknown():
     schema = claims_schema(ROOT / "config" / "claims_schema.yaml")
     with pytest.raises(ConfigurationError, match="'halves' is unknown; allowed: within, matches"):
@@ -89,7 +95,7 @@ def test_without_it_the_kind_is_unknown():
 
 def test_every_option_is_described():
     branches = criterion_schema()["allOf"]
-    assert len(branches) == len(KINDS)
+    assert len(branches) == len(CRITERIA)
     for branch in branches:
         assert all(rule.get("description") for rule in branch["then"]["properties"].values())
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from ntkflow.errors import ConfigurationError, unknown
 
@@ -118,7 +118,15 @@ class Measurement:
         return (*STAGE_AXES[when], *self.variants[when].axes)
 
 
-Entry = TypeVar("Entry", Task, Network, Activation, Measurement)
+@runtime_checkable
+class _Named(Protocol):
+    """An entry: its name, and the module that defines it."""
+
+    name: str
+    module: str
+
+
+Entry = TypeVar("Entry", bound=_Named)
 
 
 class Registry(Mapping[str, Entry], Generic[Entry]):

@@ -15,7 +15,7 @@ from ntkflow.errors import ConfigurationError
 
 from ..options import read_options
 from .criteria import combine
-from .registry import KINDS
+from .registry import CRITERIA
 from .samples import AbsentError, Sample
 
 
@@ -125,7 +125,7 @@ def judge_criterion(
     tables: Mapping[str, pd.DataFrame],
 ) -> Judgement:
     """Judge one criterion; what is missing makes it absent, with the reason in its note."""
-    kind = KINDS[criterion["kind"]]
+    kind = CRITERIA[criterion["kind"]]
     options = read_options(kind.options, criterion)
     texts = dict(
         role=role, kind=criterion["kind"], description=criterion["description"],

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from ..options import Rule, choices_schema
+from ..registry import Registry
 
 # The value, the two ends of its interval, None where there is none, and the status.
 Outcome = tuple[float | None, float | None, float | None, str]
@@ -55,6 +56,8 @@ class WithStatistic(Criterion):
 class Kind:
     """A registered criterion."""
 
+    name: str
+    module: str
     options: type[Criterion]
     judge: Callable[..., Outcome]
     allowed: str  # a format of the options
@@ -65,7 +68,7 @@ class Kind:
         return self.allowed.format(**asdict(options))
 
 
-KINDS: dict[str, Kind] = {}
+CRITERIA: Registry[Kind] = Registry("criteria.kind")
 
 
 def criterion(
@@ -78,10 +81,13 @@ def criterion(
         options: dataclass of its options.
         allowed: what it allows, in words for the report; `{bound:g}` is the option `bound`.
         trend: whether it compares points of the axis `along`, so that it needs two.
+
+    Raises:
+        ConfigurationError: if another module has registered the name.
     """
 
     def register(judge: Callable[..., Outcome]) -> Callable[..., Outcome]:
-        KINDS[name] = Kind(options, judge, allowed, trend)
+        CRITERIA.add(Kind(name, judge.__module__, options, judge, allowed, trend))
         return judge
 
     return register
@@ -89,7 +95,7 @@ def criterion(
 
 def criterion_schema() -> dict[str, Any]:
     """JSON schema of one criterion of any registered kind."""
-    choices = {name: kind.options for name, kind in KINDS.items()}
+    choices = {name: kind.options for name, kind in CRITERIA.items()}
     return choices_schema(choices, description="how the number is judged", common=Criterion)
 
 
