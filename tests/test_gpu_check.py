@@ -249,7 +249,10 @@ def test_runs_without_what_the_machine_may_lack(tmp_path):
 
 def test_make_uses_the_python_it_is_given():
     made = subprocess.run(
-        ["make", "-n", "gpu-check", "PYTHON=any"], capture_output=True, text=True, cwd=ROOT
+        ["make", "--no-print-directory", "-n", "gpu-check", "PYTHON=any"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     assert made.stdout == "any benchmarks/gpu_check.py\n"
 
