@@ -1,8 +1,10 @@
 """Mistakes in a configuration that a schema cannot find, reported before any work is done."""
 
+from collections.abc import Iterator
+
 from ntkflow.errors import unknown
 
-from ..needs import Facts
+from ..needs import Facts, Need
 from ..registry import MEASUREMENTS
 from .planning import Plan
 from .stages import FOLDERS, STAGES
@@ -38,20 +40,22 @@ def _check_needs(plan: Plan, experiment: str) -> None:
     """What networks and measurements need of every cell; how networks with modes are trained."""
     for cell in plan.cells(experiment):
         facts = plan.facts(experiment, cell)
-        for need in facts.network.needs:
+        for where, who, need in _needs_of(cell, facts):
             if not need.met(facts):
-                problem = f"{facts.network.name!r} is not allowed here: it needs {need.text}"
-                problem += _place(cell)
-                raise plan.error([experiment, "network", "kind"], problem)
-        for index, entry in enumerate(cell.config["measurements"]):
-            for when in entry["when"]:
-                for need in MEASUREMENTS[entry["kind"]].variants[when].needs:
-                    if not need.met(facts):
-                        problem = f"{entry['kind']!r} ({when}) is not allowed here: it needs"
-                        where = [experiment, "measurements", index, "kind"]
-                        raise plan.error(where, f"{problem} {need.text}{_place(cell)}")
+                problem = f"{who} is not allowed here: it needs {need.text}{_place(cell)}"
+                raise plan.error([experiment, *where], problem)
         _check_loss(plan, experiment, facts)
         _check_training_modes(plan, experiment, cell.config.get("training", {}), facts.modes)
+
+
+def _needs_of(cell: Cell, facts: Facts) -> Iterator[tuple[list[str | int], str, Need]]:
+    """Key path, name and need of a cell's network and of every measurement at every moment."""
+    for need in facts.network.needs:
+        yield ["network", "kind"], repr(facts.network.name), need
+    for index, entry in enumerate(cell.config["measurements"]):
+        for when in entry["when"]:
+            for need in MEASUREMENTS[entry["kind"]].variants[when].needs:
+                yield ["measurements", index, "kind"], f"{entry['kind']!r} ({when})", need
 
 
 def _place(cell: Cell) -> str:
