@@ -13,16 +13,33 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Entries of a product that are formed at once, so that they are still in a cache when they are
-# scaled and added: 256 rows for 10 outputs and 1000 columns.
-TILE_ENTRIES = 2_560_000
 TILE_HEIGHT = 16
+FEW_PLACES = 8  # pairs of places that are better added one by one than summed
+
+
+class Sizes(NamedTuple):
+    """Entries of a product that are formed at once, and up to which outputs share a product.
+
+    On a CPU a tile is still in a cache when it is scaled and added: 256 rows for 10 outputs and
+    1000 columns. Outputs in one product cost the pairs o' < o again, and save calls.
+    """
+
+    tile: int
+    group: int
+
+    @classmethod
+    def on(cls, device: torch.device) -> "Sizes":
+        """Sizes for a device; an accelerator wants few calls."""
+        return cls(2_560_000, 2**17) if device.type == "cpu" else cls(2**25, 2**25)
 
 
 class Target(NamedTuple):
-    """Pairs (output, partners) of outputs and the view (partners, N1, N2) that takes them."""
+    """Outputs, their partners, and the view (B, G, P, N1, N2) that takes their products.
 
-    output: int
+    In a block G outputs meet P partners (B = 1); else B outputs meet themselves (G = P = 1).
+    """
+
+    outputs: slice
     partners: slice
     values: Tensor
 
@@ -40,13 +57,20 @@ class Layout:
         return like.new_empty(*lead[self.mode], n1, n2)
 
     def targets(self, values: Tensor, symmetric: bool) -> Iterator[Target]:
-        """Where each output's products go, but for a trace; `symmetric` leaves out o' < o."""
-        for o in range(self.outputs):
-            if self.mode == "block":
-                first = o if symmetric else 0
-                yield Target(o, slice(first, None), values[o, first:])
+        """Where the products go, but for a trace, a few outputs at once.
+
+        `symmetric` leaves out partners before the first output of a target.
+        """
+        block = self.mode == "block"
+        size = values[0].numel() if block else values.shape[-2:].numel()
+        step = max(1, Sizes.on(values.device).group // size)
+        for start in range(0, self.outputs, step):
+            outputs = slice(start, min(start + step, self.outputs))
+            if block:
+                partners = slice(start if symmetric else 0, self.outputs)
+                yield Target(outputs, partners, values[None, outputs, partners])
             else:
-                yield Target(o, slice(o, o + 1), values[o : o + 1])
+                yield Target(outputs, outputs, values[outputs, None, None])
 
     def mirror(self, values: Tensor, i: slice, j: slice) -> None:
         """Fill block (j, i), and on the diagonal the pairs o' < o, exactly symmetric."""
@@ -56,9 +80,12 @@ class Layout:
             values[..., i, i] = _mirrored(values[..., i, i])
         else:
             square = values[..., i, i]
-            for o in range(self.outputs):
-                square[o, o] = _mirrored(square[o, o])
-                square[o + 1 :, o] = square[o, o + 1 :].mT
+            for outputs, _, _ in self.targets(square, True):
+                own = square[outputs, outputs].transpose(1, 2)
+                size = own.shape[:2].numel()
+                own.copy_(_mirrored(own.reshape(size, size)).view(own.shape))
+                rest = slice(outputs.stop, None)
+                square[rest, outputs] = self.transpose(square[outputs, rest])
 
     def transpose(self, values: Tensor) -> Tensor:
         """The kernel with x1 and x2 exchanged."""
@@ -70,16 +97,29 @@ def _mirrored(square: Float[Tensor, "*o n n"]) -> Float[Tensor, "*o n n"]:
 
 
 class Term(NamedTuple):
-    """One summand scale[n, n'] <left[o, n], right[o', n']> of the kernel; no scale is 1."""
+    """Summand sum over t, t' of scale[t, n, t', n'] <left[t, o, n], right[t', o', n']>.
 
-    left: Float[Tensor, "s n1 k"]
-    right: Float[Tensor, "s n2 k"]
-    scale: Float[Tensor, "n1 n2"] | None
+    No scale is 1, for one place on each side.
+    """
+
+    left: Float[Tensor, "t s n1 k"]
+    right: Float[Tensor, "t2 s n2 k"]
+    scale: Float[Tensor, "t n1 t2 n2"] | None
 
     def summed(self) -> "Term":
         """The sum over equal outputs as one product of longer rows."""
-        left, right = (each.transpose(0, 1).flatten(1)[None] for each in (self.left, self.right))
+        left, right = (each.transpose(1, 2).flatten(2)[:, None] for each in self[:2])
         return Term(left, right, self.scale)
+
+    def split(self, pairs: int) -> Iterator["Term"]:
+        """The same sum in parts of at most so many pairs of places."""
+        width = min(len(self.right), pairs) if pairs >= FEW_PLACES else 1
+        height = max(1, pairs // width) if pairs >= FEW_PLACES else 1
+        for i in range(0, len(self.left), height):
+            for j in range(0, len(self.right), width):
+                here, there = slice(i, i + height), slice(j, j + width)
+                scale = None if self.scale is None else self.scale[here, :, there]
+                yield Term(self.left[here], self.right[there], scale)
 
 
 @dataclass(frozen=True)
@@ -88,9 +128,9 @@ class JacobianFactor:
 
     rows: Float[Tensor, "s n p"]
 
-    def terms(self, other: "JacobianFactor") -> list[Term]:
+    def term(self, other: "JacobianFactor") -> Term:
         """The product with the factor of other rows."""
-        return [Term(self.rows, other.rows, None)]
+        return Term(self.rows[None], other.rows[None], None)
 
     def gradient(self, weights: Float[Tensor, " s"], n: int) -> Float[Tensor, " p"]:
         """Of the weighted outputs of row n."""
@@ -107,11 +147,11 @@ class GramFactor:
     inputs: Float[Tensor, "t n d"]
     gradients: Float[Tensor, "t s n c"]
 
-    def terms(self, other: "GramFactor") -> list[Term]:
-        """The product with the factor of other rows, a term for each pair of places."""
-        left = list(zip(self.inputs, self.gradients, strict=True))
-        right = list(zip(other.inputs, other.gradients, strict=True))
-        return [Term(g, g2, a @ a2.mT) for a, g in left for a2, g2 in right]
+    def term(self, other: "GramFactor") -> Term:
+        """The product with the factor of other rows."""
+        scale = self.inputs.flatten(0, 1) @ other.inputs.flatten(0, 1).mT
+        shape = *self.inputs.shape[:2], *other.inputs.shape[:2]
+        return Term(self.gradients, other.gradients, scale.view(shape))
 
     def gradient(self, weights: Float[Tensor, " s"], n: int) -> Float[Tensor, " p"]:
         """Of the weighted outputs of row n: sum over places of g a'."""
@@ -147,7 +187,8 @@ def fill_products(
         if isinstance(factor, ReadoutFactor):
             readout = factor.gram(other)
         else:
-            terms += factor.terms(other)
+            terms.append(factor.term(other))
+    terms.sort(key=lambda term: term.scale is not None)
     if not terms:
         values.zero_()
     elif layout.mode == "trace":
@@ -159,33 +200,70 @@ def fill_products(
         return
     if layout.mode == "trace":
         values.add_(readout, alpha=layout.outputs)
-        return
-    for output, partners, target in layout.targets(values, symmetric):
-        target[output - partners.start].add_(readout)
+    elif layout.mode == "diagonal":
+        values.add_(readout)
+    else:
+        values.diagonal(0, 0, 1).add_(readout[..., None])
 
 
 def _fill_terms(terms: list[Term], layout: Layout, values: Tensor, symmetric: bool) -> None:
-    """Tile by tile, all terms while the tile is in a cache; one matrix product per term."""
-    plain = [term for term in terms if term.scale is None]
-    scaled = [term for term in terms if term.scale is not None]
+    """Tile by tile, all terms while the tile is in a cache; one matrix product per term and tile.
+
+    Terms without a scale come first: their sum is formed by the products themselves.
+    """
     n1, n2 = values.shape[-2:]
-    buffer = values.new_empty(max(TILE_ENTRIES, TILE_HEIGHT * layout.outputs * n2))
-    for output, partners, target in layout.targets(values, symmetric):
-        width = len(target) * n2
-        height = max(TILE_HEIGHT, TILE_ENTRIES // width)
+    entries = Sizes.on(values.device).tile
+    buffer = values.new_empty(max(entries, TILE_HEIGHT * layout.outputs * n2))
+    plain = sum(term.scale is None for term in terms)
+    for target in layout.targets(values, symmetric):
+        height = max(TILE_HEIGHT, entries // target.values[..., 0, :].numel())
         for start in range(0, n1, height):
             rows = slice(start, min(start + height, n1))
-            matrix = buffer[: (rows.stop - start) * width].view(-1, width)
-            product = matrix.unflatten(1, (-1, n2)).transpose(0, 1)
-            tile = target[:, rows]
-            for index, (left, right, _) in enumerate(plain):
-                columns = right[partners].flatten(0, 1).mT
-                matrix.addmm_(left[output, rows], columns, beta=min(index, 1))
+            tile = target.values[..., rows, :]
+            pairs = entries // tile.numel()
+            for index, term in enumerate(terms[:plain]):
+                product = _multiply(term, layout, target, rows, buffer, index > 0)
             if plain:
-                tile.copy_(product)
-            for index, (left, right, scale) in enumerate(scaled):
-                torch.mm(left[output, rows], right[partners].flatten(0, 1).mT, out=matrix)
-                if plain or index:
-                    tile.addcmul_(scale[rows], product)
-                else:
-                    torch.mul(scale[rows], product, out=tile)
+                tile.copy_(product[:, 0, :, :, 0].transpose(2, 3))
+            parts = (part for term in terms[plain:] for part in term.split(pairs))
+            for index, part in enumerate(parts, plain):
+                product = _multiply(part, layout, target, rows, buffer, False)
+                _add_scaled(tile, part.scale[:, rows], product, bool(index))
+
+
+def _multiply(
+    term: Term, layout: Layout, target: Target, rows: slice, buffer: Tensor, add: bool
+) -> Float[Tensor, "b t g n1 t2 p n2"]:
+    """Products of all rows and places, in the buffer, added to what is there if `add`."""
+    left, right = term.left[:, target.outputs, rows], term.right[:, target.partners]
+    if layout.mode == "block":
+        sides = [each.flatten(0, 2)[None] for each in (left, right)]
+        axes = [each.shape[:3] for each in (left, right)]
+    else:
+        sides = [each.transpose(0, 1).flatten(1, 2) for each in (left, right)]
+        axes = [(len(each), 1, each.shape[2]) for each in (left, right)]
+    shape = len(sides[0]), sides[0].shape[1], sides[1].shape[1]
+    product = buffer[: shape[0] * shape[1] * shape[2]].view(shape)
+    torch.baddbmm(product, sides[0], sides[1].mT, beta=int(add), out=product)
+    return product.view(shape[0], *axes[0], *axes[1])
+
+
+def _add_scaled(
+    tile: Float[Tensor, "b g p n1 n2"],
+    scale: Float[Tensor, "t n1 t2 n2"],
+    product: Float[Tensor, "b t g n1 t2 p n2"],
+    add: bool,
+) -> None:
+    """Add the products, scaled and summed over places, or write them."""
+    if len(scale) == scale.shape[2] == 1:
+        scale, product = scale[0, :, 0], product[:, 0, :, :, 0].transpose(2, 3)
+        if add:
+            tile.addcmul_(scale, product)
+        else:
+            torch.mul(scale, product, out=tile)
+        return
+    summed = product.mul_(scale[:, None, :, :, None]).sum((1, 4)).transpose(2, 3)
+    if add:
+        tile.add_(summed)
+    else:
+        tile.copy_(summed)

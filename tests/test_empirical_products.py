@@ -1,0 +1,90 @@
+"""Products and backward passes in pieces of any size agree with plain autograd."""
+
+import pytest
+import torch
+from torch import nn
+
+from ntkflow import empirical_ntk
+from ntkflow.empirical import factors, layerwise
+from ntkflow.empirical.factors import GramFactor, JacobianFactor, Layout, Sizes, fill_products
+
+SIZES = {
+    "one pair of places, one output": Sizes(1, 1),
+    "some places, some outputs": Sizes(700, 250),
+    "everything at once": Sizes(10**6, 10**6),
+}
+
+
+@pytest.fixture(params=SIZES)
+def sizes(request, monkeypatch):
+    """Tiles so small that outputs, rows and places are split, and so large that nothing is."""
+    monkeypatch.setattr(Sizes, "on", classmethod(lambda cls, device: SIZES[request.param]))
+
+
+def draw(*shape, seed):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("mode", ["block", "diagonal", "trace"])
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("places", [1, 6])
+def test_sum_of_products_is_the_formula(sizes, mode, places, symmetric):
+    outputs, n1, n2 = 3, 18, 18 if symmetric else 5
+    left = [draw(places, n1, 2, seed=0), draw(places, outputs, n1, 2, seed=1)]
+    rows = draw(outputs, n1, 7, seed=2)
+    right, rows2 = (left, rows) if symmetric else ([], draw(outputs, n2, 7, seed=5))
+    right = right or [draw(places, n2, 2, seed=3), draw(places, outputs, n2, 2, seed=4)]
+    expected = torch.einsum("tna,uma,tonc,upmc->opnm", left[0], right[0], left[1], right[1])
+    expected += torch.einsum("onk,pmk->opnm", rows, rows2)
+    layout = Layout(mode, outputs)
+    values = layout.empty(n1, n2, rows).fill_(torch.nan)
+    pair = [[GramFactor(*side), JacobianFactor(j)] for side, j in ((left, rows), (right, rows2))]
+    fill_products(*pair, layout, values, symmetric)
+    if symmetric:
+        layout.mirror(values, slice(None), slice(None))
+        assert torch.equal(values, layout.transpose(values))
+    wanted = {
+        "block": expected,
+        "diagonal": torch.einsum("oonm->onm", expected),
+        "trace": torch.einsum("oonm->nm", expected),
+    }
+    assert torch.allclose(values, wanted[mode], rtol=1e-13, atol=1e-13)
+
+
+def test_few_pairs_of_places_are_taken_one_by_one():
+    term = GramFactor(draw(6, 4, 2, seed=0), draw(6, 3, 4, 2, seed=1))
+    whole = term.term(term)
+    sizes = [(len(part.left), len(part.right)) for part in whole.split(factors.FEW_PLACES - 1)]
+    assert sizes == [(1, 1)] * 36
+    assert [(len(p.left), len(p.right)) for p in whole.split(13)] == [(2, 6)] * 3
+
+
+class Doubled(torch.autograd.Function):
+    """Twice its input, by a backward pass that torch cannot vectorise."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return torch.from_numpy(2 * gradient.numpy())
+
+
+class Scaled(nn.Module):
+    def forward(self, x):
+        return Doubled.apply(torch.tanh(x))
+
+
+@pytest.mark.parametrize("size", [1, 10**6])
+@pytest.mark.parametrize("middle", [nn.Tanh, Scaled])
+def test_gradients_of_several_outputs_at_once(monkeypatch, size, middle):
+    """In one pass, output by output, and output by output where one pass fails."""
+    monkeypatch.setattr(layerwise, "GRADIENT_BYTES", size)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 3, 2), middle(), nn.Flatten(), nn.Linear(27, 4)).double()
+    x = draw(3, 1, 4, 4, seed=0)
+    for outputs in ("block", [2, 0], "trace"):
+        found = empirical_ntk(network, x, outputs=outputs, method="layerwise").values
+        plain = empirical_ntk(network, x, outputs=outputs, method="autograd").values
+        assert torch.allclose(found, plain, rtol=1e-12, atol=1e-12)
