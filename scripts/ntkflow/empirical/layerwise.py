@@ -18,6 +18,8 @@ from .task import Factors, Task
 
 # Bytes of unfolded patches that are held at once.
 PATCH_BYTES = 2**26
+# Bytes of the gradients of all layers that one backward pass makes for several outputs.
+GRADIENT_BYTES, GRADIENT_BYTES_ACCELERATOR = 2**24, 2**28
 # Operations that leave every row in its place; others may move rows, which costs a check.
 KINDS = """
     Abs Add AdaptiveAvgPool2D AvgPool2D Clamp ClampMin Clone Cos CudnnBatchNorm Div Elu Erf Exp Gelu
@@ -161,13 +163,41 @@ def _output_gradients(
         else:
             gradients.append(outputs.new_empty(len(selected), rows, *rest))
     edges = [use.edge for use in uses]
-    for s, o in enumerate(selected):
-        found = torch.autograd.grad(
-            outputs[:, o].sum(), edges, retain_graph=True, allow_unused=True
-        )
+    step = _outputs_at_once(outputs, uses)
+    for start in range(0, len(selected), step):
+        chosen = slice(start, start + step)
+        found = _pull_back(outputs, edges, selected[chosen])
         for gradient, each in zip(gradients, found, strict=True):
-            gradient[s] = 0 if each is None else each
+            gradient[chosen] = 0 if each is None else each
     return gradients
+
+
+def _outputs_at_once(outputs: Float[Tensor, "n o"], uses: list[Use]) -> int:
+    """For how many outputs the gradients go back together."""
+    entries = sum(use.output_shape.numel() for use in uses) * outputs.element_size()
+    cpu = outputs.device.type == "cpu"
+    return max(1, (GRADIENT_BYTES if cpu else GRADIENT_BYTES_ACCELERATOR) // max(1, entries))
+
+
+def _pull_back(
+    outputs: Float[Tensor, "n o"], edges: list, selected: Sequence[int]
+) -> Sequence[Tensor | None]:
+    """Gradients (S, *output) of the selected outputs, in one pass where torch vectorises it."""
+    if len(selected) > 1:
+        units = outputs.new_zeros(len(selected), *outputs.shape)
+        units[range(len(selected)), :, selected] = 1
+        try:
+            return torch.autograd.grad(
+                outputs, edges, units, retain_graph=True, allow_unused=True, is_grads_batched=True
+            )
+        except RuntimeError:
+            passes = [_pull_back(outputs, edges, [o]) for o in selected]
+            return [
+                None if each[0] is None else torch.cat(each) for each in zip(*passes, strict=True)
+            ]
+    total = outputs[:, selected].sum()
+    found = torch.autograd.grad(total, edges, retain_graph=True, allow_unused=True)
+    return [None if each is None else each[None] for each in found]
 
 
 @dataclass(frozen=True)
