@@ -16,7 +16,7 @@ from torch import Tensor
 
 _GATHERED = 2**22  # numbers per chunk of gathered rows
 _DENSE_SHARE = 16  # recompute the whole tile where more than 1/16 of it needs it
-_SHORT_ROWS = 16  # or where the rows are so short that gathering costs more than computing
+_SHORT_ROWS = 16  # or where the rows are so short that gathering costs a CPU more than computing
 
 
 def left(row: Tensor, spread: bool) -> Tensor:
@@ -85,18 +85,30 @@ def _refine(delta: Tensor, u: Tensor, v: Tensor, base: Tensor | None = None) -> 
     if not _is_small_somewhere(delta):
         return delta
     small = delta < _threshold(delta.dtype)
-    if u.shape[-1] <= _SHORT_ROWS or small.sum() * _DENSE_SHARE > small.numel():
-        exact = torch.cdist(u, v, compute_mode="donot_use_mm_for_euclid_dist")
-        return torch.where(small, _half_square(exact, base), delta)
-    for b, i, j in _chunks(small.nonzero(), u.shape[-1]):
-        exact = (u[b, i] - v[b, j]).norm(dim=-1)
-        delta[b, i, j] = _half_square(exact, None if base is None else base[b, i, j])
+    length = u.shape[-1]
+    short = length <= 2 or (length <= _SHORT_ROWS and u.device.type == "cpu")
+    if short or small.sum() * _DENSE_SHARE > small.numel():
+        return torch.where(small, _half(_square_distances(u, v), base), delta)
+    for b, i, j in _chunks(small.nonzero(), length):
+        square = (u[b, i] - v[b, j]).square_().sum(-1)
+        delta[b, i, j] = _half(square, None if base is None else base[b, i, j])
     return delta
 
 
-def _half_square(distance: Tensor, base: Tensor | None) -> Tensor:
-    """Base + distance^2 / 2; where that is rounding error of equal rows, zero."""
-    square = distance.square_().mul_(0.5)
+def _square_distances(u: Tensor, v: Tensor) -> Tensor:
+    """|u_i - v_j|^2 (B, I, J) without cancellation."""
+    if u.shape[-1] > 2:
+        return torch.cdist(u, v, compute_mode="donot_use_mm_for_euclid_dist").square_()
+    first, *rest = (u[..., k, None] - v[..., None, :, k] for k in range(u.shape[-1]))
+    total = first.square_()
+    for difference in rest:
+        total.addcmul_(difference, difference)
+    return total
+
+
+def _half(square: Tensor, base: Tensor | None) -> Tensor:
+    """Base + square / 2; where that is rounding error of equal rows, zero."""
+    square = square.mul_(0.5)
     if base is not None:
         square.add_(base)
     return torch.where(square < 16 * torch.finfo(square.dtype).eps ** 2, 0, square)

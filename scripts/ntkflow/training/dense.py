@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from ..networks import Abs, Dense, Erf, Sin, StandardLinear
 from .optimizers import Optimizer
 
-CACHE_BYTES = 2**22
+# What a step of a group may fill: a core's cache, or much of an accelerator, which wants few calls.
+CACHE_BYTES, ACCELERATOR_BYTES = 2**22, 2**31
 aten = torch.ops.aten
 
 
@@ -153,11 +154,12 @@ class DenseEngine:
 
     @staticmethod
     def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:
-        """How many seeds a step takes together so that its arrays stay in cache."""
+        """How many seeds a step takes together so that its arrays stay in a CPU's cache."""
         weights = [p[0] for p in parameters.values() if p.ndim == 3]
         hidden = sum(len(weight) for weight in weights)
         numbers = 2 * hidden * len(x) + sum(weight.numel() for weight in weights)
-        return max(1, CACHE_BYTES // (numbers * x.element_size()))
+        most = CACHE_BYTES if x.device.type == "cpu" else ACCELERATOR_BYTES
+        return max(1, most // (numbers * x.element_size()))
 
     def group(self, seeds: slice) -> "DenseGroup":
         """Some of the seeds; groups of one size share their buffers."""
