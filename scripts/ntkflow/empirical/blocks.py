@@ -4,10 +4,24 @@ import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from .factors import TILE_HEIGHT, fill_products
 from .task import Factors, Task
+
+# Bytes to use where nothing else is asked for and the device does not say what is free.
+DEFAULT_BUDGET = 2**30
+
+
+def as_budget(memory_budget: int | float | None, device: torch.device) -> int:
+    """Bytes that were asked for; by default 1 GiB, on a GPU half of what is free."""
+    if memory_budget is not None:
+        return int(memory_budget)
+    if device.type != "cuda":
+        return DEFAULT_BUDGET
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return (torch.cuda.mem_get_info(device)[0] + unused) // 2
 
 
 class Cost(NamedTuple):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..checks import check_tensors
 from ..errors import ConfigurationError
+from .blocks import as_budget
 from .factors import Layout
 from .methods import check_overflow, compute
 from .model import as_model, constant
@@ -54,7 +55,7 @@ def empirical_ntk(
     output: Pick = None,
     method: str = "auto",
     by_layer: bool = False,
-    memory_budget: int | float = 2**30,
+    memory_budget: int | float | None = None,
 ) -> Kernel:
     """Empirical neural tangent kernel Theta = J(x1) J(x2)^T of a network at its parameters.
 
@@ -89,7 +90,8 @@ def empirical_ntk(
             "jacobian", and "autograd" where these fail or deviate from it.
         by_layer: also return one kernel per parameter.
         memory_budget: bytes to use beside the result and the network, as nearly as can be
-            foreseen; sets how many rows are handled at once. At least one row always is.
+            foreseen; sets how many rows are handled at once. At least one row always is. Default:
+            1 GiB, on a GPU half of what is free.
 
     Returns:
         `Kernel` with the values on the device and in the type of the network's outputs.
@@ -121,7 +123,8 @@ def empirical_ntk(
         like = model.first(x1)
         outputs = read_outputs(outputs, like.shape[1], CONVENTIONS)
         selected, layout = _layout(outputs, like.shape[1])
-        task = Task(model, x1, x2, selected, layout, by_layer, like, int(memory_budget))
+        budget = as_budget(memory_budget, like.device)
+        task = Task(model, x1, x2, selected, layout, by_layer, like, budget)
         method, parts = compute(task, method)
     return _as_kernel(task, outputs, method, parts)
 

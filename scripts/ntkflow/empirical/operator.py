@@ -13,7 +13,7 @@ from torch.utils import _pytree
 
 from ..checks import check_tensors
 from ..errors import ConfigurationError, NtkflowError
-from .blocks import row_slices
+from .blocks import as_budget, row_slices
 from .model import Model, as_model
 
 
@@ -38,7 +38,7 @@ def ntk_operator(
     *,
     parameters: Any = None,
     dtype: torch.dtype | None = None,
-    memory_budget: int = 2**30,
+    memory_budget: int | float | None = None,
 ) -> "NtkOperator":
     """Block kernel Theta = J J^T of the rows x as a linear map, applied as J (J^T v).
 
@@ -50,7 +50,8 @@ def ntk_operator(
         x: N inputs, rows first.
         parameters: as in `empirical_ntk`.
         dtype: type to cast parameters and inputs to; float64 for small residuals.
-        memory_budget: bytes for the graphs; at least one row always is handled.
+        memory_budget: bytes for the graphs; at least one row always is handled. Default: 1 GiB, on
+            a GPU half of what is free.
 
     Returns:
         `NtkOperator` of shape (N O, N O).
@@ -71,7 +72,8 @@ def ntk_operator(
         raise ConfigurationError("x: no rows; give at least one input")
     if dtype is not None:
         network, parameters, x = _cast(network, parameters, x, dtype)
-    return NtkOperator(as_model(network, parameters), x.detach(), memory_budget)
+    budget = as_budget(memory_budget, x.device)
+    return NtkOperator(as_model(network, parameters), x.detach(), budget)
 
 
 def _cast(network, parameters: Any, x: Tensor, dtype: torch.dtype) -> tuple:
