@@ -178,6 +178,19 @@ def test_a_peer_that_computes_something_else_is_a_failure():
     assert record["problem"] == "peer: its result has the norm 2.236068, ours 2"
 
 
+@pytest.mark.parametrize("other", [measured_otherwise, fails])
+def test_a_peer_alone_with_its_result_is_told(other):
+    """Where another peer agrees: torch itself may be inaccurate, or crash on a device."""
+    peers = Step("peer", measured, 1, peer=True), Step("odd", other, 1, peer=True)
+    record = here(Step("ours", measured, 1), *peers)
+    assert (record["status"], record["steps"]["odd"]["status"]) == ("passed", "failed")
+
+
+def test_ours_alone_with_its_result_is_a_failure():
+    peers = Step("peer", measured, 1, peer=True), Step("other", measured, 1, peer=True)
+    assert here(Step("ours", measured_otherwise, 1), *peers)["status"] == "failed"
+
+
 def test_nothing_begins_after_the_deadline():
     assert run(part("a", Step("checks", rows, 60)), limit=0) == {}
     begun = run(part("a", Step("checks", hangs, 60)), limit=1)

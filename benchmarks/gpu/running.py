@@ -79,18 +79,21 @@ def record(part: Part, outcomes: dict[str, Outcome]) -> dict:
     for label, outcome in outcomes.items():
         if ours and label != "ours" and ours.status == outcome.status == PASSED:
             _compare(ours.rows[0], outcome)
-    bad = [
-        label
-        for label, outcome in outcomes.items()
-        if outcome.status == FAILED
-        or (outcome.status in (NO_MEMORY, NO_TIME) and not steps[label].peer)
-    ]
+    confirmed = any(steps[label].peer and o.status == PASSED for label, o in outcomes.items())
+    bad = [label for label, o in outcomes.items() if _is_bad(steps[label].peer, o, confirmed)]
     return {
         "title": part.title,
         "status": FAILED if bad else PASSED,
         "problem": "; ".join(f"{label}: {outcomes[label].problem}" for label in bad),
         "steps": {label: asdict(outcome) for label, outcome in outcomes.items()},
     }
+
+
+def _is_bad(peer: bool, outcome: Outcome, confirmed: bool) -> bool:
+    """Whether a step fails its part: a peer's own error does not where another peer agrees."""
+    if peer:
+        return outcome.status == FAILED and not confirmed
+    return outcome.status in (FAILED, NO_MEMORY, NO_TIME)
 
 
 def _compare(ours: Row, peer: Outcome) -> None:

@@ -174,7 +174,7 @@ WORKS = (
         "resnet-128", f"{RESNET}, N = 1, O = 128", resnet_problem, 1, 128, _seconds(6, 4, 4)
     ),
     kernel_part(
-        "resnet-1000", f"{RESNET}, N = 1, O = 1000", resnet_problem, 1, 1000, _seconds(12, 4, 4)
+        "resnet-1000", f"{RESNET}, N = 1, O = 1000", resnet_problem, 1, 1000, _seconds(8, 4, 8)
     ),
     kernel_part(
         "block", "784-100-100-100-10, N = 5,000", block_problem, 5000, 10, _seconds(7, 12, 3)
@@ -187,11 +187,11 @@ WORKS = (
     Part(
         "training-1000",
         "training, 10 seeds, width 1,000, M = 64, 100 steps",
-        _steps(partial(_training, 1000), {"ours": 3, "torch.func": 3, "jax": 7}),
+        _steps(partial(_training, 1000), {"ours": 3, "torch.func": 4, "jax": 7}),
     ),
     Part(
         "training-10000",
         "training, 10 seeds, width 10,000, M = 64, 100 steps",
-        _steps(partial(_training, 10_000), {"ours": 3, "torch.func": 4, "jax": 7}),
+        _steps(partial(_training, 10_000), {"ours": 3, "torch.func": 5, "jax": 7}),
     ),
 )

@@ -168,7 +168,7 @@ def _output_gradients(
         chosen = slice(start, start + step)
         found = _pull_back(outputs, edges, selected[chosen])
         for gradient, each in zip(gradients, found, strict=True):
-            gradient[chosen] = 0 if each is None else each
+            gradient[chosen] = each
     return gradients
 
 
@@ -181,23 +181,23 @@ def _outputs_at_once(outputs: Float[Tensor, "n o"], uses: list[Use]) -> int:
 
 def _pull_back(
     outputs: Float[Tensor, "n o"], edges: list, selected: Sequence[int]
-) -> Sequence[Tensor | None]:
+) -> Sequence[Tensor]:
     """Gradients (S, *output) of the selected outputs, in one pass where torch vectorises it."""
+
+    def pull(unit: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(outputs, edges, unit, retain_graph=True, materialize_grads=True)
+
     if len(selected) > 1:
         units = outputs.new_zeros(len(selected), *outputs.shape)
         units[range(len(selected)), :, selected] = 1
         try:
-            return torch.autograd.grad(
-                outputs, edges, units, retain_graph=True, allow_unused=True, is_grads_batched=True
-            )
-        except RuntimeError:
+            return torch.func.vmap(pull)(units)
+        except Exception:  # what a network's own backward raises for numbers that are not there
             passes = [_pull_back(outputs, edges, [o]) for o in selected]
-            return [
-                None if each[0] is None else torch.cat(each) for each in zip(*passes, strict=True)
-            ]
-    total = outputs[:, selected].sum()
-    found = torch.autograd.grad(total, edges, retain_graph=True, allow_unused=True)
-    return [None if each is None else each[None] for each in found]
+            return [torch.cat(each) for each in zip(*passes, strict=True)]
+    unit = torch.zeros_like(outputs)
+    unit[:, selected] = 1
+    return [gradient[None] for gradient in pull(unit)]
 
 
 @dataclass(frozen=True)
