@@ -19,6 +19,7 @@ from .parts import Part, Row, Setting, Skip, Step
 START_SECONDS = 60.0  # for imports; a process that is not ready by then is given up
 AGREEMENT = 1e-4  # between the norms of what two methods computed in float32
 PASSED, SKIPPED, FAILED = "passed", "skipped", "failed"
+OTHER = "other result"  # of a peer
 NO_MEMORY, NO_TIME = "out of memory", "out of time"
 HARMLESS = (PASSED, SKIPPED, NO_MEMORY)  # the process goes on
 _MEMORY_WORDS = ("out of memory", "OUT_OF_MEMORY", "RESOURCE_EXHAUSTED", "ALLOC_FAILED")
@@ -90,9 +91,12 @@ def record(part: Part, outcomes: dict[str, Outcome]) -> dict:
 
 
 def _is_bad(peer: bool, outcome: Outcome, confirmed: bool) -> bool:
-    """Whether a step fails its part: a peer's own error does not where another peer agrees."""
+    """Whether a step fails its part.
+
+    A peer does not where it crashes, or where another peer agrees with ours.
+    """
     if peer:
-        return outcome.status == FAILED and not confirmed
+        return outcome.status == OTHER and not confirmed
     return outcome.status in (FAILED, NO_MEMORY, NO_TIME)
 
 
@@ -101,7 +105,7 @@ def _compare(ours: Row, peer: Outcome) -> None:
     theirs = peer.rows[0]
     theirs["ratio"] = theirs["seconds"] / ours["seconds"]
     if not abs(theirs["norm"] - ours["norm"]) <= AGREEMENT * abs(ours["norm"]):
-        peer.status = FAILED
+        peer.status = OTHER
         peer.problem = f"its result has the norm {theirs['norm']:.7g}, ours {ours['norm']:.7g}"
 
 
