@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
 
 from ntkflow import Kernel, empirical_ntk, ntk_operator
 from ntkflow.errors import ConfigurationError, UnsupportedLayerError
@@ -113,16 +114,17 @@ def test_result_states_convention_and_method(case):
 
 
 @pytest.mark.parametrize(
-    ("rows", "function", "method"),
+    ("rows", "known", "method"),
     [
-        (5, False, "layerwise"),
-        (1, False, "layerwise"),
-        (5, True, "jacobian"),
-        (1, True, "vector_product"),
+        (5, True, "layerwise"),
+        (1, True, "layerwise"),
+        (5, False, "jacobian"),
+        (1, False, "vector_product"),
     ],
 )
-def test_method_is_chosen_by_network_and_rows(rows, function, method):
-    network, x = mlp(4, [3], 2), torch.randn(5, 4)
+@pytest.mark.parametrize("function", [False, True])
+def test_method_is_chosen_by_operations_and_rows(rows, known, method, function):
+    network, x = nn.Linear(4, 2) if known else weight_norm(nn.Linear(4, 2)), torch.randn(5, 4)
     parameters = dict(network.named_parameters())
 
     def call(parameters, x):
@@ -135,12 +137,12 @@ def test_method_is_chosen_by_network_and_rows(rows, function, method):
 
 
 def test_network_of_other_layers_takes_its_jacobian():
-    network = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 1, bias=False)).double()
+    network = nn.Sequential(weight_norm(nn.Linear(4, 3)), nn.Linear(3, 1)).double()
     kernel = empirical_ntk(network, torch.randn(3, 4).double())
     assert kernel.method == "jacobian"
 
 
-@pytest.mark.parametrize("method", ["jacobian", "vector_product"])
+@pytest.mark.parametrize("method", METHODS)
 def test_function_of_any_pytree(method):
     torch.manual_seed(0)
     network, x = mlp(4, [3], 2, sigma_b=1.0, dtype=torch.float64), torch.randn(5, 4).double()
@@ -288,13 +290,17 @@ def test_unknown_option_is_an_error(options, named):
         empirical_ntk(mlp(4, [3], 2), torch.randn(3, 4), **options)
 
 
-def test_function_needs_parameters_and_has_no_layers():
+def test_function_needs_parameters():
     with pytest.raises(ConfigurationError, match="give a pytree"):
         empirical_ntk(lambda p, x: x, torch.randn(3, 4))
-    with pytest.raises(ConfigurationError, match="'layerwise' needs"):
-        empirical_ntk(
-            lambda p, x: x @ p, torch.randn(3, 4), parameters=torch.ones(4, 2), method="layerwise"
-        )
+
+
+def test_function_goes_through_its_operations():
+    x, p = torch.randn(3, 4).double(), torch.randn(4, 2).double()
+    kernel = empirical_ntk(lambda p, x: torch.tanh(x @ p), x, parameters=p)
+    assert kernel.method == "layerwise"
+    plain = empirical_ntk(lambda p, x: torch.tanh(x @ p), x, parameters=p, method="autograd")
+    equal(kernel.values, plain.values)
 
 
 def test_no_rows_is_an_error():

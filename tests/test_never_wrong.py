@@ -176,18 +176,23 @@ def test_parameter_held_in_a_plain_attribute_cannot_be_replaced():
         empirical_ntk(network, x, parameters=other)
 
 
+FIRST = {"body.0.weight", "body.0.bias"}
+
+
 @pytest.mark.parametrize(
     ("name", "claimed"),
     [
-        ("force", {"body.0.bias", "body.2.bias"}),
-        ("energy and force", {"body.0.bias", "body.2.bias"}),
-        ("force on an image", {"body.0.bias", "body.3.bias"}),
-        ("input in place", {"body.0.weight", "body.0.bias", "body.2.weight", "body.2.bias"}),
+        ("force", FIRST | {"body.2.weight"}),
+        ("energy and force", FIRST | {"body.2.weight", "body.2.bias"}),
+        ("force on an image", {"body.0.bias", "body.3.weight"}),
+        ("input in place", FIRST | {"body.2.weight", "body.2.bias"}),
     ],
 )
 def test_second_uses_in_a_double_backward_are_met(name, claimed):
     network, x = build(CASES[name])
-    assert claimed_parameters(as_model(network), x)[0].claimed == claimed
+    found = claimed_parameters(as_model(network), x)[0]
+    assert found.claimed == claimed
+    assert "body.2.bias" in found.claimed | found.idle or name == "force on an image"
 
 
 def test_experts_that_the_first_row_does_not_meet():

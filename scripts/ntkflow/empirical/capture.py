@@ -1,240 +1,152 @@
-"""Dense and convolutional layers as they are met in a forward pass, and which can be trusted."""
+"""Parameters that act only in operations known here, as they are met in a forward pass."""
 
-import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
-from torch.nn import functional as F
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, Node
 
-from .. import networks
+from .graph import Found, Use, find_uses, shape_of
 from .model import Model
+from .rules import RowAxis, Seen
 
-_DENSE = (nn.Linear.forward, networks.Dense.forward)
-_CONVOLUTION = (nn.Conv2d.forward, networks.Conv2d.forward)
-
-
-@dataclass(frozen=True)
-class Use:
-    """One call of a layer: its input, the places of both in the graph, its parameters.
-
-    `source` is the node that made the input, None if no gradient goes there.
-    """
-
-    layer: nn.Module
-    inputs: Tensor
-    version: int
-    source: Node | None
-    edge: GradientEdge
-    output_shape: torch.Size
-    weight: str | None
-    bias: str | None
-
-    @property
-    def is_convolution(self) -> bool:
-        """Whether the layer sums over patches of an image."""
-        return type(self.layer).forward in _CONVOLUTION
-
-    @property
-    def weight_scale(self) -> float:
-        """Factor c of the weights."""
-        return getattr(self.layer, "weight_scale", 1.0)
-
-    @property
-    def bias_scale(self) -> float:
-        """Factor beta of the bias."""
-        return getattr(self.layer, "sigma_b", 1.0)
-
-    @property
-    def positions(self) -> int:
-        """T, the number of places of one row where the weights act."""
-        axes = self.output_shape[2:] if self.is_convolution else self.output_shape[1:-1]
-        return axes.numel()
-
-    @property
-    def fan_out(self) -> int:
-        """C, the number of outputs at each place."""
-        return self.output_shape[1 if self.is_convolution else -1]
-
-    @property
-    def fan_in(self) -> int:
-        """D, the number of inputs that each output sums over."""
-        return self.layer.weight[0].numel()
-
-    def patches(self, rows: slice) -> Float[Tensor, "n t d"]:
-        """What the weights are multiplied with, scale included, at every place."""
-        inputs = self.inputs.detach()[rows] * self.weight_scale
-        if not self.is_convolution:
-            return inputs.reshape(len(inputs), -1, self.fan_in)
-        return _unfold(self.layer, inputs).mT
-
-    def place_gradients(self, gradients: Tensor) -> Float[Tensor, "s n t c"]:
-        """Gradients (S, N, *output) with the places on one axis."""
-        if self.is_convolution:
-            return gradients.flatten(3).mT
-        return gradients.reshape(*gradients.shape[:2], -1, self.fan_out)
+_IMAGES = ("Convolution", "Transposed", "Grouped")
+LOOKED_AT = 2  # rows in the graph whose uses are planned for
 
 
 class Recording(NamedTuple):
-    """Outputs of a forward pass, the uses of layers in it, and its parameters."""
+    """Outputs of a forward pass and the uses of parameters in its graph."""
 
     outputs: Float[Tensor, "n o"]
-    uses: list[Use]
-    parameters: dict[str, Tensor]
+    found: Found
 
 
 def record(model: Model, x: Tensor) -> Recording:
-    """Run the network and keep every use of a layer whose parameters are the model's."""
+    """Run the network and find every use of its parameters."""
     parameters = {name: p.detach().requires_grad_() for name, p in model.parameters.items()}
-    names = {id(p): name for name, p in parameters.items()}
-    uses: list[Use] = []
-
-    def keep(layer: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> None:
-        weight, bias = names.get(id(layer.weight)), names.get(id(layer.bias))
-        if (weight is None and bias is None) or not output.requires_grad:
-            return
-        inputs = (*args, *kwargs.values())[0]
-        source = get_gradient_edge(inputs).node if inputs.requires_grad else None
-        places = source, get_gradient_edge(output)
-        uses.append(Use(layer, inputs, inputs._version, *places, output.shape, weight, bias))
-
-    with torch.enable_grad(), _hooks(model.module, keep):
-        return Recording(model(parameters, x), uses, parameters)
+    with torch.enable_grad():
+        outputs = model(parameters, x)
+    return Recording(outputs, find_uses(outputs, parameters))
 
 
-@contextmanager
-def _hooks(module: nn.Module, hook: Callable) -> Iterator[None]:
-    layers = [layer for layer in module.modules() if _is_supported(layer)]
-    handles = [layer.register_forward_hook(hook, with_kwargs=True) for layer in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+class Axes(NamedTuple):
+    """Axes of the rows at the source and at the node of a use."""
 
-
-def _is_supported(layer: nn.Module) -> bool:
-    """Whether the layer computes exactly what its class says, and its class is known here."""
-    if layer._forward_hooks or layer._forward_pre_hooks or "weight" not in layer._parameters:
-        return False
-    if type(layer).forward in _DENSE or type(layer).forward is networks.Conv2d.forward:
-        return True
-    plain = type(layer).forward is nn.Conv2d.forward
-    return plain and layer.groups == 1 and layer.padding_mode == "zeros"
+    source: RowAxis
+    node: RowAxis
 
 
 class Claims(NamedTuple):
-    """Parameters that act only through layers known here, and those that do not act at all.
+    """Parameters that act only through operations known here, and those that do not act at all.
 
-    `pattern` holds the parameters of each use of a layer, in order.
+    `pattern` holds kind and parameters of each of their uses, in order, and `axes` their axes.
     """
 
     claimed: set[str]
     idle: set[str]
-    pattern: list[tuple[str | None, str | None]]
+    pattern: list[tuple]
+    axes: list[Axes]
 
 
 def claimed_parameters(model: Model, x: Tensor) -> tuple[Claims, list[Use]]:
-    """Look at the first row: which parameters can be had from the layers, and their uses.
+    """Which parameters can be had from the graph of the first row, and their uses in two rows.
 
-    A layer counts if its first axis is the axis of the rows (it follows the number of rows), its
-    input is not overwritten later, and no gradient reaches its parameters on another way.
+    An operation counts if one axis of its output follows the number of rows and no row acts on the
+    outputs of another.
     """
-    one, two = record(model, x[:1]), record(model, torch.cat([x[:1], x[:1]]))
-    if len(one.uses) != len(two.uses):
-        return Claims(set(), set(), []), []
-    pairs = zip(one.uses, two.uses, strict=True)
-    sound = [first for first, second in pairs if _is_sound(first, 1) and _is_sound(second, 2)]
-    elsewhere = look_elsewhere(one, sound).parameters
-    known = _names(sound)
-    claimed = known - elsewhere
-    idle = set(model.parameters) - elsewhere - known
-    uses = [use for use in one.uses if {use.weight, use.bias} & claimed]
-    return Claims(claimed, idle, _pattern(uses)), uses
+    two, three = (record(model, torch.cat([x[:1]] * rows)) for rows in (LOOKED_AT, 3))
+    uses, others = two.found.uses, three.found.uses
+    if _pattern(uses) != _pattern(others):
+        return Claims(set(), set(), [], []), []
+    axes = _axes(two.outputs, uses, others)
+    met = list(zip(uses, axes, strict=True))
+    elsewhere = two.found.elsewhere | {n for use, found in met if not found for n in use.names}
+    known = {name for use in uses for name in use.names} - {None}
+    claimed, idle = known - elsewhere, set(model.parameters) - elsewhere - known
+    kept = [(use, found) for use, found in met if _acts(use, claimed)]
+    mine = [use for use, _ in kept]
+    return Claims(claimed, idle, _pattern(mine), [found for _, found in kept]), mine
 
 
-def _pattern(uses: Iterable[Use]) -> list[tuple[str | None, str | None]]:
-    return [(use.weight, use.bias) for use in uses]
+def accounted(recording: Recording, claims: Claims, rows: int) -> list[Seen] | None:
+    """Uses of the claimed parameters, if they are those of the first row; None if not."""
+    found = recording.found
+    uses = [use for use in found.uses if _acts(use, claims.claimed)]
+    names = {name for use in found.uses for name in use.names} | found.elsewhere
+    if found.elsewhere & claims.claimed or names & claims.idle or _pattern(uses) != claims.pattern:
+        return None
+    seen = [_seen(use, rows, axes) for use, axes in zip(uses, claims.axes, strict=True)]
+    return None if None in seen else seen
 
 
-def _is_sound(use: Use, rows: int) -> bool:
-    """Whether the layer saw so many rows, on its first axis, in an input that is still there."""
-    whole = len(use.inputs) == rows and use.output_shape[0] == rows
-    return whole and use.version == use.inputs._version
+def _seen(use: Use, rows: int, axes: Axes) -> Seen | None:
+    """With the places of these rows; None if their number does not divide the axis."""
+    found = []
+    for node, axis in ((use.source, axes.source), (use.node, axes.node)):
+        shape = shape_of(node)
+        if rows > 1 and (len(shape) <= axis.axis or shape[axis.axis] % rows):
+            return None
+        places = shape[axis.axis] // rows if rows > 1 else axis.places
+        found.append(axis._replace(places=places))
+    return Seen(use, rows, *found)
 
 
-def _names(uses: Iterable[Use]) -> set[str]:
-    return {name for use in uses for name in (use.weight, use.bias)} - {None}
+def edges(nodes: Iterable[Node]) -> list[GradientEdge]:
+    """Where the gradients of what nodes return are taken."""
+    return [GradientEdge(node, 0) for node in nodes]
 
 
-def is_accounted(recording: Recording, claims: Claims, rows: int) -> bool:
-    """Whether these rows use the claimed parameters in the same layers as the first row did."""
-    uses = [use for use in recording.uses if {use.weight, use.bias} & claims.claimed]
-    if _pattern(uses) != claims.pattern or not all(_is_sound(use, rows) for use in uses):
-        return False
-    reached = look_elsewhere(recording, uses).parameters | (_names(recording.uses) & claims.idle)
-    return not reached & (claims.claimed | claims.idle)
+def _acts(use: Use, names: set[str]) -> bool:
+    return bool({*use.names} & names)
 
 
-class Elsewhere(NamedTuple):
-    """What a graph holds outside of some uses of layers: parameters, and kinds of operations."""
-
-    parameters: set[str]
-    kinds: set[str]
+def _pattern(uses: Iterable[Use]) -> list[tuple]:
+    return [(use.kind, *use.names) for use in uses]
 
 
-def look_elsewhere(recording: Recording, uses: Iterable[Use]) -> Elsewhere:
-    """Walk the graph from the outputs, from the output of a use straight to what made its input.
-
-    A second derivative shares nodes with the use that it differentiates, as that of the transposed
-    weight; they are met here, as the walk never goes through the inside of a use.
-    """
-    names = {id(p): name for name, p in recording.parameters.items()}
-    sources = {use.edge.node: use.source for use in uses}
-    found, kinds = set(), set()
-    nodes, seen = [recording.outputs.grad_fn], set()
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if node in sources:
-            nodes.append(sources[node])
-        elif hasattr(node, "variable"):
-            found.add(names.get(id(node.variable), ""))
-        else:
-            kinds.add(node.name().rstrip("0123456789").removesuffix("Backward"))
-            nodes += [parent for parent, _ in node.next_functions]
-    return Elsewhere(found, kinds)
-
-
-def _unfold(layer: nn.Module, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d t"]:
-    """Patches of zero-padded images, in the order of the layer's weights.
-
-    Copies whole image rows, which is several times faster than `F.unfold`.
-    """
-    size = layer.weight.shape[2:]
-    dilation, stride = getattr(layer, "dilation", (1, 1)), getattr(layer, "stride", (1, 1))
-    (top, bottom), (left, right) = _paddings(layer.padding, size, dilation)
-    images = F.pad(images, (left, right, top, bottom))
-    n, c, *pixels = images.shape
-    places = [
-        (p - d * (k - 1) - 1) // s + 1
-        for p, d, k, s in zip(pixels, dilation, size, stride, strict=True)
+def _axes(outputs: Float[Tensor, "n o"], uses: list[Use], others: list[Use]) -> list[Axes | None]:
+    """Axes of the rows of every use, None where they are not what the rules need."""
+    mine, theirs = ([n for use in each for n in (use.source, use.node)] for each in (uses, others))
+    found = {node: _row_axis(node, other) for node, other in zip(mine, theirs, strict=True)}
+    found = _ordered(outputs, found)
+    pairs = [Axes(found[use.source], found[use.node]) for use in uses]
+    return [
+        None if None in pair or (use.kind in _IMAGES and pair.source.axis) else pair
+        for use, pair in zip(uses, pairs, strict=True)
     ]
-    sn, sc, sh, sw = images.stride()
-    steps = (sn, sc, sh * dilation[0], sw * dilation[1], sh * stride[0], sw * stride[1])
-    return images.as_strided((n, c, *size, *places), steps).reshape(n, -1, math.prod(places))
 
 
-def _paddings(padding: str | tuple, size: Iterable[int], dilation: Iterable[int]) -> list:
-    """Zeros before and after, for each of the two axes."""
-    if padding == "same":
-        totals = [d * (k - 1) for d, k in zip(dilation, size, strict=True)]
-        return [(total // 2, total - total // 2) for total in totals]
-    return [(p, p) for p in ((0, 0) if padding == "valid" else padding)]
+def _row_axis(two: Node, three: Node) -> RowAxis | None:
+    """The only axis that has two thirds of the length in a graph of two rows."""
+    shapes = shape_of(two), shape_of(three)
+    if len(shapes[0]) != len(shapes[1]):
+        return None
+    longer = [i for i, (a, b) in enumerate(zip(*shapes, strict=True)) if a != b]
+    if len(longer) != 1 or 3 * shapes[0][longer[0]] != 2 * shapes[1][longer[0]]:
+        return None
+    return RowAxis(longer[0], shapes[0][longer[0]] // 2, True)
+
+
+def _ordered(
+    outputs: Float[Tensor, "n o"], axes: dict[Node, RowAxis | None]
+) -> dict[Node, RowAxis | None]:
+    """With rows on the outer or inner side, as the gradients of the first row's outputs tell."""
+    nodes = [node for node, axis in axes.items() if axis is not None]
+    if not nodes or outputs.is_meta:
+        return axes
+    signal = torch.zeros_like(outputs)
+    signal[0] = torch.linspace(0.5, 1.5, outputs.shape[1]).to(outputs)
+    places = edges(nodes)
+    found = torch.autograd.grad(outputs, places, signal, materialize_grads=True, retain_graph=True)
+    return axes | {n: _side(axes[n], gradient) for n, gradient in zip(nodes, found, strict=True)}
+
+
+def _side(axis: RowAxis, gradient: Tensor) -> RowAxis | None:
+    """The side on which the gradient of the second row is zero, None if there is none."""
+    for outer in (True, False):
+        candidate = axis._replace(outer=outer)
+        if not candidate.rows_first(gradient, 2)[1].any():
+            return candidate
+    return None

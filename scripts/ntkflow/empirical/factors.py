@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 TILE_HEIGHT = 16
@@ -142,10 +142,12 @@ class GramFactor:
     """Layer h_p = W a_p: the product is sum over p, p' of <a_p, a'_p'> <g_p, g'_p'>.
 
     g = df/dh; T positions, or uses of the layer; scale and bias of the layer are part of a.
+    `swapped` weights are kept as (D, C).
     """
 
     inputs: Float[Tensor, "t n d"]
     gradients: Float[Tensor, "t s n c"]
+    swapped: bool = False
 
     def term(self, other: "GramFactor") -> Term:
         """The product with the factor of other rows."""
@@ -156,7 +158,28 @@ class GramFactor:
     def gradient(self, weights: Float[Tensor, " s"], n: int) -> Float[Tensor, " p"]:
         """Of the weighted outputs of row n: sum over places of g a'."""
         g = weights.to(self.gradients) @ self.gradients[:, :, n]
-        return (g.mT @ self.inputs[:, n]).flatten()
+        total = g.mT @ self.inputs[:, n]
+        return (total.mT if self.swapped else total).flatten()
+
+
+@dataclass(frozen=True)
+class EmbeddingFactor:
+    """Rows i_p of a table: the product is the sum over p, p' with i_p = i_p' of <g_p, g_p'>."""
+
+    indices: Int[Tensor, "t n"]
+    gradients: Float[Tensor, "t s n c"]
+    rows: int
+
+    def term(self, other: "EmbeddingFactor") -> Term:
+        """The product with the factor of other rows."""
+        same = self.indices[:, :, None, None] == other.indices
+        return Term(self.gradients, other.gradients, same.to(self.gradients.dtype))
+
+    def gradient(self, weights: Float[Tensor, " s"], n: int) -> Float[Tensor, " p"]:
+        """Of the weighted outputs of row n, the whole table."""
+        g = weights.to(self.gradients) @ self.gradients[:, :, n]
+        table = g.new_zeros(self.rows, g.shape[-1])
+        return table.index_add_(0, self.indices[:, n], g).flatten()
 
 
 @dataclass(frozen=True)
@@ -174,7 +197,7 @@ class ReadoutFactor:
         return torch.outer(weights.to(self.inputs), self.inputs[n]).flatten()
 
 
-Factor = JacobianFactor | GramFactor | ReadoutFactor
+Factor = JacobianFactor | GramFactor | EmbeddingFactor | ReadoutFactor
 
 
 def fill_products(

@@ -38,7 +38,11 @@ def jacobian_factors(
     jacobian = torch.func.vmap(torch.func.jacrev(outputs), (None, 0))(chosen, x)
     return {
         (name,): JacobianFactor(
-            rows.detach().to(task.like.dtype).flatten(2).transpose(0, 1).contiguous()
+            rows.detach()
+            .to(task.like.dtype)
+            .reshape(*rows.shape[:2], -1)
+            .transpose(0, 1)
+            .contiguous()
         )
         for name, rows in jacobian.items()
     }

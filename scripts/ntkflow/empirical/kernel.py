@@ -83,11 +83,12 @@ def empirical_ntk(
         output: of a network that returns several things, which one: a key, an index or a function.
         method: "jacobian" forms the rows of the Jacobian; "vector_product" never does, and is
             meant for few rows x1 (a profile against one anchor) or few x2; "layerwise" goes
-            through the activations of dense and convolutional layers, and the Jacobian of other
-            parameters; "autograd" takes one backward pass for each row and output, slow and right
-            on whatever torch differentiates; "auto" is "layerwise" for a module with most of its
-            parameters in such layers, else "vector_product" if one side has one row, else
-            "jacobian", and "autograd" where these fail or deviate from it.
+            through what parameters meet in the autograd graph (matrix products, convolutions,
+            embeddings, normalisations, sums and products with a parameter, however they are
+            called), and the Jacobian of other parameters; "autograd" takes one backward pass for
+            each row and output, slow and right on whatever torch differentiates; "auto" is
+            "layerwise" where most parameters act in such operations, else "vector_product" if one
+            side has one row, else "jacobian", and "autograd" where these fail or deviate from it.
         by_layer: also return one kernel per parameter.
         memory_budget: bytes to use beside the result and the network, as nearly as can be
             foreseen; sets how many rows are handled at once. At least one row always is. Default:

@@ -1,37 +1,37 @@
-"""Kernel factors of dense and convolutional layers from activations and output gradients."""
+"""Kernel factors from what parameters meet in the graph and the gradients of what they make."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.graph import Node
 
-from ..errors import ConfigurationError
 from .blocks import Cost, sum_products
-from .capture import Claims, Use, claimed_parameters, is_accounted, look_elsewhere, record
-from .factors import Factor, GramFactor, JacobianFactor, Layout, ReadoutFactor
+from .capture import LOOKED_AT, Claims, accounted, claimed_parameters, edges, record
+from .factors import EmbeddingFactor, Factor, GramFactor, JacobianFactor, Layout, ReadoutFactor
+from .graph import Use, shape_of
 from .jacobian import jacobian_factors
 from .proof import Unproved, tolerance
+from .rules import PAIRED, PATCH_BYTES, Seen, Sizes, is_swapped, reduced, sizes_of
 from .task import Factors, Task
 
-# Bytes of unfolded patches that are held at once.
-PATCH_BYTES = 2**26
 # Bytes of the gradients of all layers that one backward pass makes for several outputs.
 GRADIENT_BYTES, GRADIENT_BYTES_ACCELERATOR = 2**24, 2**28
 # Operations that leave every row in its place; others may move rows, which costs a check.
 KINDS = """
-    Abs Add AdaptiveAvgPool2D AvgPool2D Clamp ClampMin Clone Cos CudnnBatchNorm Div Elu Erf Exp Gelu
-    Hardswish Hardtanh LeakyRelu Log LogSoftmax MaxPool2DWithIndices Mean Mul NativeBatchNorm
-    NativeDropout NativeLayerNorm Neg Pow Relu ReshapeAlias Sigmoid Silu Sin Softmax Softplus Sqrt
-    Squeeze Sub Sum Tanh Threshold ToCopy UnsafeView Unsqueeze View
+    Abs Add Addmm AdaptiveAvgPool2D AvgPool2D Clamp ClampMin Clone Convolution Cos CudnnBatchNorm
+    Div Elu Erf Exp Gelu Hardswish Hardtanh LeakyRelu Log LogSoftmax MaxPool2DWithIndices Mean Mm
+    Mul NativeBatchNorm NativeDropout NativeLayerNorm Neg Pow Relu ReshapeAlias Sigmoid Silu Sin
+    Softmax Softplus Sqrt Squeeze Sub Sum T Tanh Threshold ToCopy UnsafeView Unsqueeze View
 """
 KEEP_ROWS = frozenset(KINDS.split())
 
 
 def layerwise_kernel(task: Task, plan: "LayerwisePlan | None" = None) -> dict[str, Tensor]:
-    """Kernel from the activations a and output gradients g = df/dh of each layer.
+    """Kernel from the inputs a and output gradients g = df/dh of each operation with parameters.
 
     A dense layer h = c W a + beta b contributes (c^2 <a, a'> + beta^2) <g, g'>. A convolution sums
     this over pairs of places, a being the patches; where it is cheaper, sum over places of g a' is
@@ -60,18 +60,21 @@ class LayerwisePlan(NamedTuple):
 def plan_layerwise(task: Task) -> LayerwisePlan:
     """Look at the network with one row and decide parameter by parameter."""
     model, outputs = task.model, len(task.selected)
-    if model.module is None:
-        raise ConfigurationError("method: 'layerwise' needs a torch.nn.Module, not a function")
     claims, uses = claimed_parameters(model, task.x1)
     rest = [name for name in model.parameters if name not in claims.claimed | claims.idle]
     entries = sum(model.parameters[name].numel() for name in rest) * outputs
     grams = 1
     for use in uses:
-        entries += outputs * use.output_shape.numel() + use.inputs.numel()
-        if _prefers_rows([use], task.layout):
-            entries += 2 * outputs * use.fan_out * (use.fan_in + 1)
+        entries += (outputs + 1) * shape_of(use.node).numel() // LOOKED_AT
+        if use.kind not in PAIRED:
+            entries += outputs * sum(model.parameters[name].numel() for name in use.names if name)
+            continue
+        sizes = sizes_of(use, LOOKED_AT)
+        entries += sizes.places * (1 if use.kind == "Embedding" else sizes.fan_in)
+        if _prefers_rows([sizes], task.layout):
+            entries += 2 * outputs * sizes.fan_out * (sizes.fan_in + 1)
         else:
-            grams += use.positions**2
+            grams += sizes.places**2
     row_bytes = entries * task.like.element_size() + model.row_bytes(task.x1)
     return LayerwisePlan(claims, rest, Cost(row_bytes, grams))
 
@@ -79,33 +82,43 @@ def plan_layerwise(task: Task) -> LayerwisePlan:
 @torch.enable_grad()
 def _layer_factors(task: Task, x: Tensor, claims: Claims) -> Factors:
     recording = record(task.model, x)
-    if not is_accounted(recording, claims, len(x)):
+    uses = accounted(recording, claims, len(x))
+    if uses is None:
         raise Unproved("does not see every use of a parameter")
-    outputs, claimed = recording.outputs, claims.claimed
-    uses = [use for use in recording.uses if {use.weight, use.bias} & claimed]
     if not uses:
         return {}
+    outputs = recording.outputs
     gradients = _output_gradients(outputs, uses, task.selected)
-    if len(x) > 1 and not look_elsewhere(recording, uses).kinds <= KEEP_ROWS:
+    if len(x) > 1 and not recording.found.kinds <= KEEP_ROWS:
         _check_order(outputs, uses, gradients, task.selected)
-    last = outputs.grad_fn
+    return _factors(task, uses, gradients, claims.claimed, outputs.grad_fn)
+
+
+@torch.no_grad()
+def _factors(
+    task: Task, uses: list[Seen], gradients: list[Tensor], claimed: set[str], last: Node
+) -> Factors:
+    """Factors of weights with their biases, and of other biases."""
     factors: Factors = {}
-    for weight, bias in _groups(uses, claimed, task.by_layer):
-        mine = [i for i, use in enumerate(uses) if _concerns(use, weight, bias)]
-        parts = [_Part(uses[i], gradients[i], weight is not None, bias is not None) for i in mine]
-        readout = len(mine) == 1 and uses[mine[0]].edge.node is last
+    for weight, bias in _groups([seen.use for seen in uses], claimed, task.by_layer):
+        mine = [i for i, seen in enumerate(uses) if (weight or bias) in seen.use.names]
+        parts = [_Part(uses[i], gradients[i], bias if weight else None) for i in mine]
         names = tuple(name for name in (weight, bias) if name is not None)
-        factors[names] = _factor(parts, task.layout, readout)
+        if weight is None:
+            factors[names] = JacobianFactor(_total([part.bias_rows() for part in parts]))
+        else:
+            readout = len(mine) == 1 and parts[0].seen.use.node is last
+            factors[names] = _factor(parts, task.layout, readout)
     return factors
 
 
 def _check_order(
     outputs: Float[Tensor, "n o"],
-    uses: list[Use],
+    uses: list[Seen],
     gradients: list[Tensor],
     selected: Sequence[int],
 ) -> None:
-    """Raise Unproved unless row n of each layer acts on row n of the outputs alone.
+    """Raise Unproved unless row n of each operation acts on row n of the outputs alone.
 
     Then the gradients of sum over n of v_n f[n] are v_n times those of row n.
     """
@@ -115,13 +128,13 @@ def _check_order(
     columns = torch.randn(len(selected), generator=generator, dtype=torch.float64)
     rows, columns = rows.to(outputs), columns.to(outputs)
     signal[:, selected] = rows * columns
-    edges = [use.edge for use in uses]
-    found = torch.autograd.grad(outputs, edges, signal, retain_graph=True, materialize_grads=True)
+    places = edges(seen.use.node for seen in uses)
+    found = torch.autograd.grad(outputs, places, signal, retain_graph=True, materialize_grads=True)
     deviations, sizes = [], []
-    for each, gradient in zip(found, gradients, strict=True):
+    for seen, each, gradient in zip(uses, found, gradients, strict=True):
         summed = torch.tensordot(columns, gradient, 1)
         expected = summed * rows.view(-1, *(1 for _ in summed.shape[1:]))
-        deviations.append((each - expected).norm())
+        deviations.append((seen.node.rows_first(each, seen.rows) - expected).norm())
         sizes.append(expected.norm())
     allowed = tolerance(outputs.dtype, *(gradient.dtype for gradient in found))
     if max(deviations) > allowed * max(sizes):
@@ -130,51 +143,50 @@ def _check_order(
 
 def _groups(uses: list[Use], claimed: set[str], by_layer: bool) -> list[tuple]:
     """Pairs (weight, bias) to treat together: those that always act together, unless by layer."""
-    weights = {use.weight: None for use in uses if use.weight in claimed}
-    biases = {use.bias: None for use in uses if use.bias in claimed}
-    pairs = []
+    pairs = [use.names for use in uses]
+    weights = dict.fromkeys(w for w, _ in pairs if w in claimed)
+    biases = dict.fromkeys(b for _, b in pairs if b in claimed)
+    groups = []
     for weight in weights:
-        partners = {use.bias for use in uses if use.weight == weight}
+        mine = [use for use in uses if use.names[0] == weight]
+        partners = {use.names[1] for use in mine}
         bias = partners.pop() if len(partners) == 1 else None
-        joint = bias in biases and all((u.weight == weight) == (u.bias == bias) for u in uses)
-        if joint and not by_layer:
+        joint = bias in biases and sum(b == bias for _, b in pairs) == len(mine)
+        joint = joint and not by_layer and not any(is_swapped(use) for use in mine)
+        if joint:
             del biases[bias]
-        pairs.append((weight, bias if joint and not by_layer else None))
-    return pairs + [(None, bias) for bias in biases]
-
-
-def _concerns(use: Use, weight: str | None, bias: str | None) -> bool:
-    return use.weight == weight if weight is not None else use.bias == bias
+        groups.append((weight, bias if joint else None))
+    return groups + [(None, bias) for bias in biases]
 
 
 def _output_gradients(
-    outputs: Float[Tensor, "n o"], uses: list[Use], selected: Sequence[int]
+    outputs: Float[Tensor, "n o"], uses: list[Seen], selected: Sequence[int]
 ) -> list[Tensor]:
-    """Gradients (S, *output) of the selected outputs; rows do not interact, so one pass each.
+    """Gradients (S, N, *dims) of the selected outputs; rows do not interact, so one pass each.
 
-    Where a layer acts at many places the rows are the outer axis in memory, which makes the sums
-    over places one matrix product per row.
+    Where rows are the first axis they are also the outer axis in memory, which makes the sums over
+    places one matrix product per row.
     """
     gradients = []
-    for use in uses:
-        rows, *rest = use.output_shape
-        if use.positions > 1:
-            gradients.append(outputs.new_empty(rows, len(selected), *rest).transpose(0, 1))
+    for seen in uses:
+        first, *rest = shape_of(seen.use.node)
+        if seen.node.axis == 0 and len(rest) > 1:
+            gradients.append(outputs.new_empty(first, len(selected), *rest).transpose(0, 1))
         else:
-            gradients.append(outputs.new_empty(len(selected), rows, *rest))
-    edges = [use.edge for use in uses]
+            gradients.append(outputs.new_empty(len(selected), first, *rest))
+    places = edges(seen.use.node for seen in uses)
     step = _outputs_at_once(outputs, uses)
     for start in range(0, len(selected), step):
         chosen = slice(start, start + step)
-        found = _pull_back(outputs, edges, selected[chosen])
+        found = _pull_back(outputs, places, selected[chosen])
         for gradient, each in zip(gradients, found, strict=True):
             gradient[chosen] = each
-    return gradients
+    return [s.node.rows_first(g, s.rows, 1) for s, g in zip(uses, gradients, strict=True)]
 
 
-def _outputs_at_once(outputs: Float[Tensor, "n o"], uses: list[Use]) -> int:
+def _outputs_at_once(outputs: Float[Tensor, "n o"], uses: list[Seen]) -> int:
     """For how many outputs the gradients go back together."""
-    entries = sum(use.output_shape.numel() for use in uses) * outputs.element_size()
+    entries = sum(shape_of(seen.use.node).numel() for seen in uses) * outputs.element_size()
     cpu = outputs.device.type == "cpu"
     return max(1, (GRADIENT_BYTES if cpu else GRADIENT_BYTES_ACCELERATOR) // max(1, entries))
 
@@ -202,60 +214,86 @@ def _pull_back(
 
 @dataclass(frozen=True)
 class _Part:
-    """One use of the layer, with or without its weights and its bias."""
+    """One use of a weight or a bias, and the gradients (S, N, *dims) of what it makes.
 
-    use: Use
+    `bias` is the name of a bias to treat together with the weight.
+    """
+
+    seen: Seen
     gradients: Tensor
-    weight: bool
-    bias: bool
+    bias: str | None
 
-    def inputs(self, rows: slice) -> Float[Tensor, "n t d"]:
-        """Scaled inputs c a, with a last column beta for the bias."""
-        use, inputs = self.use, None
-        if self.weight:
-            inputs = use.patches(rows).to(self.gradients.dtype)
-        if not self.bias:
-            return inputs
-        if inputs is None:
-            rows = len(use.inputs[rows])
-            return self.gradients.new_full((rows, use.positions, 1), use.bias_scale)
-        return torch.nn.functional.pad(inputs, (0, 1), value=use.bias_scale)
+    def inputs(self) -> Callable[[slice], Float[Tensor, "n t d"]]:
+        """Inputs of some rows, with a last column for the bias."""
+        make, dtype = self.seen.inputs(), self.gradients.dtype
+        if self.bias is None:
+            return lambda rows: make(rows).to(dtype)
+        scale, pad = self.seen.use.bias.scale, torch.nn.functional.pad
+        return lambda rows: pad(make(rows).to(dtype), (0, 1), value=scale)
+
+    def bias_rows(self) -> Float[Tensor, "s n p"]:
+        """Gradient of the bias alone."""
+        bias = self.seen.use.bias
+        return reduced(self.gradients, bias.shape) * bias.scale
 
 
 def _factor(parts: list[_Part], layout: Layout, readout: bool) -> Factor:
-    everything = slice(None)
-    if readout:
-        return ReadoutFactor(parts[0].inputs(everything)[:, 0])
-    if not parts[0].weight:
-        sums = [p.use.place_gradients(p.gradients).sum(2) * p.use.bias_scale for p in parts]
-        return JacobianFactor(sum(sums[1:], sums[0]))
-    if _prefers_rows([part.use for part in parts], layout):
-        rows = [_weight_gradients(part) for part in parts]
-        return JacobianFactor(sum(rows[1:], rows[0]))
-    inputs = torch.cat([part.inputs(everything) for part in parts], dim=1)
-    gradients = torch.cat([p.use.place_gradients(p.gradients) for p in parts], dim=2)
-    return GramFactor(
-        inputs.transpose(0, 1).contiguous(), gradients.permute(2, 0, 1, 3).contiguous()
-    )
+    uses = [part.seen.use for part in parts]
+    first = uses[0]
+    alike = len({(use.kind == "Embedding", is_swapped(use)) for use in uses}) == 1
+    if not alike or any(use.kind not in PAIRED for use in uses):
+        return JacobianFactor(_total([_weight_rows(part) for part in parts]))
+    if readout and first.kind == "Matrix" and not is_swapped(first):
+        return ReadoutFactor(parts[0].inputs()(slice(None))[:, 0])
+    if _prefers_rows([sizes_of(part.seen.use, part.seen.rows) for part in parts], layout):
+        return JacobianFactor(_total([_weight_rows(part) for part in parts]))
+    gradients = torch.cat([p.seen.place_gradients(p.gradients) for p in parts], dim=2)
+    gradients = gradients.permute(2, 0, 1, 3).contiguous()
+    if first.kind == "Embedding":
+        indices = torch.cat([part.seen.indices() for part in parts], dim=1)
+        return EmbeddingFactor(indices.mT.contiguous(), gradients, first.weight.shape[0])
+    inputs = torch.cat([part.inputs()(slice(None)) for part in parts], dim=1)
+    return GramFactor(inputs.transpose(0, 1).contiguous(), gradients, is_swapped(first))
 
 
-def _prefers_rows(uses: list[Use], layout: Layout) -> bool:
+def _total(rows: list[Tensor]) -> Tensor:
+    return sum(rows[1:], rows[0]).contiguous()
+
+
+def _prefers_rows(uses: list[Sizes], layout: Layout) -> bool:
     """Whether weight gradients of each row cost less than pairs of places."""
     pairs = layout.outputs ** (2 if layout.mode == "block" else 1)
-    places = sum(use.positions for use in uses)
-    d, c = uses[0].fan_in, uses[0].fan_out
-    return pairs * c * d <= places**2 * (d + pairs * c)
+    places = sum(sizes.places for sizes in uses)
+    _, d, c, match = uses[0]
+    return pairs * c * d <= places**2 * (match + pairs * c)
 
 
-def _weight_gradients(part: _Part) -> Float[Tensor, "s n p"]:
+def _weight_rows(part: _Part) -> Float[Tensor, "s n p"]:
+    """Gradient of the weight (and bias) for each output and row."""
+    kind = part.seen.use.kind
+    if kind not in PAIRED:
+        return part.seen.weight_rows(part.gradients)
+    return _table_rows(part) if kind == "Embedding" else _sums_over_places(part)
+
+
+def _table_rows(part: _Part) -> Float[Tensor, "s n p"]:
+    """Of an embedding: gradients summed in the rows of its table."""
+    g, indices = part.seen.place_gradients(part.gradients), part.seen.indices()
+    outputs, count, _, fan_out = g.shape
+    rows = g.new_zeros(outputs, count, part.seen.use.weight.shape[0], fan_out)
+    return rows.scatter_add_(2, indices[None, :, :, None].expand(g.shape), g).flatten(2)
+
+
+def _sums_over_places(part: _Part) -> Float[Tensor, "s n p"]:
     """Sum over places of g a', for each output and row, a few rows at a time."""
-    g = part.use.place_gradients(part.gradients).mT.transpose(0, 1)
+    g, inputs = part.seen.place_gradients(part.gradients).mT.transpose(0, 1), part.inputs()
     count, outputs, fan_out, places = g.shape
-    fan_in = part.use.fan_in + part.bias
+    fan_in = sizes_of(part.seen.use, part.seen.rows).fan_in + (part.bias is not None)
     rows = g.new_empty(outputs, count, fan_out * fan_in)
     step = max(1, PATCH_BYTES // (places * fan_in * g.element_size()))
     for start in range(0, count, step):
         chunk = slice(start, start + step)
-        sums = torch.bmm(g[chunk].flatten(1, 2), part.inputs(chunk))
-        rows[:, chunk] = sums.view(-1, outputs, fan_out * fan_in).transpose(0, 1)
+        sums = torch.bmm(g[chunk].flatten(1, 2), inputs(chunk)).unflatten(1, (outputs, fan_out))
+        sums = sums.mT if is_swapped(part.seen.use) else sums
+        rows[:, chunk] = sums.transpose(0, 1).flatten(2)
     return rows

@@ -1,5 +1,6 @@
 """Which method computes a kernel: the first that applies and agrees with plain autograd."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,7 +28,7 @@ def compute(task: Task, method: str) -> tuple[str, dict[str, Tensor]]:
     """Name of the method and the kernel of every parameter, or their sum under the name "".
 
     Raises:
-        ConfigurationError: if there is no such method, or it does not take functions.
+        ConfigurationError: if there is no such method.
         UnsupportedLayerError: if the method fails or deviates from plain autograd; for "auto", if
             plain autograd fails.
     """
@@ -57,7 +58,9 @@ class _Refusal(UnsupportedLayerError):
 def _refusing(name: str) -> Iterator[None]:
     """Any error but those of the library and of memory in one line, as one of the method."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop because we have not")
+            yield
     except (NtkflowError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
@@ -70,7 +73,7 @@ def _refusing(name: str) -> Iterator[None]:
 
 def _attempts(task: Task) -> dict[str, Callable[[Task], dict[str, Tensor]]]:
     """Methods of "auto" in the order of trial."""
-    found = {} if task.model.module is None else {"layerwise": _layerwise_if_most}
+    found = {"layerwise": _layerwise_if_most}
     if 1 in (len(task.x1), len(task.other)):
         found["vector_product"] = vector_product_kernel
     return found | {"jacobian": jacobian_kernel, "autograd": autograd_kernel}
@@ -79,7 +82,7 @@ def _attempts(task: Task) -> dict[str, Callable[[Task], dict[str, Tensor]]]:
 def _layerwise_if_most(task: Task) -> dict[str, Tensor]:
     plan = plan_layerwise(task)
     if 2 * sum(task.model.parameters[name].numel() for name in plan.rest) >= task.model.size:
-        raise Unproved("has most parameters in other layers")
+        raise Unproved("has most parameters in other operations")
     return layerwise_kernel(task, plan)
 
 

@@ -86,7 +86,7 @@ class Witness:
         parts = [self.gradient[name] for name in names]
         if len(parts) > 1:
             parts = [part.reshape(len(part), -1) for part in parts]
-        expected = torch.cat(parts, dim=-1)
+        expected = torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
         if isinstance(factor, ReadoutFactor):
             expected = expected[selected]
         found = factor.gradient(self.weights[selected], n)

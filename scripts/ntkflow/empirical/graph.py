@@ -1,0 +1,308 @@
+"""Where parameters act in the autograd graph of a network."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+
+# Operations that hand the numbers of a tensor on in their order.
+RESHAPES = frozenset(
+    ["Alias", "Reshape", "ReshapeAlias", "Squeeze", "ToCopy", "UnsafeView", "Unsqueeze", "View"]
+)
+
+
+class Parameter(NamedTuple):
+    """A parameter as an operation reads it: `scale` times itself, in another shape.
+
+    `transposed` tells that the two axes of a matrix are exchanged.
+    """
+
+    name: str
+    scale: float
+    transposed: bool
+    shape: torch.Size
+
+
+@dataclass(frozen=True)
+class Use:
+    """One operation h = scale F(x; weight) + bias, in which a weight, a bias or both act.
+
+    Attributes:
+        kind: name of the operation F.
+        source: its node in the graph, which keeps what the parameters meet.
+        node: the node that makes h: `source`, or where a scale and a bias follow it.
+        weight: the weight or None.
+        bias: the bias or None.
+        scale: factor between `source` and `node`.
+        other: what a bias is added to, and its factor; None where that is no sum.
+        slot: which factor of a product the weight is.
+    """
+
+    kind: str
+    source: Node
+    node: Node
+    weight: Parameter | None
+    bias: Parameter | None
+    scale: float = 1.0
+    other: tuple[Node | None, float] | None = None
+    slot: int = 0
+
+    @property
+    def names(self) -> tuple[str | None, str | None]:
+        """Names of weight and bias."""
+        return tuple(None if p is None else p.name for p in (self.weight, self.bias))
+
+
+class Found(NamedTuple):
+    """Uses in a graph, parameters that act anywhere else, and kinds of all operations."""
+
+    uses: list[Use]
+    elsewhere: set[str]
+    kinds: set[str]
+
+
+def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor]) -> Found:
+    """Walk the graph from the outputs and keep every operation that reads a parameter."""
+    names = {id(p): name for name, p in parameters.items()}
+    uses, elsewhere, kinds, counts = [], set(), set(), Counter()
+    nodes, seen = [outputs.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            elsewhere.add(names.get(id(node.variable), ""))
+            continue
+        kinds.add(kind_of(node))
+        read = {}
+        for slot, (parent, _) in enumerate(node.next_functions):
+            counts[parent] += 1
+            parameter = None if parent is None else _parameter(parent, names)
+            if parameter is None:
+                nodes.append(parent)
+            else:
+                read[slot] = parameter
+        known = _uses_of(node, read)
+        uses += known
+        elsewhere |= set() if known else {p.name for p in read.values()}
+    return Found(_merged(uses, counts), elsewhere - {""}, kinds)
+
+
+def kind_of(node: Node) -> str:
+    """Name of the operation that a node differentiates; custom functions keep their whole name."""
+    name = node.name()
+    operation = name.rstrip("0123456789")
+    return name if operation == name else operation.removesuffix("Backward")
+
+
+def shape_of(node: Node) -> torch.Size:
+    """Shape of what a node's operation returns."""
+    return torch.Size(node._input_metadata[0].shape)
+
+
+def _parameter(node: Node, names: Mapping[int, str]) -> Parameter | None:
+    """The parameter that a node hands on, at most scaled, transposed and reshaped."""
+    if not hasattr(node, "variable") and kind_of(node) not in _HANDED_ON:
+        return None
+    shape = None if hasattr(node, "variable") else shape_of(node)
+    scale, transposed, reshaped = 1.0, False, False
+    while not hasattr(node, "variable"):
+        kind, parents = kind_of(node), [p for p, _ in node.next_functions if p is not None]
+        factor = _factor(node, kind)
+        if len(parents) != 1 or factor is None or (kind in _TRANSPOSES and reshaped):
+            return None
+        scale *= factor
+        transposed ^= kind in _TRANSPOSES
+        reshaped |= kind in RESHAPES
+        node = parents[0]
+    name = names.get(id(node.variable))
+    return name and Parameter(name, scale, transposed, shape or node.variable.shape)
+
+
+_TRANSPOSES = frozenset(["T", "Transpose"])
+_HANDED_ON = RESHAPES | _TRANSPOSES | {"Mul"}
+
+
+def _factor(node: Node, kind: str) -> float | None:
+    """Number that a node multiplies with; None if it does something else."""
+    if kind == "Transpose" and len(shape_of(node)) != 2:
+        return None
+    if kind in RESHAPES or kind in _TRANSPOSES:
+        return 1.0
+    if kind != "Mul" or any(parent is not None for parent, _ in node.next_functions[1:]):
+        return None
+    other = node._saved_other
+    number = isinstance(other, int | float) or (other is not None and other.ndim == 0)
+    return float(other) if number else None
+
+
+def _uses_of(node: Node, read: dict[int, Parameter]) -> list[Use]:
+    """What a node does with the parameters that it reads; nothing unless all of it is known."""
+    kind = kind_of(node)
+    if not read or kind not in SLOTS:
+        return []
+    turned = [slot for slot, parameter in read.items() if parameter.transposed]
+    if turned not in ([], WEIGHTS.get(kind, [])):
+        return []
+    try:
+        uses = SLOTS[kind](node, read)
+    except RuntimeError:  # what it kept was overwritten or freed
+        return []
+    met = sum(name is not None for use in uses for name in use.names)
+    return uses if met == len(read) else []
+
+
+def _matrix(node: Node, read: dict[int, Parameter], weight: int) -> list[Use]:
+    """H = A W' or A W, or alpha A W' + beta b."""
+    kept = node._saved_mat1 if weight == 2 else node._saved_self
+    alpha, beta = (node._saved_alpha, node._saved_beta) if weight == 2 else (1, 1)
+    w, b = read.get(weight), read.get(0) if weight == 2 else None
+    if w is not None and kept is None:
+        return []
+    if b is not None:
+        b = b._replace(scale=float(b.scale * beta))
+    if w is None:
+        return [] if b is None else [Use("Shift", node, node, None, b)]
+    w = w._replace(scale=float(w.scale * alpha))
+    return [Use("Matrix", node, node, w, b)]
+
+
+def _convolution(node: Node, read: dict[int, Parameter]) -> list[Use]:
+    w, b = read.get(1), read.get(2)
+    if b is not None:
+        spatial = len(shape_of(node)) - 2
+        b = b._replace(shape=torch.Size([b.shape.numel(), *[1] * spatial]))
+    if w is None:
+        return [] if b is None else [Use("Shift", node, node, None, b)]
+    if node._saved_input is None:
+        return []
+    joint = not node._saved_transposed and node._saved_groups == 1
+    kind = "Convolution" if joint else "Transposed" if node._saved_groups == 1 else "Grouped"
+    if node._saved_transposed and not _is_undone(node):
+        return []
+    if joint or b is None:
+        return [Use(kind, node, node, w, b)]
+    return [Use(kind, node, node, w, None), Use("Shift", node, node, None, b)]
+
+
+def _is_undone(node: Node) -> bool:
+    """Whether a transposed convolution goes back over exactly the places of its input."""
+    pairs = zip(node._saved_output_padding, node._saved_stride, strict=True)
+    return node._saved_groups == 1 and all(extra < stride for extra, stride in pairs)
+
+
+def _normalization(node: Node, read: dict[int, Parameter]) -> list[Use]:
+    """Gain and shift of normalised inputs: of the last axes, or of channels."""
+    kind, uses = kind_of(node), []
+    if kind == "NativeBatchNorm" and node._saved_training:
+        return []
+    for slot, name in ((1, "weight"), (2, "bias")):
+        if slot in read:
+            p = read[slot]
+            if kind != "NativeLayerNorm":
+                trailing = len(shape_of(node)) - 2
+                p = p._replace(shape=torch.Size([p.shape.numel(), *[1] * trailing]))
+            pair = (p, None) if name == "weight" else (None, p)
+            uses.append(Use(kind if name == "weight" else "Shift", node, node, *pair))
+    return uses
+
+
+def _embedding(node: Node, read: dict[int, Parameter]) -> list[Use]:
+    if node._saved_scale_grad_by_freq:
+        return []
+    return [Use("Embedding", node, node, read[0], None)]
+
+
+def _product(node: Node, read: dict[int, Parameter]) -> list[Use]:
+    """Elementwise gain."""
+    (slot,) = read if len(read) == 1 else (None,)
+    kept = {0: "_saved_other", 1: "_saved_self"}.get(slot)
+    if kept is None or getattr(node, kept) is None:
+        return []
+    return [Use("Product", node, node, read[slot], None, slot=slot)]
+
+
+def _prelu(node: Node, read: dict[int, Parameter]) -> list[Use]:
+    return [Use("PreluKernel", node, node, read[1], None)] if list(read) == [1] else []
+
+
+def _sum(node: Node, read: dict[int, Parameter]) -> list[Use]:
+    """Elementwise shift."""
+    if len(read) != 1:
+        return []
+    ((slot, b),) = read.items()
+    factors = 1, (-1 if kind_of(node) == "Sub" else 1) * node._saved_alpha
+    other = node.next_functions[1 - slot][0], float(factors[1 - slot])
+    b = b._replace(scale=float(b.scale * factors[slot]))
+    return [Use("Shift", node, node, None, b, other=other)]
+
+
+def _expand(node: Node, read: dict[int, Parameter]) -> list[Use]:
+    return [Use("Shift", node, node, None, read[0])]
+
+
+SLOTS = {
+    "Addmm": lambda node, read: _matrix(node, read, 2),
+    "Mm": lambda node, read: _matrix(node, read, 1),
+    "Convolution": _convolution,
+    "NativeLayerNorm": _normalization,
+    "NativeGroupNorm": _normalization,
+    "NativeBatchNorm": _normalization,
+    "Embedding": _embedding,
+    "Mul": _product,
+    "PreluKernel": _prelu,
+    "Add": _sum,
+    "Sub": _sum,
+    "Expand": _expand,
+}
+WEIGHTS = {"Addmm": [2], "Mm": [1]}  # slots of weights that may be transposed
+JOINED = ("Matrix", "Convolution")
+
+
+def _merged(uses: list[Use], counts: Counter) -> list[Use]:
+    """Weights and the biases that are added to nothing but their products as one use."""
+    joinable = {use.node: use for use in uses if use.kind in JOINED and use.bias is None}
+    result, gone = [], set()
+    for use in uses:
+        partner = None
+        if use.other is not None:
+            partner = _partner(use, joinable, counts)
+        if partner is None:
+            result.append(use)
+        else:
+            weight, scale = partner
+            gone.add(weight.source)
+            result.append(replace(weight, node=use.node, bias=use.bias, scale=scale))
+    return [u for u in result if not (u.source in gone and u.bias is None and u.kind in JOINED)]
+
+
+def _partner(use: Use, joinable: Mapping[Node, Use], counts: Counter) -> tuple[Use, float] | None:
+    """The weight whose product, at most scaled, is all that this bias is added to."""
+    node, scale = use.other
+    while node is not None and counts[node] == 1:
+        weight = joinable.get(node)
+        if weight is not None:
+            return (weight, scale) if _fits(use, weight) else None
+        factor = None if kind_of(node) in _TRANSPOSES else _factor(node, kind_of(node))
+        if factor is None:
+            return None
+        scale, node = scale * factor, node.next_functions[0][0]
+    return None
+
+
+def _fits(use: Use, weight: Use) -> bool:
+    """Whether a bias has one number for each output of the weight."""
+    shape, product = shape_of(use.node), shape_of(weight.source)
+    if weight.kind == "Matrix":
+        return use.bias.shape[-1:] == product[-1:] == shape[-1:] and _is_row(use.bias.shape)
+    channels = torch.Size([shape[1], *[1] * (len(shape) - 2)])
+    return shape == product and use.bias.shape[1 - len(shape) :] == channels
+
+
+def _is_row(shape: torch.Size) -> bool:
+    return shape.numel() == shape[-1]
