@@ -113,6 +113,13 @@ def test_result_states_convention_and_method(case):
     assert "output o = 1 alone" in empirical_ntk(*case[:2], outputs=1).convention
 
 
+class Sliced(nn.Linear):
+    """A layer that uses two rows of its weight."""
+
+    def forward(self, x):
+        return F.linear(x, self.weight[:2], self.bias[:2])
+
+
 @pytest.mark.parametrize(
     ("rows", "known", "method"),
     [
@@ -124,7 +131,7 @@ def test_result_states_convention_and_method(case):
 )
 @pytest.mark.parametrize("function", [False, True])
 def test_method_is_chosen_by_operations_and_rows(rows, known, method, function):
-    network, x = nn.Linear(4, 2) if known else weight_norm(nn.Linear(4, 2)), torch.randn(5, 4)
+    network, x = nn.Linear(4, 2) if known else Sliced(4, 5), torch.randn(5, 4)
     parameters = dict(network.named_parameters())
 
     def call(parameters, x):
