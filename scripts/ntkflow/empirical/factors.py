@@ -128,8 +128,9 @@ class JacobianFactor:
 
     rows: Float[Tensor, "s n p"]
 
-    def term(self, other: "JacobianFactor") -> Term:
+    def term(self, other: "JacobianFactor | GramFactor") -> Term:
         """The product with the factor of other rows."""
+        other = other.summed() if isinstance(other, GramFactor) else other
         return Term(self.rows[None], other.rows[None], None)
 
     def gradient(self, weights: Float[Tensor, " s"], n: int) -> Float[Tensor, " p"]:
@@ -147,8 +148,15 @@ class GramFactor:
     inputs: Float[Tensor, "t n d"]
     gradients: Float[Tensor, "t s n c"]
 
-    def term(self, other: "GramFactor") -> Term:
-        """The product with the factor of other rows."""
+    def summed(self) -> JacobianFactor:
+        """The same as rows of a Jacobian: sum over places of g a'."""
+        rows = torch.einsum("tsnc,tnd->sncd", self.gradients, self.inputs)
+        return JacobianFactor(rows.flatten(2))
+
+    def term(self, other: "GramFactor | JacobianFactor") -> Term:
+        """The product with the factor of other rows, at more or fewer places."""
+        if isinstance(other, JacobianFactor):
+            return self.summed().term(other)
         scale = self.inputs.flatten(0, 1) @ other.inputs.flatten(0, 1).mT
         shape = *self.inputs.shape[:2], *other.inputs.shape[:2]
         return Term(self.gradients, other.gradients, scale.view(shape))
