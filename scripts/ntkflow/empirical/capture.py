@@ -13,6 +13,7 @@ from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 from torch.nn import functional as F
 
 from .. import networks
+from .inputs import Inputs
 from .model import Model
 
 _DENSE = (nn.Linear.forward, networks.Dense.forward)
@@ -88,7 +89,7 @@ class Recording(NamedTuple):
     parameters: dict[str, Tensor]
 
 
-def record(model: Model, x: Tensor) -> Recording:
+def record(model: Model, x: Inputs) -> Recording:
     """Run the network and keep every use of a layer whose parameters are the model's."""
     parameters = {name: p.detach().requires_grad_() for name, p in model.parameters.items()}
     names = {id(p): name for name, p in parameters.items()}
@@ -139,13 +140,13 @@ class Claims(NamedTuple):
     pattern: list[tuple[str | None, str | None]]
 
 
-def claimed_parameters(model: Model, x: Tensor) -> tuple[Claims, list[Use]]:
+def claimed_parameters(model: Model, x: Inputs) -> tuple[Claims, list[Use]]:
     """Look at the first row: which parameters can be had from the layers, and their uses.
 
     A layer counts if its first axis is the axis of the rows (it follows the number of rows), its
     input is not overwritten later, and no gradient reaches its parameters on another way.
     """
-    one, two = record(model, x[:1]), record(model, torch.cat([x[:1], x[:1]]))
+    one, two = record(model, x[:1]), record(model, x[[0, 0]])
     if len(one.uses) != len(two.uses):
         return Claims(set(), set(), []), []
     pairs = zip(one.uses, two.uses, strict=True)

@@ -12,6 +12,7 @@ from ..errors import ConfigurationError
 from .blocks import Cost, sum_products
 from .capture import Claims, Use, claimed_parameters, is_accounted, look_elsewhere, record
 from .factors import Factor, GramFactor, JacobianFactor, Layout, ReadoutFactor
+from .inputs import Inputs
 from .jacobian import jacobian_factors
 from .proof import Unproved, tolerance
 from .task import Factors, Task
@@ -40,7 +41,7 @@ def layerwise_kernel(task: Task, plan: "LayerwisePlan | None" = None) -> dict[st
     """
     plan = plan or plan_layerwise(task)
 
-    def factors(task: Task, x: Tensor) -> Factors:
+    def factors(task: Task, x: Inputs) -> Factors:
         found = _layer_factors(task, x, plan.claims)
         if plan.rest:
             found |= jacobian_factors(task, x, plan.rest)
@@ -62,7 +63,7 @@ def plan_layerwise(task: Task) -> LayerwisePlan:
     model, outputs = task.model, len(task.selected)
     if model.module is None:
         raise ConfigurationError("method: 'layerwise' needs a torch.nn.Module, not a function")
-    claims, uses = claimed_parameters(model, task.x1)
+    claims, uses = claimed_parameters(model, task.largest)
     rest = [name for name in model.parameters if name not in claims.claimed | claims.idle]
     entries = sum(model.parameters[name].numel() for name in rest) * outputs
     grams = 1
@@ -72,12 +73,12 @@ def plan_layerwise(task: Task) -> LayerwisePlan:
             entries += 2 * outputs * use.fan_out * (use.fan_in + 1)
         else:
             grams += use.positions**2
-    row_bytes = entries * task.like.element_size() + model.row_bytes(task.x1)
+    row_bytes = entries * task.like.element_size() + model.row_bytes(task.largest)
     return LayerwisePlan(claims, rest, Cost(row_bytes, grams))
 
 
 @torch.enable_grad()
-def _layer_factors(task: Task, x: Tensor, claims: Claims) -> Factors:
+def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
     recording = record(task.model, x)
     if not is_accounted(recording, claims, len(x)):
         raise Unproved("does not see every use of a parameter")
