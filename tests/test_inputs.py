@@ -1,10 +1,13 @@
 """Inputs of several arguments: kernels are those of plain autograd, row by row in float64."""
 
+from collections import UserDict
+
 import pytest
 import torch
 from never_wrong_networks import Net, plain_gradient
 from torch import nn
 
+import ntkflow
 from ntkflow import diagonal_kernel, empirical_ntk, ntk_operator
 from ntkflow.errors import ConfigurationError, KernelError, UnsupportedLayerError
 
@@ -172,6 +175,12 @@ def test_operator(name, budget):
     equal(operator @ torch.eye(len(expected), dtype=torch.float64), expected)
 
 
+def test_a_mapping_that_is_no_dict():
+    network, x = Transformer(), tokens(3, 4)
+    found = empirical_ntk(network, UserDict(x)).values
+    torch.testing.assert_close(found, empirical_ntk(network, x).values)
+
+
 def test_operator_casts_real_numbers_alone():
     network, x = Transformer(), tokens(3, 4)
     operator = ntk_operator(network, x, dtype=torch.float64)
@@ -267,7 +276,7 @@ WRONG = {
     "nested dict": ({"image": {"left": IMAGE}}, r"x1\['image'\]: dict is not allowed"),
     "array": ({"image": IMAGE.numpy()}, r"x1\['image'\]: ndarray is not allowed"),
     "keys": ({0: IMAGE}, "x1: key 0 is not allowed; use names of arguments"),
-    "no tensor": ((None, 1), "x1: holds no tensor; use a torch.Tensor, or a tuple or dict"),
+    "no tensor": ((None, 1), "x1: holds no tensor; use tensors in a tuple or dict"),
     "nothing": ((), "x1: holds no tensor"),
     "no rows": ((IMAGE[:0], TEXT[:0]), "x1: no rows; give at least one input"),
     "list of rows": (list(IMAGE), r"x: .*positional arguments.*rows in a list are stacked"),
@@ -290,7 +299,25 @@ def test_the_second_inputs_are_named():
         ntk_operator(Towers(), (IMAGE, TEXT[:3]))
 
 
+ONE_TENSOR = {
+    "kappa": lambda net, x, y: ntkflow.kappa(net, x, y),
+    "training": lambda net, x, y: ntkflow.LinearizedTraining(net, x, y, learning_rate=0.1),
+    "outputs": lambda net, x, y: ntkflow.ensemble_outputs(net, {}, x),
+    "evaluated": lambda net, x, y: ntkflow.evaluated(net, {}, x),
+    "limit": lambda net, x, y: ntkflow.limit_kernels(net, x),
+}
+
+
+@pytest.mark.parametrize("name", ONE_TENSOR)
+@pytest.mark.usefixtures("unchecked_types")
+def test_what_takes_one_tensor_says_so(name):
+    for x in ((IMAGE,), {"input": IMAGE}):
+        kind = type(x).__name__
+        with pytest.raises(ConfigurationError, match=f": {kind} is not .* a torch.Tensor$"):
+            ONE_TENSOR[name](nn.Linear(3, 2), x, TEXT[:, :2])
+
+
 @pytest.mark.usefixtures("unchecked_types")
 def test_anything_else_is_an_error():
-    with pytest.raises(ConfigurationError, match=r"^x1: ndarray is not allowed; use a torch"):
+    with pytest.raises(ConfigurationError, match=r"^x1: ndarray is not allowed; use tensors in"):
         empirical_ntk(Towers(), IMAGE.numpy())

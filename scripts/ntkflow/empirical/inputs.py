@@ -14,7 +14,7 @@ from ..errors import ConfigurationError
 Several = tuple | list | Mapping
 
 SAME_FOR_ALL = (type(None), bool, int, float, str)
-NEEDED = "use a torch.Tensor, or a tuple or dict of tensors"
+NEEDED = "use tensors in a tuple or dict, or a torch.Tensor"
 
 
 @dataclass(frozen=True)
