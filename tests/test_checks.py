@@ -33,7 +33,7 @@ ARRAY, GRAM = np.ones((2, 3)), torch.eye(2)
     ],
 )
 def test_arrays_are_named(name, call):
-    with pytest.raises(ConfigurationError, match=f"^{name}: ndarray .* use a torch.Tensor$"):
+    with pytest.raises(ConfigurationError, match=f"^{name}: ndarray .* a torch.Tensor$"):
         call()
 
 

@@ -12,7 +12,7 @@ def check_tensors(**arguments: object) -> None:
     """Raise a ConfigurationError unless every argument is a tensor; None is passed over."""
     for name, value in arguments.items():
         if value is not None and not isinstance(value, Tensor):
-            hint = ", its values" if hasattr(value, "values") else ""
+            hint = ", its values" if isinstance(getattr(value, "values", None), Tensor) else ""
             raise ConfigurationError(
                 f"{name}: {type(value).__name__} is not allowed; use a torch.Tensor{hint}"
             )

@@ -6,6 +6,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..checks import check_tensors
 from ..empirical import empirical_ntk
 from ..empirical.model import as_model
 from ..lazy.vectors import as_vectors, pull_back
@@ -55,6 +56,7 @@ class LinearizedTraining:
         output_scale: float | int = 1.0,
         centred: bool = False,
     ):
+        check_tensors(x=x, y=y)
         self._model, self._x = as_model(network, parameters), x
         self.network, self.parameters = network, self._model.parameters
         self.output_scale, self.centred = output_scale, centred
@@ -77,6 +79,7 @@ class LinearizedTraining:
 
     def at(self, x: Tensor) -> Callable[[Times], Float[Tensor, "*t n o"]]:
         """Outputs f at N points as a function of t; their kernel is computed once."""
+        check_tensors(x=x)
         cross = block_matrix(
             empirical_ntk(self.network, x, self._x, parameters=self.parameters).values
         )

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from .blocks import Cost, sum_products
 from .factors import JacobianFactor
+from .inputs import Inputs
 from .rows import row_gradients
 from .task import Task
 
@@ -15,11 +16,11 @@ def autograd_kernel(task: Task) -> dict[str, Tensor]:
     Neither vectorised nor recorded by hooks, so it is the reference of the other methods.
     """
     jacobian_bytes = len(task.selected) * task.model.size * task.like.element_size()
-    cost = Cost(2 * jacobian_bytes + task.model.row_bytes(task.x1), 1)
+    cost = Cost(2 * jacobian_bytes + task.model.row_bytes(task.largest), 1)
     return sum_products(task, autograd_factors, cost)
 
 
-def autograd_factors(task: Task, x: Tensor) -> dict[tuple[str, ...], JacobianFactor]:
+def autograd_factors(task: Task, x: Inputs) -> dict[tuple[str, ...], JacobianFactor]:
     """Jacobian of the selected outputs with respect to each parameter, row by row."""
     count = task.like.shape[1]
     units = torch.eye(count, dtype=task.like.dtype, device=task.like.device)[task.selected]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .factors import TILE_HEIGHT, fill_products
+from .inputs import Inputs
 from .task import Factors, Task
 
 # Bytes to use where nothing else is asked for and the device does not say what is free.
@@ -32,7 +33,7 @@ class Cost(NamedTuple):
 
 
 def sum_products(
-    task: Task, make_factors: Callable[[Task, Tensor], Factors], cost: Cost
+    task: Task, make_factors: Callable[[Task, Inputs], Factors], cost: Cost
 ) -> dict[str, Tensor]:
     """Kernel of every factor by name, or their sum under the name "" unless `task.by_layer`."""
     rows, columns = _block_shape(task, cost)

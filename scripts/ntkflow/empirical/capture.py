@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 
 from .graph import Found, Use, find_uses, shape_of
+from .inputs import Inputs
 from .model import Model
 from .rules import RowAxis, Seen
 
@@ -23,7 +24,7 @@ class Recording(NamedTuple):
     found: Found
 
 
-def record(model: Model, x: Tensor) -> Recording:
+def record(model: Model, x: Inputs) -> Recording:
     """Run the network and find every use of its parameters."""
     parameters = {name: p.detach().requires_grad_() for name, p in model.parameters.items()}
     with torch.enable_grad():
@@ -50,13 +51,13 @@ class Claims(NamedTuple):
     axes: list[Axes]
 
 
-def claimed_parameters(model: Model, x: Tensor) -> tuple[Claims, list[Use]]:
+def claimed_parameters(model: Model, x: Inputs) -> tuple[Claims, list[Use]]:
     """Which parameters can be had from the graph of the first row, and their uses in two rows.
 
     An operation counts if one axis of its output follows the number of rows and no row acts on the
     outputs of another.
     """
-    two, three = (record(model, torch.cat([x[:1]] * rows)) for rows in (LOOKED_AT, 3))
+    two, three = (record(model, x[[0] * rows]) for rows in (LOOKED_AT, 3))
     uses, others = two.found.uses, three.found.uses
     if _pattern(uses) != _pattern(others):
         return Claims(set(), set(), [], []), []

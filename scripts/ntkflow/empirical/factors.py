@@ -128,8 +128,9 @@ class JacobianFactor:
 
     rows: Float[Tensor, "s n p"]
 
-    def term(self, other: "JacobianFactor") -> Term:
+    def term(self, other: "Summed") -> Term:
         """The product with the factor of other rows."""
+        other = other if isinstance(other, JacobianFactor) else other.summed()
         return Term(self.rows[None], other.rows[None], None)
 
     def gradient(self, weights: Float[Tensor, " s"], n: int) -> Float[Tensor, " p"]:
@@ -149,8 +150,16 @@ class GramFactor:
     gradients: Float[Tensor, "t s n c"]
     swapped: bool = False
 
-    def term(self, other: "GramFactor") -> Term:
-        """The product with the factor of other rows."""
+    def summed(self) -> JacobianFactor:
+        """The same as rows of a Jacobian: sum over places of g a'."""
+        order = "sndc" if self.swapped else "sncd"
+        rows = torch.einsum(f"tsnc,tnd->{order}", self.gradients, self.inputs)
+        return JacobianFactor(rows.flatten(2))
+
+    def term(self, other: "GramFactor | JacobianFactor") -> Term:
+        """The product with the factor of other rows, at more or fewer places."""
+        if isinstance(other, JacobianFactor):
+            return self.summed().term(other)
         scale = self.inputs.flatten(0, 1) @ other.inputs.flatten(0, 1).mT
         shape = *self.inputs.shape[:2], *other.inputs.shape[:2]
         return Term(self.gradients, other.gradients, scale.view(shape))
@@ -170,8 +179,16 @@ class EmbeddingFactor:
     gradients: Float[Tensor, "t s n c"]
     rows: int
 
-    def term(self, other: "EmbeddingFactor") -> Term:
-        """The product with the factor of other rows."""
+    def summed(self) -> JacobianFactor:
+        """The same as rows of a Jacobian: the whole table for each output and row."""
+        g, indices = self.gradients.permute(1, 2, 0, 3), self.indices.mT[None, :, :, None]
+        table = g.new_zeros(*g.shape[:2], self.rows, g.shape[3])
+        return JacobianFactor(table.scatter_add_(2, indices.expand(g.shape), g).flatten(2))
+
+    def term(self, other: "EmbeddingFactor | JacobianFactor") -> Term:
+        """The product with the factor of other rows, at more or fewer places."""
+        if isinstance(other, JacobianFactor):
+            return self.summed().term(other)
         same = self.indices[:, :, None, None] == other.indices
         return Term(self.gradients, other.gradients, same.to(self.gradients.dtype))
 
@@ -197,7 +214,8 @@ class ReadoutFactor:
         return torch.outer(weights.to(self.inputs), self.inputs[n]).flatten()
 
 
-Factor = JacobianFactor | GramFactor | EmbeddingFactor | ReadoutFactor
+Summed = JacobianFactor | GramFactor | EmbeddingFactor
+Factor = Summed | ReadoutFactor
 
 
 def fill_products(

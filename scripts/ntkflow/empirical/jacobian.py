@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .blocks import Cost, sum_products
 from .factors import JacobianFactor
+from .inputs import Inputs
 from .task import Task
 
 
@@ -20,12 +21,12 @@ def jacobian_kernel(task: Task) -> dict[str, Tensor]:
     return sum_products(
         task,
         lambda task, x: jacobian_factors(task, x, list(task.model.parameters)),
-        Cost(2 * jacobian_bytes + outputs * model.row_bytes(task.x1), 1),
+        Cost(2 * jacobian_bytes + outputs * model.row_bytes(task.largest), 1),
     )
 
 
 def jacobian_factors(
-    task: Task, x: Tensor, names: Sequence[str]
+    task: Task, x: Inputs, names: Sequence[str]
 ) -> dict[tuple[str, ...], JacobianFactor]:
     """Jacobian of the selected outputs with respect to each named parameter."""
     model = task.model

@@ -8,12 +8,11 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from ..checks import check_tensors
-from ..errors import ConfigurationError
 from .blocks import as_budget
 from .factors import Layout
+from .inputs import Several, as_inputs, constant
 from .methods import check_overflow, compute
-from .model import as_model, constant
+from .model import as_model
 from .outputs import Pick
 from .selection import Outputs, read_outputs
 from .task import Task
@@ -47,8 +46,8 @@ class Kernel:
 
 def empirical_ntk(
     network: nn.Module | Callable,
-    x1: Shaped[Tensor, "n1 *shape"],
-    x2: Shaped[Tensor, "n2 *shape2"] | None = None,
+    x1: Shaped[Tensor, "n1 *shape"] | Several,
+    x2: Shaped[Tensor, "n2 *shape2"] | Several | None = None,
     *,
     parameters: Any = None,
     outputs: Outputs = "block",
@@ -72,8 +71,12 @@ def empirical_ntk(
 
     Args:
         network: module in evaluation mode, or function of (parameters, x).
-        x1: inputs, rows first.
-        x2: other inputs; default: x1, of which only half the kernel is computed.
+        x1: inputs, rows first: a tensor; a tuple or list of tensors, which the network gets as
+            several arguments (never a list of rows); or a dict of tensors, which it gets by
+            keyword. A function gets them after its parameters. Every tensor has N1 rows; None,
+            numbers and strings among them are the same for all rows.
+        x2: other inputs, also of other sizes after the first axis, as long as the network has as
+            many outputs; default: x1, of which only half the kernel is computed.
         parameters: of a module: by default those that require a gradient; name to tensor; a name
             or pattern ("head.*"), a part of the module, a parameter, or several of these (the
             others are held fixed); of a function: any pytree of tensors.
@@ -98,7 +101,7 @@ def empirical_ntk(
         `Kernel` with the values on the device and in the type of the network's outputs.
 
     Raises:
-        ConfigurationError: if an option or the parameters are not allowed.
+        ConfigurationError: if an option, the parameters or the inputs are not allowed.
         UnsupportedLayerError: if batch or spectral normalisation or dropout is in training mode, an
             embedding has a max_norm, the network draws random numbers, rows interact, the network
             returns anything but real numbers (N, ...), or the method that was asked for fails or
@@ -113,10 +116,15 @@ def empirical_ntk(
         torch.Size([1, 5])
         >>> ntkflow.empirical_ntk(network, x, outputs=[1], parameters="*weight").values.shape
         torch.Size([1, 1, 5, 5])
+        >>> decoder = torch.nn.TransformerDecoderLayer(4, 1, 8, batch_first=True).eval()
+        >>> y, memory = torch.randn(5, 2, 4), torch.randn(5, 3, 4)
+        >>> ntkflow.empirical_ntk(decoder, (y, memory)).values.shape  # of decoder(y, memory)
+        torch.Size([8, 8, 5, 5])
+        >>> inputs = {"tgt": y, "memory": memory, "tgt_is_causal": False}
+        >>> ntkflow.empirical_ntk(decoder, inputs, outputs="mean").values.shape
+        torch.Size([5, 5])
     """
-    check_tensors(x1=x1, x2=x2)
-    if len(x1) == 0 or (x2 is not None and len(x2) == 0):
-        raise ConfigurationError("x1, x2: no rows; give at least one input")
+    x1, x2 = as_inputs("x1", x1), None if x2 is None else as_inputs("x2", x2)
     # A network may differentiate inside, also where its caller does not.
     with torch.inference_mode(False), torch.enable_grad():
         model = as_model(network, parameters, output)

@@ -13,6 +13,7 @@ from .blocks import Cost, sum_products
 from .capture import LOOKED_AT, Claims, accounted, claimed_parameters, edges, record
 from .factors import EmbeddingFactor, Factor, GramFactor, JacobianFactor, Layout, ReadoutFactor
 from .graph import Use, shape_of
+from .inputs import Inputs
 from .jacobian import jacobian_factors
 from .proof import Unproved, tolerance
 from .rules import PAIRED, PATCH_BYTES, Seen, Sizes, is_swapped, reduced, sizes_of
@@ -40,7 +41,7 @@ def layerwise_kernel(task: Task, plan: "LayerwisePlan | None" = None) -> dict[st
     """
     plan = plan or plan_layerwise(task)
 
-    def factors(task: Task, x: Tensor) -> Factors:
+    def factors(task: Task, x: Inputs) -> Factors:
         found = _layer_factors(task, x, plan.claims)
         if plan.rest:
             found |= jacobian_factors(task, x, plan.rest)
@@ -60,7 +61,7 @@ class LayerwisePlan(NamedTuple):
 def plan_layerwise(task: Task) -> LayerwisePlan:
     """Look at the network with one row and decide parameter by parameter."""
     model, outputs = task.model, len(task.selected)
-    claims, uses = claimed_parameters(model, task.x1)
+    claims, uses = claimed_parameters(model, task.largest)
     rest = [name for name in model.parameters if name not in claims.claimed | claims.idle]
     entries = sum(model.parameters[name].numel() for name in rest) * outputs
     grams = 1
@@ -75,12 +76,12 @@ def plan_layerwise(task: Task) -> LayerwisePlan:
             entries += 2 * outputs * sizes.fan_out * (sizes.fan_in + 1)
         else:
             grams += sizes.places**2
-    row_bytes = entries * task.like.element_size() + model.row_bytes(task.x1)
+    row_bytes = entries * task.like.element_size() + model.row_bytes(task.largest)
     return LayerwisePlan(claims, rest, Cost(row_bytes, grams))
 
 
 @torch.enable_grad()
-def _layer_factors(task: Task, x: Tensor, claims: Claims) -> Factors:
+def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
     recording = record(task.model, x)
     uses = accounted(recording, claims, len(x))
     if uses is None:
@@ -247,13 +248,22 @@ def _factor(parts: list[_Part], layout: Layout, readout: bool) -> Factor:
         return ReadoutFactor(parts[0].inputs()(slice(None))[:, 0])
     if _prefers_rows([sizes_of(part.seen.use, part.seen.rows) for part in parts], layout):
         return JacobianFactor(_total([_weight_rows(part) for part in parts]))
-    gradients = torch.cat([p.seen.place_gradients(p.gradients) for p in parts], dim=2)
-    gradients = gradients.permute(2, 0, 1, 3).contiguous()
     if first.kind == "Embedding":
-        indices = torch.cat([part.seen.indices() for part in parts], dim=1)
-        return EmbeddingFactor(indices.mT.contiguous(), gradients, first.weight.shape[0])
+        return _embedding(parts)
     inputs = torch.cat([part.inputs()(slice(None)) for part in parts], dim=1)
-    return GramFactor(inputs.transpose(0, 1).contiguous(), gradients, is_swapped(first))
+    inputs = inputs.transpose(0, 1).contiguous()
+    return GramFactor(inputs, _place_gradients(parts), is_swapped(first))
+
+
+def _embedding(parts: list[_Part]) -> EmbeddingFactor:
+    indices = torch.cat([part.seen.indices() for part in parts], dim=1)
+    size = parts[0].seen.use.weight.shape[0]
+    return EmbeddingFactor(indices.mT.contiguous(), _place_gradients(parts), size)
+
+
+def _place_gradients(parts: list[_Part]) -> Float[Tensor, "t s n c"]:
+    gradients = torch.cat([p.seen.place_gradients(p.gradients) for p in parts], dim=2)
+    return gradients.permute(2, 0, 1, 3).contiguous()
 
 
 def _total(rows: list[Tensor]) -> Tensor:
@@ -273,15 +283,7 @@ def _weight_rows(part: _Part) -> Float[Tensor, "s n p"]:
     kind = part.seen.use.kind
     if kind not in PAIRED:
         return part.seen.weight_rows(part.gradients)
-    return _table_rows(part) if kind == "Embedding" else _sums_over_places(part)
-
-
-def _table_rows(part: _Part) -> Float[Tensor, "s n p"]:
-    """Of an embedding: gradients summed in the rows of its table."""
-    g, indices = part.seen.place_gradients(part.gradients), part.seen.indices()
-    outputs, count, _, fan_out = g.shape
-    rows = g.new_zeros(outputs, count, part.seen.use.weight.shape[0], fan_out)
-    return rows.scatter_add_(2, indices[None, :, :, None].expand(g.shape), g).flatten(2)
+    return _embedding([part]).summed().rows if kind == "Embedding" else _sums_over_places(part)
 
 
 def _sums_over_places(part: _Part) -> Float[Tensor, "s n p"]:

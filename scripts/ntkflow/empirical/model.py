@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,11 +17,12 @@ from torch.utils import _pytree
 
 from ..errors import ConfigurationError, UnsupportedLayerError
 from ..networks.evaluation import draws_masks, uses_batch_statistics
+from .inputs import Inputs, call, constant, refuse_call
 from .outputs import Pick, as_rows
 from .selection import select_parameters
 
-# Calls work(f) where f(x) is what the network returns at these named parameters.
-Run = Callable[[Mapping[str, Tensor], Callable[[Callable[[Tensor], Any]], Any]], Any]
+# Calls work(f) where f is the network, a function of its inputs, at these named parameters.
+Run = Callable[[Mapping[str, Tensor], Callable[[Callable[..., Any]], Any]], Any]
 
 Cast = Callable[[Tensor], Tensor]
 
@@ -31,7 +33,7 @@ class Model:
 
     Attributes:
         parameters: name to tensor, without graph.
-        run: puts named parameters in place, and calls its second argument with the function of x.
+        run: puts named parameters in place, and calls its second argument with the network.
         module: the module or None.
         build: the same model with everything cast to another type.
         output: part of what the network returns, see `outputs.picked`.
@@ -45,7 +47,7 @@ class Model:
     output: Pick = None
     own: dict[str, Tensor] = field(default_factory=dict)
 
-    def __call__(self, parameters: Mapping[str, Tensor], x: Tensor) -> Float[Tensor, "n o"]:
+    def __call__(self, parameters: Mapping[str, Tensor], x: Inputs) -> Float[Tensor, "n o"]:
         """Outputs of the rows of x, every axis after the first flattened into one."""
         return self.at(parameters, lambda function: function(x))
 
@@ -56,20 +58,21 @@ class Model:
         The function gives a copy of x to the network, which may write into it.
         """
 
-        def guarded(function: Callable[[Tensor], Any]) -> Any:
-            return work(lambda x: as_rows(function(x.clone()), len(x), self.output))
+        def guarded(function: Callable[..., Any]) -> Any:
+            return work(lambda x: as_rows(call(function, x.clone()), len(x), self.output))
 
         with _plain_attention():
             return self.run(parameters, guarded)
 
-    def single(self, parameters: Mapping[str, Tensor], row: Tensor) -> Float[Tensor, " o"]:
+    def single(self, parameters: Mapping[str, Tensor], row: Inputs) -> Float[Tensor, " o"]:
         """Outputs of one row, for `torch.func.vmap`."""
         return self(parameters, row[None])[0]
 
-    def first(self, x: Tensor) -> Float[Tensor, "1 o"]:
+    def first(self, x: Inputs) -> Float[Tensor, "1 o"]:
         """Outputs of the first row of x.
 
         Raises:
+            ConfigurationError: if the network does not take so many arguments, or of these names.
             UnsupportedLayerError: if they depend on chance: random numbers were drawn for them; or
                 if the network takes several rows, but not one.
         """
@@ -79,7 +82,8 @@ class Model:
         except UnsupportedLayerError:
             raise
         except Exception as error:
-            if not self._takes(torch.cat([x[:1], x[-1:]])):
+            if not self._takes(x[[0, -1]]):
+                refuse_call(x, error)
                 raise
             raise UnsupportedLayerError(
                 "network: takes several rows but not one alone, so rows interact; "
@@ -92,7 +96,7 @@ class Model:
             )
         return outputs
 
-    def _takes(self, x: Tensor) -> bool:
+    def _takes(self, x: Inputs) -> bool:
         """Whether the network has outputs for these rows."""
         try:
             self(self.parameters, x)
@@ -105,7 +109,7 @@ class Model:
         """P, the number of scalars that the kernel differentiates with respect to."""
         return sum(tensor.numel() for tensor in self.parameters.values())
 
-    def row_bytes(self, x: Tensor) -> int:
+    def row_bytes(self, x: Inputs) -> int:
         """Bytes that autograd keeps for one row, parameters not counted."""
         leaves = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
         known = {p.untyped_storage()._cdata for p in leaves.values()}
@@ -164,7 +168,7 @@ def as_model(network: nn.Module | Callable, parameters: Any = None, output: Pick
 
     def run(named: Mapping[str, Tensor], work: Callable) -> Any:
         tree = _pytree.tree_unflatten([named[name] for name in names], spec)
-        return work(lambda x: network(tree, x))
+        return work(partial(network, tree))
 
     def build(cast: Cast) -> Model:
         values = [cast(constant(leaf)) for _, leaf in paths]
@@ -194,16 +198,6 @@ def _module_model(module: nn.Module, parameters: Any, output: Pick) -> Model:
 
 def _same(tensor: Tensor) -> Tensor:
     return tensor
-
-
-def in_double(tensor: Tensor) -> Tensor:
-    """In float64, unless it holds integers or complex numbers."""
-    return tensor.double() if tensor.is_floating_point() else tensor
-
-
-def constant(tensor: Tensor) -> Tensor:
-    """The values without their graph, also those of a tensor made in inference mode."""
-    return tensor.clone() if tensor.is_inference() else tensor.detach()
 
 
 def call_unchanged(module: nn.Module, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:

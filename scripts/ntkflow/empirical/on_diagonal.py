@@ -5,10 +5,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from ..checks import check_shape
+from .inputs import Several, apply, as_inputs, call
 
 
 def diagonal_kernel(
-    network: nn.Module, parameters: dict[str, Tensor], x: Float[Tensor, "1 *d"]
+    network: nn.Module, parameters: dict[str, Tensor], x: Float[Tensor, "1 *d"] | Several
 ) -> tuple[Float[Tensor, " s"], Float[Tensor, " s"]]:
     """Theta(x, x) = |df/dtheta|^2 of every network: the part of its weights, and all of it.
 
@@ -17,12 +18,13 @@ def diagonal_kernel(
     Args:
         network: maps (1, *d) to (1, 1).
         parameters: name to tensor (S, *shape); names that end in "weight" are weights.
-        x: the input.
+        x: the input, (1, *d), or several in a tuple or dict, as in `empirical_ntk`.
 
     Returns:
         The part of the weights and the whole kernel, each (S,).
 
     Raises:
+        ConfigurationError: if the inputs are not allowed.
         KernelError: if the network has several outputs, or x several rows.
 
     Example:
@@ -32,10 +34,11 @@ def diagonal_kernel(
         >>> weights.tolist(), full.tolist()
         ([5.0, 5.0, 5.0], [6.0, 6.0, 6.0])
     """
-    check_shape("x", x, 1, ...)
+    x = as_inputs("x", x)
+    apply(lambda tensor: check_shape("x", tensor, 1, ...) or tensor, x)
 
     def output(one: dict[str, Tensor]) -> Tensor:
-        f = functional_call(network, one, (x,))
+        f = call(lambda *args, **named: functional_call(network, one, args, named), x)
         check_shape("outputs", f, 1, 1)
         return f.squeeze()
 

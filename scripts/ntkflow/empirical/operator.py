@@ -11,9 +11,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.utils import _pytree
 
-from ..checks import check_tensors
 from ..errors import ConfigurationError, NtkflowError
 from .blocks import as_budget, row_slices
+from .inputs import Inputs, Several, apply, as_inputs, constant
 from .model import Model, as_model
 
 
@@ -34,7 +34,7 @@ class Eigenpairs(NamedTuple):
 
 def ntk_operator(
     network: nn.Module | Callable,
-    x: Shaped[Tensor, "n *shape"],
+    x: Shaped[Tensor, "n *shape"] | Several,
     *,
     parameters: Any = None,
     dtype: torch.dtype | None = None,
@@ -47,7 +47,7 @@ def ntk_operator(
 
     Args:
         network: module in evaluation mode, or function of (parameters, x); see `empirical_ntk`.
-        x: N inputs, rows first.
+        x: N inputs, rows first: a tensor, or several in a tuple or dict, as in `empirical_ntk`.
         parameters: as in `empirical_ntk`.
         dtype: type to cast parameters and inputs to; float64 for small residuals.
         memory_budget: bytes for the graphs; at least one row always is handled. Default: 1 GiB, on
@@ -57,7 +57,7 @@ def ntk_operator(
         `NtkOperator` of shape (N O, N O).
 
     Raises:
-        ConfigurationError: if the parameters are not allowed or there are no rows.
+        ConfigurationError: if the parameters or the inputs are not allowed.
         UnsupportedLayerError: if batch normalisation or dropout is in training mode.
 
     Example:
@@ -67,22 +67,20 @@ def ntk_operator(
         >>> (theta @ residual).shape  # -df/dt under gradient flow of |f - y|^2 / 2
         torch.Size([10])
     """
-    check_tensors(x=x)
-    if len(x) == 0:
-        raise ConfigurationError("x: no rows; give at least one input")
+    x = constant(as_inputs("x", x))
     if dtype is not None:
         network, parameters, x = _cast(network, parameters, x, dtype)
     budget = as_budget(memory_budget, x.device)
-    return NtkOperator(as_model(network, parameters), x.detach(), budget)
+    return NtkOperator(as_model(network, parameters), x, budget)
 
 
-def _cast(network, parameters: Any, x: Tensor, dtype: torch.dtype) -> tuple:
+def _cast(network, parameters: Any, x: Inputs, dtype: torch.dtype) -> tuple:
     """Copies in another type; a module's buffers and fixed parameters follow."""
     if isinstance(network, nn.Module):
         network = copy.deepcopy(network).to(dtype)
     if parameters is not None:
         parameters = _pytree.tree_map(lambda p: p.to(dtype), parameters)
-    return network, parameters, x.to(dtype) if x.is_floating_point() else x
+    return network, parameters, apply(lambda t: t.to(dtype) if t.is_floating_point() else t, x)
 
 
 class NtkOperator:
@@ -97,7 +95,7 @@ class NtkOperator:
         device: of the network's outputs.
     """
 
-    def __init__(self, model: Model, x: Tensor, memory_budget: int):
+    def __init__(self, model: Model, x: Inputs, memory_budget: int):
         like = model.first(x)
         self.dtype, self.device = like.dtype, like.device
         self.shape = (len(x) * like.shape[1],) * 2
@@ -177,7 +175,7 @@ class _Graph:
     """
 
     @torch.enable_grad()
-    def __init__(self, model: Model, x: Tensor):
+    def __init__(self, model: Model, x: Inputs):
         leaves = {name: p.detach().requires_grad_() for name, p in model.parameters.items()}
         self.parameters = list(leaves.values())
         self.outputs = model(leaves, x)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..errors import UnsupportedLayerError
 from .factors import Factor, ReadoutFactor
-from .model import Model, in_double
+from .inputs import Inputs, in_double
+from .model import Model
 from .rows import row_gradients
 from .task import Factors, Task
 
@@ -46,14 +47,14 @@ class Witness:
     model: Model
     second: bool
     index: int
-    row: Tensor
+    row: Inputs
     weights: Float[Tensor, " o"]
     outputs: Float[Tensor, " o"]
     gradient: dict[str, Tensor]
 
     @classmethod
     def of(
-        cls, model: Model, place: tuple[bool, int], row: Tensor, weights: Float[Tensor, " o"]
+        cls, model: Model, place: tuple[bool, int], row: Inputs, weights: Float[Tensor, " o"]
     ) -> "Witness":
         """Look at one row."""
         outputs, (gradient,) = row_gradients(model, row, [weights])
@@ -125,8 +126,8 @@ class Proof:
     def check(
         self,
         task: Task,
-        make: Callable[[Task, Tensor], Factors],
-        x: Tensor,
+        make: Callable[[Task, Inputs], Factors],
+        x: Inputs,
         place: tuple[bool, slice],
         factors: Factors,
     ) -> None:
@@ -178,7 +179,7 @@ def find_proof(task: Task) -> Proof | None:
     return Proof(witnesses, task.selected)
 
 
-def _row(task: Task, second: bool, index: int) -> Tensor:
+def _row(task: Task, second: bool, index: int) -> Inputs:
     return (task.other if second else task.x1)[index : index + 1]
 
 
@@ -203,7 +204,7 @@ def _check_rows(task: Task, second: bool, witnesses: list[Witness]) -> None:
             raise UnsupportedLayerError(INTERACT)
 
 
-def _is_rounding(witness: Witness, batch: Tensor, position: int) -> bool:
+def _is_rounding(witness: Witness, batch: Inputs, position: int) -> bool:
     """Whether the difference is gone in float64; not if the network does not take that type."""
     if witness.outputs.dtype == torch.float64:
         return False

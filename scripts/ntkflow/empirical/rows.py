@@ -7,11 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import UnsupportedLayerError
+from .inputs import Inputs
 from .model import Model
 
 
 def row_gradients(
-    model: Model, row: Tensor, signals: Iterable[Float[Tensor, " o"]]
+    model: Model, row: Inputs, signals: Iterable[Float[Tensor, " o"]]
 ) -> tuple[Float[Tensor, " o"], list[dict[str, Tensor]]]:
     """Outputs of one row, and for each signal v the gradient of <v, f> by name.
 
@@ -25,7 +26,7 @@ def row_gradients(
     """
     leaves = {name: p.detach().requires_grad_() for name, p in model.parameters.items()}
 
-    def work(function: Callable[[Tensor], Tensor]) -> tuple:
+    def work(function: Callable[[Inputs], Tensor]) -> tuple:
         with torch.enable_grad():
             outputs = function(row)[0]
             gradients = [_gradient(model, leaves, outputs, signal) for signal in signals]
@@ -38,6 +39,11 @@ def _gradient(
     model: Model, leaves: dict[str, Tensor], outputs: Tensor, signal: Tensor
 ) -> dict[str, Tensor]:
     """Of <signal, outputs>, also where the module holds a parameter in a place of its own."""
+    if outputs.shape != signal.shape:
+        raise UnsupportedLayerError(
+            f"network: has {len(signal)} output(s) for a row of x1 and {len(outputs)} for one of "
+            "x2; give output= (an index or a function that leaves as many of both)"
+        )
     if not outputs.requires_grad:
         return {name: torch.zeros_like(p) for name, p in leaves.items()}
     sources = [*leaves.values(), *model.own.values()]

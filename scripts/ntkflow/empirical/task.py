@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from .factors import Factor, Layout
-from .model import Model, in_double
+from .inputs import Inputs, in_double
+from .model import Model
 
 # Factors of some rows, by the names of the parameters that each stands for.
 Factors = dict[tuple[str, ...], Factor]
@@ -30,8 +31,8 @@ class Task:
     """
 
     model: Model
-    x1: Tensor
-    x2: Tensor | None
+    x1: Inputs
+    x2: Inputs | None
     selected: list[int]
     layout: Layout
     by_layer: bool
@@ -40,15 +41,20 @@ class Task:
     proof: Any = None
 
     @property
-    def other(self) -> Tensor:
+    def other(self) -> Inputs:
         """The rows x2, or x1 again."""
         return self.x1 if self.x2 is None else self.x2
+
+    @property
+    def largest(self) -> Inputs:
+        """Those of x1 and x2 whose rows hold more numbers."""
+        return max(self.x1, self.other, key=lambda x: x[:1].numel())
 
     def empty(self) -> Tensor:
         """Kernel yet to be filled."""
         return self.layout.empty(len(self.x1), len(self.other), self.like)
 
-    def factors(self, make: Callable[["Task", Tensor], Factors], second: bool, i: slice) -> Factors:
+    def factors(self, make: Callable[["Task", Inputs], Factors], second: bool, i: slice) -> Factors:
         """Factors of the rows i of x1 or x2, compared with plain autograd where it is known."""
         x = (self.other if second else self.x1)[i]
         found = make(self, x)

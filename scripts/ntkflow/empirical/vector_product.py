@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .blocks import row_slices
 from .factors import Layout
+from .inputs import Inputs
 from .proof import Proof, Unproved, Witness
 from .task import Task
 
@@ -82,7 +83,7 @@ def _deviates_in_double(task: Task, names: Sequence[str]) -> bool:
 
 def _add_vector_products(
     task: Task,
-    sides: Sequence[Tensor],
+    sides: Sequence[Inputs],
     values: Tensor,
     names: Sequence[str],
     probe: _Probe | None,

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..checks import check_tensors
 from ..empirical.model import as_model
 
 
@@ -19,7 +20,11 @@ def as_vectors(
         network: a module in evaluation mode, or a function of (parameters, x).
         x: N inputs.
         parameters: as in `ntkflow.empirical_ntk`.
+
+    Raises:
+        ConfigurationError: if x is no tensor.
     """
+    check_tensors(x=x)
     model = as_model(network, parameters)
     shapes = {name: p.shape for name, p in model.parameters.items()}
 

@@ -9,6 +9,7 @@ from torch.func import functional_call, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from ..checks import check_tensors
 from .ensembles import member
 from .output_scale import scale_output
 
@@ -58,6 +59,7 @@ def evaluated(
         >>> torch.func.functional_call(frozen, parameters, (x[:1],)).shape
         torch.Size([1, 1])
     """
+    check_tensors(x=x)
     if not has_modes(network):
         return network
     twin = copy.deepcopy(network)
@@ -105,6 +107,7 @@ def ensemble_outputs(
         >>> ntkflow.ensemble_outputs(network, start, torch.randn(5, 3)).shape
         torch.Size([4, 5, 2])
     """
+    check_tensors(x=x, train_x=train_x)
     train_x = x if train_x is None else train_x
     initial = None if start is None else _ensemble_outputs(network, start, x, train_x)
     return scale_output(_ensemble_outputs(network, parameters, x, train_x), output_scale, initial)
