@@ -38,6 +38,7 @@ _HOMES = {
     "StandardConv2d": "networks",
     "StandardLinear": "networks",
     "TraceEstimate": "empirical",
+    "Tracker": "tracking",
     "TrainingDynamics": "dynamics",
     "TrainingResult": "training",
     "alignment": "linalg.spectra",

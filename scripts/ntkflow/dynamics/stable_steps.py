@@ -73,10 +73,35 @@ def softmax_weighted(
     """
     check_shape("probabilities", probabilities, block.shape[-1], block.shape[0])
     p = probabilities
-    values, vectors = torch.linalg.eigh(torch.diag_embed(p) - p[:, :, None] * p[:, None, :])
-    roots = vectors * values.clamp(min=0).sqrt()[:, None, :]
+    return curvature_weighted(block, torch.diag_embed(p) - p[:, :, None] * p[:, None, :])
+
+
+def curvature_weighted(
+    block: Float[Tensor, "o o n n"], curvature: Float[Tensor, "n o o"]
+) -> Float[Tensor, "no no"]:
+    """S' Theta S with S S' = H, the Hessian of a loss in the outputs of each sample; rows n O + o.
+
+    Its eigenvalues are those of the Gauss-Newton matrix J' H J of that loss, beside zeros.
+
+    Args:
+        block: block kernel Theta.
+        curvature: H, symmetric and positive semi-definite; negative eigenvalues count as zero.
+
+    Example:
+        >>> from ntkflow.dynamics.stable_steps import curvature_weighted
+        >>> block = torch.eye(2).reshape(1, 1, 2, 2)
+        >>> curvature_weighted(block, torch.tensor([[[4.0]], [[9.0]]])).diagonal().tolist()
+        [4.0, 9.0]
+    """
+    roots = curvature_roots(curvature)
     weighted = torch.einsum("noi,opnm,mpj->nimj", roots, block, roots)
     return weighted.flatten(2).flatten(0, 1)
+
+
+def curvature_roots(curvature: Float[Tensor, "n o o"]) -> Float[Tensor, "n o o"]:
+    """S with S S' = H for every sample."""
+    values, vectors = torch.linalg.eigh(curvature)
+    return vectors * values.clamp(min=0).sqrt()[:, None, :]
 
 
 def loss_growth(

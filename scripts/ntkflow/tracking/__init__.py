@@ -1,0 +1,5 @@
+"""The tangent kernel in the course of a training loop of one's own."""
+
+from .tracker import Tracker
+
+__all__ = ["Tracker"]
