@@ -1,0 +1,156 @@
+"""Kernels of toy networks of every kind are those of plain autograd, however they are asked for."""
+
+import re
+from functools import cache
+from itertools import cycle
+
+import pytest
+import torch
+from architectures import ARCHITECTURES, FAULTS, build
+from never_wrong_networks import plain_kernels
+
+from ntkflow import empirical_ntk, ntk_operator
+from ntkflow.errors import NtkflowError
+
+torch.set_num_threads(1)
+
+# torch says so where vmap falls back on a loop.
+pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+
+FAST = ["layerwise", "jacobian", "vector_product"]
+CONVENTIONS = ["block", "diagonal", "trace", "mean", "int", "list"]
+TOLERANCES = {torch.float64: 1e-10, torch.float32: 2e-6}
+TAKEN = [name for name, each in ARCHITECTURES.items() if "auto" not in each.refused]
+
+
+@cache
+def plain(name):
+    """Block kernel of all five rows in float64, row by row and output by output."""
+    network, x1, x2 = build(name)
+    x = torch.cat([x1, x2])
+    return sum(plain_kernels(network, x, x).values())
+
+
+def expected(name, outputs, columns):
+    """The kernel of the first three rows with some rows, from the block kernel."""
+    block = plain(name)[..., :3, columns]
+    if isinstance(outputs, int):
+        return block[outputs, outputs]
+    if isinstance(outputs, list):
+        return block[outputs][:, outputs]
+    diagonal = block.diagonal().movedim(-1, 0)
+    return {
+        "block": block,
+        "diagonal": diagonal,
+        "trace": diagonal.sum(0),
+        "mean": diagonal.mean(0),
+    }[outputs]
+
+
+def asked_for(name, convention):
+    """The value of `outputs=`: an output and a list of outputs are the last, and first."""
+    last = len(plain(name)) - 1
+    return {"int": last, "list": [last, 0] if last else [0]}.get(convention, convention)
+
+
+def right(found, plainly):
+    """Relative to the largest entry of the kernel."""
+    assert found.shape == plainly.shape
+    deviation = (found.double() - plainly).abs().max()
+    assert deviation <= TOLERANCES[found.dtype] * plainly.abs().max()
+
+
+def found_or_refusal(name, dtype, method):
+    """Cross kernel, or the words of the error."""
+    network, x1, x2 = build(name, dtype)
+    try:
+        return empirical_ntk(network, x1, x2, method=method).values
+    except NtkflowError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("method", ["auto", *FAST])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_cross_kernel_is_right_or_refused_as_listed(name, method):
+    found = found_or_refusal(name, torch.float64, method)
+    if method in ARCHITECTURES[name].refused:
+        assert re.match(r"(method|network|layer)\b.*: [^\n]+\Z", found)
+    else:
+        right(found, expected(name, "block", slice(3, 5)))
+
+
+@pytest.mark.parametrize(("name", "convention"), list(zip(TAKEN, cycle(CONVENTIONS))))
+def test_one_row_at_a_time(name, convention):
+    """Each network in one convention here, in all of them below."""
+    network, x, _ = build(name)
+    outputs = asked_for(name, convention)
+    found = empirical_ntk(network, x, outputs=outputs, memory_budget=1).values
+    right(found, expected(name, outputs, slice(3)))
+
+
+@pytest.mark.parametrize("name", TAKEN[::4])
+def test_single_precision(name):
+    """Some networks here, all of them below."""
+    found = found_or_refusal(name, torch.float32, "auto")
+    assert found.dtype == torch.float32
+    right(found, expected(name, "block", slice(3, 5)))
+
+
+def operators():
+    """Networks, marked where the operator of them is wrong."""
+    marks = {
+        name: [pytest.mark.xfail(strict=True, reason=reason)] for name, reason in FAULTS.items()
+    }
+    return [pytest.param(name, marks=marks.get(name, [])) for name in TAKEN]
+
+
+def check_operator(name, memory_budget):
+    network, x, _ = build(name)
+    operator = ntk_operator(network, x, memory_budget=memory_budget)
+    vectors = torch.randn(operator.shape[0], 2, dtype=torch.float64)
+    block = expected(name, "block", slice(3)).permute(2, 0, 3, 1)
+    right(operator @ vectors, block.reshape(operator.shape) @ vectors)
+
+
+@pytest.mark.parametrize("name", operators())
+def test_operator_one_row_at_a_time(name):
+    check_operator(name, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", operators())
+def test_operator(name):
+    check_operator(name, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["auto", "autograd", *FAST])
+@pytest.mark.parametrize("name", TAKEN)
+def test_every_convention_by_every_method(name, method):
+    if method in ARCHITECTURES[name].refused:
+        return
+    network, x1, x2 = build(name)
+    right(empirical_ntk(network, x1, method=method).values, expected(name, "block", slice(3)))
+    for convention in CONVENTIONS:
+        outputs = asked_for(name, convention)
+        options = dict(method=method, outputs=outputs, memory_budget=1)
+        found = empirical_ntk(network, x1, x2, **options).values
+        right(found, expected(name, outputs, slice(3, 5)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["auto", "autograd", *FAST])
+@pytest.mark.parametrize("name", TAKEN)
+def test_single_precision_and_parameters_by_every_method(name, method):
+    if method in ARCHITECTURES[name].refused:
+        return
+    network, x1, x2 = build(name, torch.float32)
+    kernel = empirical_ntk(network, x1, x2, method=method, by_layer=True)
+    right(kernel.values, expected(name, "block", slice(3, 5)))
+    right(sum(kernel.by_parameter.values()), kernel.values.double())
+
+
+def test_a_wrong_kernel_is_noticed():
+    plainly = plain("gpt2")
+    with pytest.raises(AssertionError):
+        right(plainly + 1e-9 * plainly.abs().max(), plainly)
