@@ -58,10 +58,10 @@ def known(name, inputs, *refused):
 
 
 LAYERWISE = ("layerwise",)
-VMAP = (*LAYERWISE, "jacobian")
+VMAP = ("jacobian",)
 DOUBLE_VMAP = (*VMAP, "vector_product")
 TORCH_FUNC = ("jacobian", "vector_product")
-EVERYTHING = ("auto", "autograd", *DOUBLE_VMAP)
+EVERYTHING = ("auto", "autograd", *LAYERWISE, *DOUBLE_VMAP)
 
 ARCHITECTURES = {
     **on(
@@ -112,24 +112,24 @@ ARCHITECTURES = {
         tied_embedding=odd.TiedEmbedding,
     ),
     # Fast methods differ from plain autograd by the rounding of float32 inside.
-    **on(ids, *DOUBLE_VMAP, llama=on_sequences.llama),
+    **on(ids, *LAYERWISE, *DOUBLE_VMAP, llama=on_sequences.llama),
     **on(ids, *VMAP, lstm_on_ids=partial(on_sequences.recurrent, nn.LSTM, embed=True)),
     **on(ids, *DOUBLE_VMAP, sparse_embedding=partial(odd.embedding, sparse=True)),
     **on(ids, "vector_product", embedding_bag=odd.bag),
     **on(ids, *EVERYTHING, shortened_embedding=odd.shortened_embedding),
     **on(padded_ids, padding_mask=on_sequences.padding_mask),
-    **on(padded_ids, *VMAP, gpt2_classifier=on_sequences.gpt2_classifier),
+    **on(padded_ids, *LAYERWISE, *VMAP, gpt2_classifier=on_sequences.gpt2_classifier),
     **known("burgers", points, *DOUBLE_VMAP),
     **known("hamiltonian", vectors, *DOUBLE_VMAP),
-    **known("laplacian by torch.func", points, *LAYERWISE),
+    **known("laplacian by torch.func", points),
     **on(points, *DOUBLE_VMAP, poisson=odd.poisson, advection=odd.advection),
     **on(points, deep_operator=odd.deep_operator),
-    **known("experts", vectors, *VMAP),
-    **known("experts by assignment", vectors, *VMAP),
-    **on(vectors, *VMAP, top_two_experts=odd.top_two_experts),
+    **known("experts", vectors, *LAYERWISE, *VMAP),
+    **known("experts by assignment", vectors, *LAYERWISE, *VMAP),
+    **on(vectors, *LAYERWISE, *VMAP, top_two_experts=odd.top_two_experts),
     **on(vectors, soft_experts=odd.soft_experts),
     **known("prelu", vectors, *VMAP),
-    **known("cdist", of_shape(3), *DOUBLE_VMAP),
+    **known("cdist", of_shape(3), *LAYERWISE, *DOUBLE_VMAP),
     **known("input in place", vectors),
     **known("checkpoint", vectors, *TORCH_FUNC),
     **known("checkpoint of a convolution", vectors, *DOUBLE_VMAP),
@@ -139,7 +139,7 @@ ARCHITECTURES = {
     **known("backward hook", vectors, *DOUBLE_VMAP),
     **known("fourier", vectors),
     **known("sorted", vectors, *LAYERWISE),
-    **on(vectors, *LAYERWISE, scripted=odd.scripted),
+    **on(vectors, scripted=odd.scripted),
     **on(vectors, "vector_product", normalised_weights=odd.normalised_weights),
     **on(vectors, *EVERYTHING, batch_mean=odd.batch_mean, noise=odd.noise),
     **on(sequences, *EVERYTHING, attention_over_rows=odd.over_rows),

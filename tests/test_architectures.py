@@ -69,7 +69,10 @@ def found_or_refusal(name, dtype, method):
         return str(error)
 
 
-@pytest.mark.parametrize("method", ["auto", *FAST])
+SLOWEST = pytest.param("vector_product", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("method", ["auto", "layerwise", "jacobian", SLOWEST])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_cross_kernel_is_right_or_refused_as_listed(name, method):
     found = found_or_refusal(name, torch.float64, method)

@@ -15,8 +15,8 @@ torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 
 FAST = ["layerwise", "jacobian", "vector_product"]
-few = settings(derandomize=True, database=None, max_examples=20)
-many = settings(derandomize=True, database=None, max_examples=60)
+few = settings(derandomize=True, database=None, max_examples=15)
+many = settings(derandomize=True, database=None, max_examples=40)
 
 
 def right(found, expected):

@@ -15,6 +15,7 @@ from .rules import RowAxis, Seen
 
 _IMAGES = ("Convolution", "Transposed", "Grouped")
 LOOKED_AT = 2  # rows in the graph whose uses are planned for
+ALIKE = 0.01  # relative distance of what two equal rows have at the same places; else about 1
 
 
 class Recording(NamedTuple):
@@ -133,21 +134,25 @@ def _row_axis(two: Node, three: Node) -> RowAxis | None:
 def _ordered(
     outputs: Float[Tensor, "n o"], axes: dict[Node, RowAxis | None]
 ) -> dict[Node, RowAxis | None]:
-    """With rows on the outer or inner side, as the gradients of the first row's outputs tell."""
+    """With rows on the outer or inner side, as the gradients of two equal rows tell."""
     nodes = [node for node, axis in axes.items() if axis is not None]
     if not nodes or outputs.is_meta:
         return axes
-    signal = torch.zeros_like(outputs)
-    signal[0] = torch.linspace(0.5, 1.5, outputs.shape[1]).to(outputs)
-    places = edges(nodes)
-    found = torch.autograd.grad(outputs, places, signal, materialize_grads=True, retain_graph=True)
-    return axes | {n: _side(axes[n], gradient) for n, gradient in zip(nodes, found, strict=True)}
+    places, gradients = edges(nodes), []
+    for row in range(2):
+        signal = torch.zeros_like(outputs)
+        signal[row] = torch.linspace(0.5, 1.5, outputs.shape[1]).to(outputs)
+        options = dict(materialize_grads=True, retain_graph=True)
+        gradients.append(torch.autograd.grad(outputs, places, signal, **options))
+    return axes | {n: _side(axes[n], *pair) for n, *pair in zip(nodes, *gradients, strict=True)}
 
 
-def _side(axis: RowAxis, gradient: Tensor) -> RowAxis | None:
-    """The side on which the gradient of the second row is zero, None if there is none."""
+def _side(axis: RowAxis, first: Tensor, second: Tensor) -> RowAxis | None:
+    """The side on which each row has its own gradient, and both the same; None if there is none."""
     for outer in (True, False):
         candidate = axis._replace(outer=outer)
-        if not candidate.rows_first(gradient, 2)[1].any():
+        (mine, other), (another, same) = (candidate.rows_first(g, 2) for g in (first, second))
+        apart = not other.any() and not another.any()
+        if apart and (mine - same).norm() <= ALIKE * mine.norm():
             return candidate
     return None
