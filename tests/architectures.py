@@ -161,9 +161,12 @@ ARCHITECTURES = {
     **known("orthogonal", vectors),
 }
 
+# In float32 torch runs these layers in one operation, without a forward derivative on some CPUs.
+REFUSED_IN_SINGLE = {name: {"vector_product"} for name in ("lstm", "deep lstm", "lstm on ids")}
+
 # Where the operator is wrong, or stops with an error that is not the library's.
 FAULTS = {
-    "llama": "J w is J in float64 up to the rounding of float32, which the network computes in",
+    "llama": "its normalisation rounds to float32 inside, and J w otherwise than J^T v",
     "embedding bag": "torch has no second derivative of it, and says so in its own error",
     "cdist": "torch has no second derivative of it, and says so in its own error",
     "once differentiable": "torch leaves out, without a word, what it cannot differentiate twice",

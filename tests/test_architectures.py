@@ -6,7 +6,7 @@ from itertools import cycle
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, FAULTS, build
+from architectures import ARCHITECTURES, FAULTS, REFUSED_IN_SINGLE, build
 from never_wrong_networks import plain_kernels
 
 from ntkflow import empirical_ntk, ntk_operator
@@ -127,30 +127,46 @@ def test_operator(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["auto", "autograd", *FAST])
 @pytest.mark.parametrize("name", TAKEN)
-def test_every_convention_by_every_method(name, method):
-    if method in ARCHITECTURES[name].refused:
-        return
+def test_every_convention(name):
     network, x1, x2 = build(name)
-    right(empirical_ntk(network, x1, method=method).values, expected(name, "block", slice(3)))
     for convention in CONVENTIONS:
         outputs = asked_for(name, convention)
-        options = dict(method=method, outputs=outputs, memory_budget=1)
-        found = empirical_ntk(network, x1, x2, **options).values
-        right(found, expected(name, outputs, slice(3, 5)))
+        kernel = empirical_ntk(network, x1, x2, outputs=outputs, by_layer=True)
+        right(kernel.values, expected(name, outputs, slice(3, 5)))
+        right(sum(kernel.by_parameter.values()), kernel.values)
+
+
+def turns():
+    """Methods that take each network, and a convention in turn for each of them."""
+    takers = [
+        (name, method)
+        for name in TAKEN
+        for method in ("autograd", *FAST)
+        if method not in ARCHITECTURES[name].refused
+    ]
+    return [(*taker, turn) for taker, turn in zip(takers, cycle(CONVENTIONS), strict=False)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "method", "convention"), turns())
+def test_conventions_by_every_method(name, method, convention):
+    network, x1, x2 = build(name)
+    outputs = asked_for(name, convention)
+    options = dict(method=method, outputs=outputs)
+    symmetric = empirical_ntk(network, x1, memory_budget=1, **options).values
+    right(symmetric, expected(name, outputs, slice(3)))
+    cross = empirical_ntk(network, x1, x2, **options).values
+    right(cross, expected(name, outputs, slice(3, 5)))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["auto", "autograd", *FAST])
 @pytest.mark.parametrize("name", TAKEN)
-def test_single_precision_and_parameters_by_every_method(name, method):
-    if method in ARCHITECTURES[name].refused:
-        return
-    network, x1, x2 = build(name, torch.float32)
-    kernel = empirical_ntk(network, x1, x2, method=method, by_layer=True)
-    right(kernel.values, expected(name, "block", slice(3, 5)))
-    right(sum(kernel.by_parameter.values()), kernel.values.double())
+def test_single_precision_by_every_method(name, method):
+    if method not in ARCHITECTURES[name].refused | REFUSED_IN_SINGLE.get(name, set()):
+        found = found_or_refusal(name, torch.float32, method)
+        right(found, expected(name, "block", slice(3, 5)))
 
 
 def test_a_wrong_kernel_is_noticed():
