@@ -15,9 +15,13 @@ def autograd_kernel(task: Task) -> dict[str, Tensor]:
 
     Neither vectorised nor recorded by hooks, so it is the reference of the other methods.
     """
+    return sum_products(task, autograd_factors, autograd_cost(task))
+
+
+def autograd_cost(task: Task) -> Cost:
+    """Rows of the Jacobian twice, and one graph."""
     jacobian_bytes = len(task.selected) * task.model.size * task.like.element_size()
-    cost = Cost(2 * jacobian_bytes + task.model.row_bytes(task.largest), 1)
-    return sum_products(task, autograd_factors, cost)
+    return Cost(2 * jacobian_bytes + task.model.row_bytes(task.largest), 1)
 
 
 def autograd_factors(task: Task, x: Inputs) -> dict[tuple[str, ...], JacobianFactor]:

@@ -36,16 +36,13 @@ def sum_products(
     task: Task, make_factors: Callable[[Task, Inputs], Factors], cost: Cost
 ) -> dict[str, Tensor]:
     """Kernel of every factor by name, or their sum under the name "" unless `task.by_layer`."""
-    rows, columns = _block_shape(task, cost)
     values: dict[str, Tensor] = {}
-    for i in row_slices(0, len(task.x1), rows):
+    for i, columns in blocks(task, block_shape(task, cost)):
         left = task.factors(make_factors, False, i)
         groups = {names[0]: [names] for names in left} if task.by_layer else {"": list(left)}
         if not values:
             values = {key: task.empty() for key in groups}
-        first = 0 if task.x2 is not None else i.stop
-        blocks = [i] if task.x2 is None else []
-        for j in [*blocks, *row_slices(first, len(task.other), columns)]:
+        for j in columns:
             diagonal = task.x2 is None and i == j
             right = left if diagonal else task.factors(make_factors, True, j)
             for key, members in groups.items():
@@ -56,21 +53,44 @@ def sum_products(
     return values
 
 
+def blocks(task: Task, shape: tuple[int, int]) -> Iterator[tuple[slice, list[slice]]]:
+    """Rows of x1, and the rows beside them block by block, of a symmetric kernel only half."""
+    rows, columns = shape
+    for i in row_slices(0, len(task.x1), rows):
+        own, first = ([i], i.stop) if task.x2 is None else ([], 0)
+        yield i, [*own, *row_slices(first, len(task.other), columns)]
+
+
 def row_slices(start: int, stop: int, rows: int) -> Iterator[slice]:
     """Consecutive slices of at most `rows` rows."""
     return (slice(first, min(first + rows, stop)) for first in range(start, stop, rows))
 
 
-def _block_shape(task: Task, cost: Cost) -> tuple[int, int]:
+def block_shape(task: Task, cost: Cost) -> tuple[int, int]:
     """Rows and columns of a block such that the factors of both, or of all rows, fit.
 
     The factors of the columns are made anew for every block of rows, so rows get the most.
     """
-    element = task.like.element_size()
-    row_bytes = cost.row_bytes + TILE_HEIGHT * len(task.selected) * element
-    grams = math.isqrt(task.memory_budget // (3 * cost.grams * element))
-    needed = len(task.x1) + (0 if task.x2 is None else len(task.x2))
-    if needed * row_bytes <= task.memory_budget and needed <= grams:
-        return needed, needed
-    most = task.memory_budget // row_bytes
+    if task.memory_budget >= whole_budget(task, cost):
+        return (_rows(task),) * 2
+    grams = math.isqrt(task.memory_budget // _gram_bytes(task, cost))
+    most = task.memory_budget // _row_bytes(task, cost)
     return max(1, min(3 * most // 4, grams)), max(1, min(most // 4, grams))
+
+
+def whole_budget(task: Task, cost: Cost) -> int:
+    """Bytes with which the factors of all rows are made once, in one block."""
+    rows = _rows(task)
+    return max(rows * _row_bytes(task, cost), rows**2 * _gram_bytes(task, cost))
+
+
+def _rows(task: Task) -> int:
+    return len(task.x1) + (0 if task.x2 is None else len(task.x2))
+
+
+def _row_bytes(task: Task, cost: Cost) -> int:
+    return cost.row_bytes + TILE_HEIGHT * len(task.selected) * task.like.element_size()
+
+
+def _gram_bytes(task: Task, cost: Cost) -> int:
+    return 3 * cost.grams * task.like.element_size()

@@ -16,13 +16,18 @@ def jacobian_kernel(task: Task) -> dict[str, Tensor]:
 
     Source: Novak, Sohl-Dickstein, Schoenholz 2022 (arXiv:2206.08720), section 3.1.
     """
-    model, outputs = task.model, len(task.selected)
-    jacobian_bytes = outputs * model.size * task.like.element_size()
     return sum_products(
         task,
         lambda task, x: jacobian_factors(task, x, list(task.model.parameters)),
-        Cost(2 * jacobian_bytes + outputs * model.row_bytes(task.largest), 1),
+        jacobian_cost(task),
     )
+
+
+def jacobian_cost(task: Task) -> Cost:
+    """Rows of the Jacobian twice, and a graph for each output."""
+    model, outputs = task.model, len(task.selected)
+    jacobian_bytes = outputs * model.size * task.like.element_size()
+    return Cost(2 * jacobian_bytes + outputs * model.row_bytes(task.largest), 1)
 
 
 def jacobian_factors(

@@ -124,18 +124,34 @@ def empirical_ntk(
         >>> ntkflow.empirical_ntk(decoder, inputs, outputs="mean").values.shape
         torch.Size([5, 5])
     """
-    x1, x2 = as_inputs("x1", x1), None if x2 is None else as_inputs("x2", x2)
     # A network may differentiate inside, also where its caller does not.
     with torch.inference_mode(False), torch.enable_grad():
-        model = as_model(network, parameters, output)
-        x1, x2 = constant(x1), None if x2 is None else constant(x2)
-        like = model.first(x1)
-        outputs = read_outputs(outputs, like.shape[1], CONVENTIONS)
-        selected, layout = _layout(outputs, like.shape[1])
-        budget = as_budget(memory_budget, like.device)
-        task = Task(model, x1, x2, selected, layout, by_layer, like, budget)
+        options = dict(parameters=parameters, output=output, by_layer=by_layer)
+        task, outputs = pose(network, x1, x2, outputs, memory_budget=memory_budget, **options)
         method, parts = compute(task, method)
     return _as_kernel(task, outputs, method, parts)
+
+
+def pose(
+    network: nn.Module | Callable,
+    x1: Tensor | Several,
+    x2: Tensor | Several | None,
+    outputs: Outputs,
+    *,
+    parameters: Any,
+    output: Pick,
+    by_layer: bool,
+    memory_budget: int | float | None,
+) -> tuple[Task, str | int | list[int]]:
+    """What `empirical_ntk` computes for these arguments, and the outputs that were meant."""
+    x1, x2 = as_inputs("x1", x1), None if x2 is None else as_inputs("x2", x2)
+    model = as_model(network, parameters, output)
+    x1, x2 = constant(x1), None if x2 is None else constant(x2)
+    like = model.first(x1)
+    outputs = read_outputs(outputs, like.shape[1], CONVENTIONS)
+    selected, layout = _layout(outputs, like.shape[1])
+    budget = as_budget(memory_budget, like.device)
+    return Task(model, x1, x2, selected, layout, by_layer, like, budget), outputs
 
 
 def _layout(outputs: str | int | list[int], count: int) -> tuple[list[int], Layout]:

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,8 +25,21 @@ METHODS = {
 }
 
 
+class Computed(NamedTuple):
+    """The method that was right, its kernels by parameter, and those refused before: why."""
+
+    method: str
+    parts: dict[str, Tensor]
+    refused: dict[str, str]
+
+
 def compute(task: Task, method: str) -> tuple[str, dict[str, Tensor]]:
-    """Name of the method and the kernel of every parameter, or their sum under the name "".
+    """Name of the method and the kernel of every parameter, or their sum under the name ""."""
+    return try_methods(task, method)[:2]
+
+
+def try_methods(task: Task, method: str) -> Computed:
+    """The first method that applies and agrees with plain autograd, and what it computed.
 
     Raises:
         ConfigurationError: if there is no such method.
@@ -39,19 +53,25 @@ def compute(task: Task, method: str) -> tuple[str, dict[str, Tensor]]:
     # A network may raise anything where it is transformed or differentiated.
     with _refusing("autograd"):
         proof = find_proof(task)
+    refused: dict[str, str] = {}
     for name, attempt in attempts.items():
         # Plain autograd is what the others are compared with.
         posed = replace(task, proof=None if name == "autograd" else proof)
         try:
             with _refusing(name):
-                return name, _complete(task, attempt(posed))
+                return Computed(name, _complete(task, attempt(posed)), refused)
         except _Refusal as refusal:
             last = refusal
+            refused[name] = refusal.reason
     raise last
 
 
 class _Refusal(UnsupportedLayerError):
     """A method does not take a network, or is not right for it."""
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message)
+        self.reason = reason
 
 
 @contextmanager
@@ -66,9 +86,11 @@ def _refusing(name: str) -> Iterator[None]:
     except Exception as error:
         words = (str(error) or type(error).__name__).splitlines()[0]
         if name == "autograd":
-            raise _Refusal(f"network: torch cannot differentiate it: {words}") from error
+            message = f"network: torch cannot differentiate it: {words}"
+            raise _Refusal(message, words) from error
         verb = words if isinstance(error, Unproved) else f"fails on this network ({words})"
-        raise _Refusal(f"method: {name!r} {verb}; use 'auto' or 'autograd'") from error
+        message = f"method: {name!r} {verb}; use 'auto' or 'autograd'"
+        raise _Refusal(message, verb) from error
 
 
 def _attempts(task: Task) -> dict[str, Callable[[Task], dict[str, Tensor]]]:

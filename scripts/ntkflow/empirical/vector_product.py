@@ -104,11 +104,10 @@ def _add_vector_products(
 
         return torch.func.jvp(outputs, (chosen,), (direction,))[1].detach()
 
-    quarter = task.memory_budget // 4
     pairs = [(n, s) for n in range(len(anchors)) for s in range(len(selected))]
-    for chunk in _chunks(pairs, quarter // (model.size * values.element_size())):
+    together, step = chunk_sizes(task, len(pairs), others)
+    for chunk in _chunks(pairs, together):
         directions = [gradient(anchors[n], units[s]) for n, s in chunk]
-        step = max(1, quarter // (len(chunk) * model.row_bytes(others)))
         for rows in row_slices(0, len(others), step):
             if len(chunk) == 1:
                 products = push(directions[0], others[rows])[None]
@@ -120,8 +119,16 @@ def _add_vector_products(
                 probe.add(products, chunk, rows)
 
 
+def chunk_sizes(task: Task, pairs: int, others: Inputs) -> tuple[int, int]:
+    """Gradients of anchors and rows of the other side that are handled at once."""
+    quarter = task.memory_budget // 4
+    gradient_bytes = task.model.size * task.like.element_size()
+    together = min(pairs, max(1, quarter // gradient_bytes))
+    return together, max(1, quarter // (together * task.model.row_bytes(others)))
+
+
 def _chunks(items: list, size: int) -> Iterator[list]:
-    return (items[i : i + max(1, size)] for i in range(0, len(items), max(1, size)))
+    return (items[i : i + size] for i in range(0, len(items), size))
 
 
 def _place(products: Tensor, pairs: list, layout: Layout, values: Tensor, rows: slice) -> None:
