@@ -6,6 +6,7 @@ RESULTS = {
     "ClassifierScores",
     "CrossEntropyDescent",
     "Eigenpairs",
+    "Explanation",
     "Kappa",
     "Kernel",
     "KernelPair",

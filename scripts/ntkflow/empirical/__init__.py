@@ -1,16 +1,19 @@
 """Kernels of finite networks: dense blocks, matrix-free operators and leading eigenpairs."""
 
+from .explanation import Explanation, explain
 from .kernel import Kernel, empirical_ntk
 from .on_diagonal import diagonal_kernel
 from .operator import Eigenpairs, NtkOperator, TraceEstimate, ntk_operator, top_eigenpairs
 
 __all__ = [
     "Eigenpairs",
+    "Explanation",
     "Kernel",
     "NtkOperator",
     "TraceEstimate",
     "diagonal_kernel",
     "empirical_ntk",
+    "explain",
     "ntk_operator",
     "top_eigenpairs",
 ]

@@ -13,7 +13,7 @@ from .inputs import Inputs
 from .model import Model
 from .rules import RowAxis, Seen
 
-_IMAGES = ("Convolution", "Transposed", "Grouped")
+IMAGES = ("Convolution", "Transposed", "Grouped")
 LOOKED_AT = 2  # rows in the graph whose uses are planned for
 ALIKE = 0.01  # relative distance of what two equal rows have at the same places; else about 1
 
@@ -52,19 +52,40 @@ class Claims(NamedTuple):
     axes: list[Axes]
 
 
+class Look(NamedTuple):
+    """The graph of the first row, twice, and the axes of the rows in each of its uses.
+
+    `axes` is None where three rows have other uses than two.
+    """
+
+    found: Found
+    axes: list[Axes | None] | None
+
+
+def look(model: Model, x: Inputs) -> Look:
+    """What the parameters meet in the graph of the first row."""
+    two, three = (record(model, x[[0] * rows]) for rows in (LOOKED_AT, 3))
+    uses, others = two.found.uses, three.found.uses
+    alike = _pattern(uses) == _pattern(others)
+    return Look(two.found, _axes(two.outputs, uses, others) if alike else None)
+
+
 def claimed_parameters(model: Model, x: Inputs) -> tuple[Claims, list[Use]]:
-    """Which parameters can be had from the graph of the first row, and their uses in two rows.
+    """Which parameters can be had from the graph of the first row, and their uses in two rows."""
+    return claims_of(model, look(model, x))
+
+
+def claims_of(model: Model, seen: Look) -> tuple[Claims, list[Use]]:
+    """The same of a graph that was looked at.
 
     An operation counts if one axis of its output follows the number of rows and no row acts on the
     outputs of another.
     """
-    two, three = (record(model, x[[0] * rows]) for rows in (LOOKED_AT, 3))
-    uses, others = two.found.uses, three.found.uses
-    if _pattern(uses) != _pattern(others):
+    if seen.axes is None:
         return Claims(set(), set(), [], []), []
-    axes = _axes(two.outputs, uses, others)
-    met = list(zip(uses, axes, strict=True))
-    elsewhere = two.found.elsewhere | {n for use, found in met if not found for n in use.names}
+    uses = seen.found.uses
+    met = list(zip(uses, seen.axes, strict=True))
+    elsewhere = {*seen.found.elsewhere, *(n for use, axes in met if not axes for n in use.names)}
     known = {name for use in uses for name in use.names} - {None}
     claimed, idle = known - elsewhere, set(model.parameters) - elsewhere - known
     kept = [(use, found) for use, found in met if _acts(use, claimed)]
@@ -74,10 +95,10 @@ def claimed_parameters(model: Model, x: Inputs) -> tuple[Claims, list[Use]]:
 
 def accounted(recording: Recording, claims: Claims, rows: int) -> list[Seen] | None:
     """Uses of the claimed parameters, if they are those of the first row; None if not."""
-    found = recording.found
+    found, elsewhere = recording.found, set(recording.found.elsewhere)
     uses = [use for use in found.uses if _acts(use, claims.claimed)]
-    names = {name for use in found.uses for name in use.names} | found.elsewhere
-    if found.elsewhere & claims.claimed or names & claims.idle or _pattern(uses) != claims.pattern:
+    names = {name for use in found.uses for name in use.names} | elsewhere
+    if elsewhere & claims.claimed or names & claims.idle or _pattern(uses) != claims.pattern:
         return None
     seen = [_seen(use, rows, axes) for use, axes in zip(uses, claims.axes, strict=True)]
     return None if None in seen else seen
@@ -115,7 +136,7 @@ def _axes(outputs: Float[Tensor, "n o"], uses: list[Use], others: list[Use]) -> 
     found = _ordered(outputs, found)
     pairs = [Axes(found[use.source], found[use.node]) for use in uses]
     return [
-        None if None in pair or (use.kind in _IMAGES and pair.source.axis) else pair
+        None if None in pair or (use.kind in IMAGES and pair.source.axis) else pair
         for use, pair in zip(uses, pairs, strict=True)
     ]
 

@@ -58,26 +58,26 @@ class Use:
 
 
 class Found(NamedTuple):
-    """Uses in a graph, parameters that act anywhere else, and kinds of all operations."""
+    """Uses in a graph, parameters that act anywhere else, and kinds of all operations.
+
+    `elsewhere` holds the kind of an operation that reads the parameter in no way known here.
+    """
 
     uses: list[Use]
-    elsewhere: set[str]
+    elsewhere: dict[str, str]
     kinds: set[str]
 
 
 def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor]) -> Found:
     """Walk the graph from the outputs and keep every operation that reads a parameter."""
     names = {id(p): name for name, p in parameters.items()}
-    uses, elsewhere, kinds, counts = [], set(), set(), Counter()
+    uses, elsewhere, kinds, counts = [], {}, set(), Counter()
     nodes, seen = [outputs.grad_fn], set()
     while nodes:
         node = nodes.pop()
-        if node is None or node in seen:
+        if node is None or node in seen or hasattr(node, "variable"):
             continue
         seen.add(node)
-        if hasattr(node, "variable"):
-            elsewhere.add(names.get(id(node.variable), ""))
-            continue
         kinds.add(kind_of(node))
         read = {}
         for slot, (parent, _) in enumerate(node.next_functions):
@@ -89,8 +89,8 @@ def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor]) -> Found:
                 read[slot] = parameter
         known = _uses_of(node, read)
         uses += known
-        elsewhere |= set() if known else {p.name for p in read.values()}
-    return Found(_merged(uses, counts), elsewhere - {""}, kinds)
+        elsewhere |= {} if known else {p.name: kind_of(node) for p in read.values()}
+    return Found(_merged(uses, counts), elsewhere, kinds)
 
 
 def kind_of(node: Node) -> str:
@@ -138,7 +138,8 @@ def _factor(node: Node, kind: str) -> float | None:
         return None
     other = node._saved_other
     number = isinstance(other, int | float) or (other is not None and other.ndim == 0)
-    return float(other) if number else None
+    # Under a mode that watches the operations, float(tensor) fails.
+    return float(other.tolist() if isinstance(other, Tensor) else other) if number else None
 
 
 def _uses_of(node: Node, read: dict[int, Parameter]) -> list[Use]:

@@ -39,9 +39,9 @@ class Subject:
     @cached_property
     def targets(self) -> Float[Tensor, "n o"] | None:
         """The targets as numbers, labels as one-hot rows; None where there are none."""
-        y = self.y
-        if y is None:
+        if self.y is None:
             return None
+        y = self.y.to(self.x.device)
         if not y.is_floating_point() and y.ndim == 1 and self.outputs > 1:
             check_labels("y", y, len(self.x), self.outputs)
             return torch.nn.functional.one_hot(y.long(), self.outputs).double()
