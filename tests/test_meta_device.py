@@ -97,11 +97,12 @@ NEED_VALUES = {
     "kernel_distance": lambda: ntkflow.kernel_distance(GRAM, GRAM),
     "kernel_drift": lambda: ntkflow.kernel_drift(GRAM, GRAM),
     "participation_ratio": lambda: ntkflow.participation_ratio(X[0]),
+    "Tracker": lambda: ntkflow.Tracker(NETWORK, X).step(0),
     "top_eigenpairs": lambda: ntkflow.top_eigenpairs(ntkflow.ntk_operator(NETWORK, X), 2),
 }
 
 # Read the structure of a network alone; what they return or do is not a tensor of its device.
-STRUCTURE = {"circle_eigenvalues", "register_activation", "write_kernel_tiles"}
+STRUCTURE = {"circle_eigenvalues", "explain", "register_activation", "write_kernel_tiles"}
 
 
 def test_every_public_name_is_here():
@@ -122,3 +123,8 @@ def test_says_that_it_needs_values(name):
 def test_structure_of_a_network_without_parameters():
     network = ntkflow.mlp(2, [1], device="meta")
     assert ntkflow.circle_eigenvalues(network, [1]).item() == pytest.approx(1 / 8)
+
+
+def test_costs_of_a_network_that_takes_no_memory():
+    network = ntkflow.mlp(3, [4], 2, sigma_b=0.1)
+    assert ntkflow.explain(NETWORK, X) == ntkflow.explain(network, torch.randn(5, 3))

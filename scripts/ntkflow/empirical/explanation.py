@@ -95,7 +95,7 @@ def explain(
         memory_budget: bytes to use beside the result and the network.
 
     Returns:
-        `Explanation`; nothing of the size of the kernel is formed.
+        `Explanation`; nothing of the size of the kernel is formed. On the meta device too.
 
     Raises:
         ConfigurationError, UnsupportedLayerError: as `empirical_ntk`.
