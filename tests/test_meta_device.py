@@ -4,6 +4,7 @@ import pytest
 import torch
 from descents import descent
 from public_names import CHOICES, RESULTS
+from torch import nn
 
 import ntkflow
 from ntkflow import TrainingDynamics
@@ -128,3 +129,12 @@ def test_structure_of_a_network_without_parameters():
 def test_costs_of_a_network_that_takes_no_memory():
     network = ntkflow.mlp(3, [4], 2, sigma_b=0.1)
     assert ntkflow.explain(NETWORK, X) == ntkflow.explain(network, torch.randn(5, 3))
+
+
+def test_methods_where_rows_might_move():
+    layers = nn.Linear(3, 4), nn.Mish(), nn.Linear(4, 2)
+    x, found = torch.randn(5, 3), []
+    for device in ("cpu", "meta"):
+        found.append(ntkflow.explain(nn.Sequential(*layers).to(device), x.to(device)))
+    assert found[0].method == found[1].method == "layerwise"
+    assert found[0].parameters == found[1].parameters

@@ -90,7 +90,7 @@ def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
         return {}
     outputs = recording.outputs
     gradients = _output_gradients(outputs, uses, task.selected)
-    if len(x) > 1 and not recording.found.kinds <= KEEP_ROWS:
+    if len(x) > 1 and not outputs.is_meta and not recording.found.kinds <= KEEP_ROWS:
         _check_order(outputs, uses, gradients, task.selected)
     return _factors(task, uses, gradients, claims.claimed, outputs.grad_fn)
 
