@@ -76,6 +76,14 @@ LAYERS = {
         lambda: flat(Calls(lambda s, x: torch.sub(s.b, x @ s.w, alpha=3), w=(6, 5), b=(5,))),
         (6,),
     ),
+    "weight and bias at once": (
+        lambda: flat(Calls(lambda s, x: (x * s.w).sin() + s.w, w=(9,))),
+        SIGNALS,
+    ),
+    "weight turned and added": (
+        lambda: flat(Calls(lambda s, x: (x @ s.w.T).sin() @ s.w.T + s.w, w=(6, 6))),
+        (6, 6),
+    ),
     "product read twice": (
         lambda: flat(Calls(lambda s, x: (h := x @ s.w) + s.b + h.sin(), w=(6, 5), b=(5,))),
         (6,),

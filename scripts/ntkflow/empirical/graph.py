@@ -124,13 +124,15 @@ def _parameter(node: Node, names: Mapping[int, str]) -> Parameter | None:
     return name and Parameter(name, scale, transposed, shape or node.variable.shape)
 
 
-_TRANSPOSES = frozenset(["T", "Transpose"])
+_TRANSPOSES = frozenset(["Permute", "T", "Transpose"])
 _HANDED_ON = RESHAPES | _TRANSPOSES | {"Mul"}
 
 
 def _factor(node: Node, kind: str) -> float | None:
     """Number that a node multiplies with; None if it does something else."""
-    if kind == "Transpose" and len(shape_of(node)) != 2:
+    if kind in ("Permute", "Transpose") and len(shape_of(node)) != 2:
+        return None
+    if kind == "Permute" and tuple(node._saved_dims) != (1, 0):
         return None
     if kind in RESHAPES or kind in _TRANSPOSES:
         return 1.0

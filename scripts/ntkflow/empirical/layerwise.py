@@ -105,8 +105,8 @@ def _factors(
         mine = [i for i, seen in enumerate(uses) if (weight or bias) in seen.use.names]
         parts = [_Part(uses[i], gradients[i], bias if weight else None) for i in mine]
         names = tuple(name for name in (weight, bias) if name is not None)
-        if weight is None:
-            factors[names] = JacobianFactor(_total([part.bias_rows() for part in parts]))
+        if any(_is_bias(names[0], part.seen.use) for part in parts):
+            factors[names] = JacobianFactor(_total([_rows_of(names[0], part) for part in parts]))
         else:
             readout = len(mine) == 1 and parts[0].seen.use.node is last
             factors[names] = _factor(parts, task.layout, readout)
@@ -146,7 +146,7 @@ def _groups(uses: list[Use], claimed: set[str], by_layer: bool) -> list[tuple]:
     """Pairs (weight, bias) to treat together: those that always act together, unless by layer."""
     pairs = [use.names for use in uses]
     weights = dict.fromkeys(w for w, _ in pairs if w in claimed)
-    biases = dict.fromkeys(b for _, b in pairs if b in claimed)
+    biases = dict.fromkeys(b for _, b in pairs if b in claimed and b not in weights)
     groups = []
     for weight in weights:
         mine = [use for use in uses if use.names[0] == weight]
@@ -154,10 +154,15 @@ def _groups(uses: list[Use], claimed: set[str], by_layer: bool) -> list[tuple]:
         bias = partners.pop() if len(partners) == 1 else None
         joint = bias in biases and sum(b == bias for _, b in pairs) == len(mine)
         joint = joint and not by_layer and not any(is_swapped(use) for use in mine)
+        joint = joint and not any(_is_bias(weight, use) for use in uses)
         if joint:
             del biases[bias]
         groups.append((weight, bias if joint else None))
     return groups + [(None, bias) for bias in biases]
+
+
+def _is_bias(name: str, use: Use) -> bool:
+    return use.names[1] == name
 
 
 def _output_gradients(
@@ -264,6 +269,12 @@ def _embedding(parts: list[_Part]) -> EmbeddingFactor:
 def _place_gradients(parts: list[_Part]) -> Float[Tensor, "t s n c"]:
     gradients = torch.cat([p.seen.place_gradients(p.gradients) for p in parts], dim=2)
     return gradients.permute(2, 0, 1, 3).contiguous()
+
+
+def _rows_of(name: str, part: _Part) -> Float[Tensor, "s n p"]:
+    """Gradient of a parameter that is a bias, or a bias here and a weight there."""
+    rows = [_weight_rows(part)] if part.seen.use.names[0] == name else []
+    return _total(rows + ([part.bias_rows()] if _is_bias(name, part.seen.use) else []))
 
 
 def _total(rows: list[Tensor]) -> Tensor:
