@@ -164,6 +164,9 @@ ARCHITECTURES = {
 # In float32 torch runs these layers in one operation, without a forward derivative on some CPUs.
 REFUSED_IN_SINGLE = {name: {"vector_product"} for name in ("lstm", "deep lstm", "lstm on ids")}
 
+# Where the graph of one row is another than that of several, which "layerwise" does not take.
+REFUSED_ROW_BY_ROW = {"poisson": {"layerwise"}}
+
 # Where the operator is wrong, or stops with an error that is not the library's.
 FAULTS = {
     "llama": "its normalisation rounds to float32 inside, and J w otherwise than J^T v",

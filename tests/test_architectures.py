@@ -6,11 +6,17 @@ from itertools import cycle
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, FAULTS, REFUSED_IN_SINGLE, build
+from architectures import (
+    ARCHITECTURES,
+    FAULTS,
+    REFUSED_IN_SINGLE,
+    REFUSED_ROW_BY_ROW,
+    build,
+)
 from never_wrong_networks import plain_kernels
 
 from ntkflow import empirical_ntk, ntk_operator
-from ntkflow.errors import NtkflowError
+from ntkflow.errors import NtkflowError, UnsupportedLayerError
 
 torch.set_num_threads(1)
 
@@ -145,7 +151,22 @@ def turns():
         for method in ("autograd", *FAST)
         if method not in ARCHITECTURES[name].refused
     ]
-    return [(*taker, turn) for taker, turn in zip(takers, cycle(CONVENTIONS), strict=False)]
+    turns = zip(takers, cycle(CONVENTIONS), strict=False)
+    return [
+        (name, method, turn)
+        for (name, method), turn in turns
+        if method not in REFUSED_ROW_BY_ROW.get(name, ())
+    ]
+
+
+@pytest.mark.parametrize("name", REFUSED_ROW_BY_ROW)
+def test_refused_row_by_row(name):
+    network, x, _ = build(name)
+    for method in REFUSED_ROW_BY_ROW[name]:
+        with pytest.raises(UnsupportedLayerError, match="does not see every use"):
+            empirical_ntk(network, x, method=method, memory_budget=1)
+        right(empirical_ntk(network, x, method=method).values, expected(name, "block", slice(3)))
+    right(empirical_ntk(network, x, memory_budget=1).values, expected(name, "block", slice(3)))
 
 
 @pytest.mark.slow
