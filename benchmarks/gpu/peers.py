@@ -10,21 +10,26 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev, jvp, vjp, vmap
 
 
-def contraction(network: nn.Module, x: Tensor) -> Tensor:
-    """Block kernel (N, N, O, O): Jacobians of all rows, contracted parameter by parameter."""
+def contraction(network: nn.Module, x: Tensor, trace: bool = False) -> Tensor:
+    """Block kernel (N, N, O, O): Jacobians of all rows, contracted parameter by parameter.
+
+    Or the trace (N, N) over equal outputs.
+    """
     parameters = {name: p.detach() for name, p in network.named_parameters()}
 
     def single(parameters, row):
         return functional_call(network, parameters, (row[None],))[0]
 
     jacobians = vmap(jacrev(single), (None, 0))(parameters, x).values()
-    return sum(
-        torch.einsum("Naf,Mbf->NMab", each, each) for each in (j.flatten(2) for j in jacobians)
-    )
+    rule = "Naf,Maf->NM" if trace else "Naf,Mbf->NMab"
+    return sum(torch.einsum(rule, each, each) for each in (j.flatten(2) for j in jacobians))
 
 
-def products(network: nn.Module, x: Tensor) -> Tensor:
-    """Block kernel (N, N, O, O): a vector-Jacobian and a Jacobian-vector product for each entry."""
+def products(network: nn.Module, x: Tensor, trace: bool = False) -> Tensor:
+    """Block kernel (N, N, O, O): a vector-Jacobian and a Jacobian-vector product for each entry.
+
+    Or the trace (N, N) over equal outputs.
+    """
     parameters = {name: p.detach() for name, p in network.named_parameters()}
 
     def single(parameters, row):
@@ -38,7 +43,8 @@ def products(network: nn.Module, x: Tensor) -> Tensor:
 
         return vmap(column)(torch.eye(len(outputs), dtype=outputs.dtype, device=outputs.device))
 
-    return vmap(vmap(pair, (None, 0)), (0, None))(x, x)
+    block = vmap(vmap(pair, (None, 0)), (0, None))(x, x)
+    return torch.einsum("NMKK->NM", block) if trace else block
 
 
 def relu_recursion(x: Tensor, depth: int, sigma_w: float, sigma_b: float) -> Tensor:
