@@ -6,7 +6,9 @@ from torch import nn
 
 from ntkflow import empirical_ntk
 from ntkflow.empirical import factors, layerwise
-from ntkflow.empirical.factors import GramFactor, JacobianFactor, Layout, Sizes, fill_products
+from ntkflow.empirical.factors import GramFactor, JacobianFactor
+from ntkflow.empirical.layout import Layout, Sizes
+from ntkflow.empirical.products import PAIRED_OUTPUTS, fill_products
 
 SIZES = {
     "one pair of places, one output": Sizes(1, 1),
@@ -28,8 +30,9 @@ def draw(*shape, seed):
 @pytest.mark.parametrize("mode", ["block", "diagonal", "trace"])
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("places", [1, 6])
-def test_sum_of_products_is_the_formula(sizes, mode, places, symmetric):
-    outputs, n1, n2 = 3, 18, 18 if symmetric else 5
+@pytest.mark.parametrize("outputs", [3, PAIRED_OUTPUTS + 1])
+def test_sum_of_products_is_the_formula(sizes, mode, places, symmetric, outputs):
+    n1, n2 = 18, 18 if symmetric else 5
     left = [draw(places, n1, 2, seed=0), draw(places, outputs, n1, 2, seed=1)]
     rows = draw(outputs, n1, 7, seed=2)
     right, rows2 = (left, rows) if symmetric else ([], draw(outputs, n2, 7, seed=5))
@@ -39,7 +42,7 @@ def test_sum_of_products_is_the_formula(sizes, mode, places, symmetric):
     layout = Layout(mode, outputs)
     values = layout.empty(n1, n2, rows).fill_(torch.nan)
     pair = [[GramFactor(*side), JacobianFactor(j)] for side, j in ((left, rows), (right, rows2))]
-    fill_products(*pair, layout, values, symmetric)
+    fill_products(zip(*pair, strict=True), layout, values, symmetric)
     if symmetric:
         layout.mirror(values, slice(None), slice(None))
         assert torch.equal(values, layout.transpose(values))

@@ -1,5 +1,7 @@
 """Plain reverse-mode autograd, one row and one output at a time: right wherever torch is."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -7,7 +9,7 @@ from .blocks import Cost, sum_products
 from .factors import JacobianFactor
 from .inputs import Inputs
 from .rows import row_gradients
-from .task import Task
+from .task import Factors, Task
 
 
 def autograd_kernel(task: Task) -> dict[str, Tensor]:
@@ -24,7 +26,7 @@ def autograd_cost(task: Task) -> Cost:
     return Cost(2 * jacobian_bytes + task.model.row_bytes(task.largest), 1)
 
 
-def autograd_factors(task: Task, x: Inputs) -> dict[tuple[str, ...], JacobianFactor]:
+def autograd_factors(task: Task, x: Inputs) -> Factors:
     """Jacobian of the selected outputs with respect to each parameter, row by row."""
     count = task.like.shape[1]
     units = torch.eye(count, dtype=task.like.dtype, device=task.like.device)[task.selected]
@@ -37,4 +39,4 @@ def autograd_factors(task: Task, x: Inputs) -> dict[tuple[str, ...], JacobianFac
         for s, gradient in enumerate(gradients):
             for name, part in gradient.items():
                 jacobians[name][s, n] = part.flatten()
-    return {(name,): JacobianFactor(rows) for name, rows in jacobians.items()}
+    return {(name,): partial(JacobianFactor, rows) for name, rows in jacobians.items()}

@@ -7,8 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .factors import TILE_HEIGHT, fill_products
+from .factors import Factor
 from .inputs import Inputs
+from .layout import TILE_HEIGHT
+from .products import fill_products
 from .task import Factors, Task
 
 # Bytes to use where nothing else is asked for and the device does not say what is free.
@@ -46,11 +48,18 @@ def sum_products(
             diagonal = task.x2 is None and i == j
             right = left if diagonal else task.factors(make_factors, True, j)
             for key, members in groups.items():
-                pair = [left[names] for names in members], [right[names] for names in members]
-                fill_products(*pair, task.layout, values[key][..., i, j], diagonal)
+                pairs = _pairs(left, right, members)
+                fill_products(pairs, task.layout, values[key][..., i, j], diagonal)
                 if task.x2 is None:
                     task.layout.mirror(values[key], i, j)
     return values
+
+
+def _pairs(left: Factors, right: Factors, members: list) -> Iterator[tuple[Factor, Factor]]:
+    """Factors of rows and columns, made one after the other."""
+    for names in members:
+        factor = left[names]()
+        yield factor, factor if right is left else right[names]()
 
 
 def blocks(task: Task, shape: tuple[int, int]) -> Iterator[tuple[slice, list[slice]]]:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from .factors import Layout
+from .layout import Layout
 from .inputs import Inputs, Several
 from .kernel import pose
 from .methods import try_methods

@@ -1,99 +1,18 @@
-"""Factors whose pairwise products are blocks of the kernel, and where those products go.
+"""Factors whose pairwise products are blocks of the kernel.
 
 Every method writes the kernel as a sum over parameters of products of two factors, one for the
-rows x1 and one for the rows x2. A factor holds S outputs; `Layout` says which of the S x S pairs
-of outputs are wanted and where they are accumulated.
+rows x1 and one for the rows x2. A factor holds S outputs.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-TILE_HEIGHT = 16
 FEW_PLACES = 8  # pairs of places that are better added one by one than summed
-
-
-class Sizes(NamedTuple):
-    """Entries of a product that are formed at once, and up to which outputs share a product.
-
-    On a CPU a tile is still in a cache when it is scaled and added: 256 rows for 10 outputs and
-    1000 columns. Outputs in one product cost the pairs o' < o again, and save calls.
-    """
-
-    tile: int
-    group: int
-
-    @classmethod
-    def on(cls, device: torch.device) -> "Sizes":
-        """Sizes for a device; an accelerator wants few calls."""
-        return cls(2_560_000, 2**17) if device.type == "cpu" else cls(2**25, 2**25)
-
-
-class Target(NamedTuple):
-    """Outputs, their partners, and the view (B, G, P, N1, N2) that takes their products.
-
-    In a block G outputs meet P partners (B = 1); else B outputs meet themselves (G = P = 1).
-    """
-
-    outputs: slice
-    partners: slice
-    values: Tensor
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Which pairs of S outputs are kept: all (block), the equal ones, or the sum of those."""
-
-    mode: str
-    outputs: int
-
-    def empty(self, n1: int, n2: int, like: Tensor) -> Tensor:
-        """Kernel of n1 x n2 rows, yet to be filled."""
-        lead = {"block": (self.outputs,) * 2, "diagonal": (self.outputs,), "trace": ()}
-        return like.new_empty(*lead[self.mode], n1, n2)
-
-    def targets(self, values: Tensor, symmetric: bool) -> Iterator[Target]:
-        """Where the products go, but for a trace, a few outputs at once.
-
-        `symmetric` leaves out partners before the first output of a target.
-        """
-        block = self.mode == "block"
-        size = values[0].numel() if block else values.shape[-2:].numel()
-        step = max(1, Sizes.on(values.device).group // size)
-        for start in range(0, self.outputs, step):
-            outputs = slice(start, min(start + step, self.outputs))
-            if block:
-                partners = slice(start if symmetric else 0, self.outputs)
-                yield Target(outputs, partners, values[None, outputs, partners])
-            else:
-                yield Target(outputs, outputs, values[outputs, None, None])
-
-    def mirror(self, values: Tensor, i: slice, j: slice) -> None:
-        """Fill block (j, i), and on the diagonal the pairs o' < o, exactly symmetric."""
-        if i != j:
-            values[..., j, i] = self.transpose(values[..., i, j])
-        elif self.mode != "block":
-            values[..., i, i] = _mirrored(values[..., i, i])
-        else:
-            square = values[..., i, i]
-            for outputs, _, _ in self.targets(square, True):
-                own = square[outputs, outputs].transpose(1, 2)
-                size = own.shape[:2].numel()
-                own.copy_(_mirrored(own.reshape(size, size)).view(own.shape))
-                rest = slice(outputs.stop, None)
-                square[rest, outputs] = self.transpose(square[outputs, rest])
-
-    def transpose(self, values: Tensor) -> Tensor:
-        """The kernel with x1 and x2 exchanged."""
-        return values.transpose(0, 1).mT if self.mode == "block" else values.mT
-
-
-def _mirrored(square: Float[Tensor, "*o n n"]) -> Float[Tensor, "*o n n"]:
-    return square.triu() + square.triu(1).mT
 
 
 class Term(NamedTuple):
@@ -218,93 +137,7 @@ Summed = JacobianFactor | GramFactor | EmbeddingFactor
 Factor = Summed | ReadoutFactor
 
 
-def fill_products(
-    left: list[Factor], right: list[Factor], layout: Layout, values: Tensor, symmetric: bool
-) -> None:
-    """Fill `values` with the sum of the products of factors."""
-    terms: list[Term] = []
-    readout = None
-    for factor, other in zip(left, right, strict=True):
-        if isinstance(factor, ReadoutFactor):
-            readout = factor.gram(other)
-        else:
-            terms.append(factor.term(other))
-    terms.sort(key=lambda term: term.scale is not None)
-    if not terms:
-        values.zero_()
-    elif layout.mode == "trace":
-        summed = [term.summed() for term in terms]
-        _fill_terms(summed, Layout("diagonal", 1), values[None], symmetric)
-    else:
-        _fill_terms(terms, layout, values, symmetric)
-    if readout is None:
-        return
-    if layout.mode == "trace":
-        values.add_(readout, alpha=layout.outputs)
-    elif layout.mode == "diagonal":
-        values.add_(readout)
-    else:
-        values.diagonal(0, 0, 1).add_(readout[..., None])
-
-
-def _fill_terms(terms: list[Term], layout: Layout, values: Tensor, symmetric: bool) -> None:
-    """Tile by tile, all terms while the tile is in a cache; one matrix product per term and tile.
-
-    Terms without a scale come first: their sum is formed by the products themselves.
-    """
-    n1, n2 = values.shape[-2:]
-    entries = Sizes.on(values.device).tile
-    buffer = values.new_empty(max(entries, TILE_HEIGHT * layout.outputs * n2))
-    plain = sum(term.scale is None for term in terms)
-    for target in layout.targets(values, symmetric):
-        height = max(TILE_HEIGHT, entries // target.values[..., 0, :].numel())
-        for start in range(0, n1, height):
-            rows = slice(start, min(start + height, n1))
-            tile = target.values[..., rows, :]
-            pairs = entries // tile.numel()
-            for index, term in enumerate(terms[:plain]):
-                product = _multiply(term, layout, target, rows, buffer, index > 0)
-            if plain:
-                tile.copy_(product[:, 0, :, :, 0].transpose(2, 3))
-            parts = (part for term in terms[plain:] for part in term.split(pairs))
-            for index, part in enumerate(parts, plain):
-                product = _multiply(part, layout, target, rows, buffer, False)
-                _add_scaled(tile, part.scale[:, rows], product, bool(index))
-
-
-def _multiply(
-    term: Term, layout: Layout, target: Target, rows: slice, buffer: Tensor, add: bool
-) -> Float[Tensor, "b t g n1 t2 p n2"]:
-    """Products of all rows and places, in the buffer, added to what is there if `add`."""
-    left, right = term.left[:, target.outputs, rows], term.right[:, target.partners]
-    if layout.mode == "block":
-        sides = [each.flatten(0, 2)[None] for each in (left, right)]
-        axes = [each.shape[:3] for each in (left, right)]
-    else:
-        sides = [each.transpose(0, 1).flatten(1, 2) for each in (left, right)]
-        axes = [(len(each), 1, each.shape[2]) for each in (left, right)]
-    shape = len(sides[0]), sides[0].shape[1], sides[1].shape[1]
-    product = buffer[: shape[0] * shape[1] * shape[2]].view(shape)
-    torch.baddbmm(product, sides[0], sides[1].mT, beta=int(add), out=product)
-    return product.view(shape[0], *axes[0], *axes[1])
-
-
-def _add_scaled(
-    tile: Float[Tensor, "b g p n1 n2"],
-    scale: Float[Tensor, "t n1 t2 n2"],
-    product: Float[Tensor, "b t g n1 t2 p n2"],
-    add: bool,
-) -> None:
-    """Add the products, scaled and summed over places, or write them."""
-    if len(scale) == scale.shape[2] == 1:
-        scale, product = scale[0, :, 0], product[:, 0, :, :, 0].transpose(2, 3)
-        if add:
-            tile.addcmul_(scale, product)
-        else:
-            torch.mul(scale, product, out=tile)
-        return
-    summed = product.mul_(scale[:, None, :, :, None]).sum((1, 4)).transpose(2, 3)
-    if add:
-        tile.add_(summed)
-    else:
-        tile.copy_(summed)
+def bytes_of(factor: Factor) -> int:
+    """Bytes of the tensors of a factor."""
+    parts = (getattr(factor, field.name) for field in fields(factor))
+    return sum(part.nbytes for part in parts if isinstance(part, Tensor))

@@ -1,6 +1,7 @@
 """Jacobian rows by torch.func: the method that takes any network that vmap takes."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from .blocks import Cost, sum_products
 from .factors import JacobianFactor
 from .inputs import Inputs
-from .task import Task
+from .task import Factors, Task
 
 
 def jacobian_kernel(task: Task) -> dict[str, Tensor]:
@@ -30,9 +31,7 @@ def jacobian_cost(task: Task) -> Cost:
     return Cost(2 * jacobian_bytes + outputs * model.row_bytes(task.largest), 1)
 
 
-def jacobian_factors(
-    task: Task, x: Inputs, names: Sequence[str]
-) -> dict[tuple[str, ...], JacobianFactor]:
+def jacobian_factors(task: Task, x: Inputs, names: Sequence[str]) -> Factors:
     """Jacobian of the selected outputs with respect to each named parameter."""
     model = task.model
     chosen = {name: model.parameters[name] for name in names}
@@ -43,12 +42,13 @@ def jacobian_factors(
 
     jacobian = torch.func.vmap(torch.func.jacrev(outputs), (None, 0))(chosen, x)
     return {
-        (name,): JacobianFactor(
+        (name,): partial(
+            JacobianFactor,
             rows.detach()
             .to(task.like.dtype)
             .reshape(*rows.shape[:2], -1)
             .transpose(0, 1)
-            .contiguous()
+            .contiguous(),
         )
         for name, rows in jacobian.items()
     }

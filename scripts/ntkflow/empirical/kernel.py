@@ -9,7 +9,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from .blocks import as_budget
-from .factors import Layout
+from .layout import Layout
 from .inputs import Several, as_inputs, constant
 from .methods import check_overflow, compute
 from .model import as_model

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -11,16 +12,21 @@ from torch.autograd.graph import Node
 
 from .blocks import Cost, sum_products
 from .capture import LOOKED_AT, Claims, accounted, claimed_parameters, edges, record
-from .factors import EmbeddingFactor, Factor, GramFactor, JacobianFactor, Layout, ReadoutFactor
+from .factors import EmbeddingFactor, Factor, GramFactor, JacobianFactor, ReadoutFactor
 from .graph import Use, shape_of
 from .inputs import Inputs
 from .jacobian import jacobian_factors
+from .layout import Layout
+from .products import PAIRED_OUTPUTS
 from .proof import Unproved, tolerance
 from .rules import PAIRED, PATCH_BYTES, Seen, Sizes, is_swapped, reduced, sizes_of
 from .task import Factors, Task
 
 # Bytes of the gradients of all layers that one backward pass makes for several outputs.
 GRADIENT_BYTES, GRADIENT_BYTES_ACCELERATOR = 2**24, 2**28
+# What takes the time of a multiplication in a large product: one in a product over the places of a
+# pair of rows, and as many as a product of two places costs to be scaled and added.
+SMALL_PRODUCTS, ADDED = 3, 75
 # Operations that leave every row in its place; others may move rows, which costs a check.
 KINDS = """
     Abs Add Addmm AdaptiveAvgPool2D AvgPool2D Clamp ClampMin Clone Convolution Cos CudnnBatchNorm
@@ -64,20 +70,24 @@ def plan_layerwise(task: Task) -> LayerwisePlan:
     claims, uses = claimed_parameters(model, task.largest)
     rest = [name for name in model.parameters if name not in claims.claimed | claims.idle]
     entries = sum(model.parameters[name].numel() for name in rest) * outputs
-    grams = 1
+    largest, grams = 0, 0
     for use in uses:
-        entries += (outputs + 1) * shape_of(use.node).numel() // LOOKED_AT
+        gradients = outputs * shape_of(use.node).numel() // LOOKED_AT
+        entries += gradients
         if use.kind not in PAIRED:
-            entries += outputs * sum(model.parameters[name].numel() for name in use.names if name)
+            made = outputs * sum(model.parameters[name].numel() for name in use.names if name)
+            largest = max(largest, made)
             continue
         sizes = sizes_of(use, LOOKED_AT)
-        entries += sizes.places * (1 if use.kind == "Embedding" else sizes.fan_in)
+        made = sizes.places * (1 if use.kind == "Embedding" else sizes.fan_in)
         if _prefers_rows([sizes], task.layout):
-            entries += 2 * outputs * sizes.fan_out * (sizes.fan_in + 1)
+            made += outputs * sizes.fan_out * (sizes.fan_in + 1)
         else:
-            grams += sizes.places**2
-    row_bytes = entries * task.like.element_size() + model.row_bytes(task.largest)
-    return LayerwisePlan(claims, rest, Cost(row_bytes, grams))
+            grams = max(grams, sizes.places**2)
+            made += 2 * gradients
+        largest = max(largest, made)
+    row_bytes = (entries + largest) * task.like.element_size() + model.row_bytes(task.largest)
+    return LayerwisePlan(claims, rest, Cost(row_bytes, 1 + grams))
 
 
 @torch.enable_grad()
@@ -95,7 +105,6 @@ def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
     return _factors(task, uses, gradients, claims.claimed, outputs.grad_fn)
 
 
-@torch.no_grad()
 def _factors(
     task: Task, uses: list[Seen], gradients: list[Tensor], claimed: set[str], last: Node
 ) -> Factors:
@@ -105,11 +114,8 @@ def _factors(
         mine = [i for i, seen in enumerate(uses) if (weight or bias) in seen.use.names]
         parts = [_Part(uses[i], gradients[i], bias if weight else None) for i in mine]
         names = tuple(name for name in (weight, bias) if name is not None)
-        if any(_is_bias(names[0], part.seen.use) for part in parts):
-            factors[names] = JacobianFactor(_total([_rows_of(names[0], part) for part in parts]))
-        else:
-            readout = len(mine) == 1 and parts[0].seen.use.node is last
-            factors[names] = _factor(parts, task.layout, readout)
+        readout = len(mine) == 1 and parts[0].seen.use.node is last
+        factors[names] = partial(_factor, names[0], parts, task.layout, readout)
     return factors
 
 
@@ -243,8 +249,11 @@ class _Part:
         return reduced(self.gradients, bias.shape) * bias.scale
 
 
-def _factor(parts: list[_Part], layout: Layout, readout: bool) -> Factor:
+@torch.no_grad()
+def _factor(name: str, parts: list[_Part], layout: Layout, readout: bool) -> Factor:
     uses = [part.seen.use for part in parts]
+    if any(_is_bias(name, use) for use in uses):
+        return JacobianFactor(_total([_rows_of(name, part) for part in parts]))
     first = uses[0]
     alike = len({(use.kind == "Embedding", is_swapped(use)) for use in uses}) == 1
     if not alike or any(use.kind not in PAIRED for use in uses):
@@ -282,11 +291,18 @@ def _total(rows: list[Tensor]) -> Tensor:
 
 
 def _prefers_rows(uses: list[Sizes], layout: Layout) -> bool:
-    """Whether weight gradients of each row cost less than pairs of places."""
-    pairs = layout.outputs ** (2 if layout.mode == "block" else 1)
-    places = sum(sizes.places for sizes in uses)
+    """Whether weight gradients of each row cost less than pairs of places.
+
+    Counted in multiplications at the speed of large products.
+    """
+    places, outputs = sum(sizes.places for sizes in uses), layout.outputs
     _, d, c, match = uses[0]
-    return pairs * c * d <= places**2 * (match + pairs * c)
+    if layout.mode == "block" and outputs >= PAIRED_OUTPUTS and places > 1:
+        summed = places * outputs * (places + outputs) * c
+        return outputs**2 * c * d <= places**2 * match + SMALL_PRODUCTS * summed
+    pairs = outputs ** (2 if layout.mode == "block" else 1)
+    traffic = ADDED if places > 1 else 0
+    return pairs * c * d <= places**2 * (match + pairs * (c + traffic))
 
 
 def _weight_rows(part: _Part) -> Float[Tensor, "s n p"]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property, partial
 
 import torch
 from jaxtyping import Float
@@ -79,6 +79,10 @@ class Witness:
 
     def in_double(self) -> "Witness":
         """The same row in float64."""
+        return self._double
+
+    @cached_property
+    def _double(self) -> "Witness":
         place, cast = (self.second, self.index), (in_double(self.row), self.weights.double())
         return Witness.of(self.model.build(in_double), place, *cast)
 
@@ -121,39 +125,41 @@ class Proof:
 
     witnesses: list[Witness]
     selected: list[int]
-    seen: set[int] = field(default_factory=set)
+    seen: set[tuple] = field(default_factory=set)
 
-    def check(
+    def watch(
         self,
         task: Task,
         make: Callable[[Task, Inputs], Factors],
         x: Inputs,
         place: tuple[bool, slice],
         factors: Factors,
-    ) -> None:
-        """Compare the factors of some rows with the gradients of those that are known, once.
+    ) -> Factors:
+        """The factors of some rows, compared with gradients that are known when they are made.
 
         Raises:
-            Unproved: if they deviate, in float64 too.
+            Unproved: if they deviate, in float64 too; or once they are made.
         """
         second, rows = place
-        for witness in self.witnesses:
-            n = witness.index - rows.start
-            mine = witness.second == second and 0 <= n < len(x) and id(witness) not in self.seen
-            if mine and not self._agrees(witness, factors, n):
-                in_double_factors = make(task.in_double(), in_double(x))
-                if not self._agrees(witness.in_double(), in_double_factors, n):
-                    raise Unproved("deviates from plain autograd on a row of x")
-            if mine:
-                self.seen.add(id(witness))
+        places = [(w, w.index - rows.start) for w in self.witnesses if w.second == second]
+        mine = [(w, n) for w, n in places if 0 <= n < len(x) and w.size.isfinite()]
+        absent = set(task.model.parameters) - {name for names in factors for name in names}
+        if any(w.has_gradient(absent) and w.in_double().has_gradient(absent) for w, _ in mine):
+            raise Unproved("does not see every parameter")
+        in_double_factors = cache(lambda: make(task.in_double(), in_double(x)))
 
-    def _agrees(self, witness: Witness, factors: Factors, n: int) -> bool:
-        if not witness.size.isfinite():
-            return True
-        absent = set(witness.gradient) - {name for names in factors for name in names}
-        return not witness.has_gradient(absent) and not any(
-            witness.deviates(names, factor, n, self.selected) for names, factor in factors.items()
-        )
+        def checked(names: tuple[str, ...]) -> Factor:
+            factor = factors[names]()
+            for witness, n in mine:
+                key = id(witness), names
+                if key not in self.seen and witness.deviates(names, factor, n, self.selected):
+                    double = in_double_factors()[names]()
+                    if witness.in_double().deviates(names, double, n, self.selected):
+                        raise Unproved("deviates from plain autograd on a row of x")
+                self.seen.add(key)
+            return factor
+
+        return {names: partial(checked, names) for names in factors} if mine else factors
 
 
 def find_proof(task: Task) -> Proof | None:

@@ -6,12 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
-from .factors import Factor, Layout
+from .factors import Factor
 from .inputs import Inputs, in_double
+from .layout import Layout
 from .model import Model
 
-# Factors of some rows, by the names of the parameters that each stands for.
-Factors = dict[tuple[str, ...], Factor]
+# How factors of some rows are made, by the names of the parameters that each stands for.
+Factors = dict[tuple[str, ...], Callable[[], Factor]]
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ class Task:
         """Factors of the rows i of x1 or x2, compared with plain autograd where it is known."""
         x = (self.other if second else self.x1)[i]
         found = make(self, x)
-        if self.proof is not None:
-            self.proof.check(self, make, x, (second and self.x2 is not None, i), found)
-        return found
+        if self.proof is None:
+            return found
+        return self.proof.watch(self, make, x, (second and self.x2 is not None, i), found)
 
     def in_double(self) -> "Task":
         """The same in float64, without a proof."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .blocks import row_slices
-from .factors import Layout
+from .layout import Layout
 from .inputs import Inputs
 from .proof import Proof, Unproved, Witness
 from .task import Task

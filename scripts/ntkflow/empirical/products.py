@@ -1,0 +1,175 @@
+"""Sums of products of factors, tile by tile or pair of rows by pair of rows."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .factors import Factor, ReadoutFactor, Term, bytes_of
+from .layout import TILE_HEIGHT, Layout, Sizes, Target
+
+# Bytes of factors that are held at once, or this part of the bytes of the kernel if it is more,
+# as every batch goes through the kernel again.
+BATCH_BYTES, BATCH_SHARE = 2**24, 4
+PAIRED_OUTPUTS = 4  # outputs from which a block sums one side over its places first
+
+def fill_products(
+    pairs: Iterable[tuple[Factor, Factor]], layout: Layout, values: Tensor, symmetric: bool
+) -> None:
+    """Fill `values` with the sum of the products of factors, made when their turn comes."""
+    add = False
+    for batch in _batches(pairs, max(BATCH_BYTES, values.nbytes // BATCH_SHARE)):
+        _fill_batch(batch, layout, values, symmetric, add)
+        add = True
+    if not add:
+        values.zero_()
+
+
+def _batches(
+    pairs: Iterable[tuple[Factor, Factor]], most: int
+) -> Iterator[list[tuple[Factor, Factor]]]:
+    """Consecutive pairs of so many bytes, or a little more."""
+    batch, held = [], 0
+    for pair in pairs:
+        batch.append(pair)
+        held += sum(bytes_of(factor) for factor in {id(each): each for each in pair}.values())
+        if held >= most:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+def _fill_batch(
+    pairs: list[tuple[Factor, Factor]], layout: Layout, values: Tensor, symmetric: bool, add: bool
+) -> None:
+    """Write the sum of some products, or add it to what is there."""
+    readouts = [(f, other) for f, other in pairs if isinstance(f, ReadoutFactor)]
+    terms = [f.term(other) for f, other in pairs if not isinstance(f, ReadoutFactor)]
+    if layout.mode == "trace":
+        summed = [term.summed() for term in terms]
+        _fill_terms(summed, Layout("diagonal", 1), values[None], symmetric, add)
+    else:
+        paired = [term for term in terms if _is_paired(term, layout)]
+        rest = [term for term in terms if not _is_paired(term, layout)]
+        _fill_terms(rest, layout, values, symmetric, add)
+        if paired:
+            _add_pairs(paired, values, symmetric)
+    for factor, other in readouts:
+        _add_readout(factor.gram(other), layout, values)
+
+
+def _is_paired(term: Term, layout: Layout) -> bool:
+    places = len(term.left) * len(term.right)
+    return layout.mode == "block" and layout.outputs >= PAIRED_OUTPUTS and places > 1
+
+
+def _add_readout(gram: Float[Tensor, "n1 n2"], layout: Layout, values: Tensor) -> None:
+    """Add what is the same for every output, and 0 for two of them."""
+    if layout.mode == "trace":
+        values.add_(gram, alpha=layout.outputs)
+    elif layout.mode == "diagonal":
+        values.add_(gram)
+    else:
+        values.diagonal(0, 0, 1).add_(gram[..., None])
+
+
+def _fill_terms(
+    terms: list[Term], layout: Layout, values: Tensor, symmetric: bool, add: bool
+) -> None:
+    """Tile by tile, all terms while the tile is in a cache; one matrix product per term and tile.
+
+    Terms without a scale come first: their sum is formed by the products themselves.
+    """
+    if not terms:
+        if not add:
+            values.zero_()
+        return
+    terms = sorted(terms, key=lambda term: term.scale is not None)
+    n1, n2 = values.shape[-2:]
+    entries = Sizes.on(values.device).tile
+    buffer = values.new_empty(max(entries, TILE_HEIGHT * layout.outputs * n2))
+    plain = sum(term.scale is None for term in terms)
+    for target in layout.targets(values, symmetric):
+        height = max(TILE_HEIGHT, entries // target.values[..., 0, :].numel())
+        for start in range(0, n1, height):
+            rows = slice(start, min(start + height, n1))
+            tile = target.values[..., rows, :]
+            pairs = entries // tile.numel()
+            for index, term in enumerate(terms[:plain]):
+                product = _multiply(term, layout, target, rows, buffer, index > 0)
+            if plain:
+                found = product[:, 0, :, :, 0].transpose(2, 3)
+                tile.add_(found) if add else tile.copy_(found)
+            parts = (part for term in terms[plain:] for part in term.split(pairs))
+            for index, part in enumerate(parts, plain):
+                product = _multiply(part, layout, target, rows, buffer, False)
+                _add_scaled(tile, part.scale[:, rows], product, add or bool(index))
+
+
+def _add_pairs(
+    terms: Sequence[Term], values: Float[Tensor, "s s2 n1 n2"], symmetric: bool
+) -> None:
+    """Add sum over t, t' of scale[t, n, t', n'] <left[t, o, n], right[t', o', n']> to a block.
+
+    Summing the right side over its places first takes T T' S' c + S S' T c multiplications for a
+    pair of rows instead of T T' S S' c. Of a symmetric block only pairs n <= n' are computed.
+    """
+    sides = [
+        (_places_last(term.left), _places_last(term.right), term.scale.permute(1, 3, 2, 0))
+        for term in terms
+    ]
+    outputs, others, rows, columns = values.shape
+    for n in range(rows):
+        first = n if symmetric else 0
+        total = values.new_zeros(outputs, (columns - first) * others)
+        for left, right, scale in sides:
+            summed = torch.bmm(right[first:].flatten(1, 2), scale[n, first:])
+            total.addmm_(left[n].flatten(1), summed.view(total.shape[1], -1).mT)
+        products = total.view(outputs, -1, others)
+        values[:, :, n, first:] += products.transpose(1, 2)
+        if symmetric:
+            values[:, :, n + 1 :, n] += products[:, 1:].permute(2, 0, 1)
+
+
+def _places_last(side: Float[Tensor, "t s n k"]) -> Float[Tensor, "n s k t"]:
+    return side.permute(2, 1, 3, 0).contiguous()
+
+
+def _multiply(
+    term: Term, layout: Layout, target: Target, rows: slice, buffer: Tensor, add: bool
+) -> Float[Tensor, "b t g n1 t2 p n2"]:
+    """Products of all rows and places, in the buffer, added to what is there if `add`."""
+    left, right = term.left[:, target.outputs, rows], term.right[:, target.partners]
+    if layout.mode == "block":
+        sides = [each.flatten(0, 2)[None] for each in (left, right)]
+        axes = [each.shape[:3] for each in (left, right)]
+    else:
+        sides = [each.transpose(0, 1).flatten(1, 2) for each in (left, right)]
+        axes = [(len(each), 1, each.shape[2]) for each in (left, right)]
+    shape = len(sides[0]), sides[0].shape[1], sides[1].shape[1]
+    product = buffer[: shape[0] * shape[1] * shape[2]].view(shape)
+    torch.baddbmm(product, sides[0], sides[1].mT, beta=int(add), out=product)
+    return product.view(shape[0], *axes[0], *axes[1])
+
+
+def _add_scaled(
+    tile: Float[Tensor, "b g p n1 n2"],
+    scale: Float[Tensor, "t n1 t2 n2"],
+    product: Float[Tensor, "b t g n1 t2 p n2"],
+    add: bool,
+) -> None:
+    """Add the products, scaled and summed over places, or write them."""
+    if len(scale) == scale.shape[2] == 1:
+        scale, product = scale[0, :, 0], product[:, 0, :, :, 0].transpose(2, 3)
+        if add:
+            tile.addcmul_(scale, product)
+        else:
+            torch.mul(scale, product, out=tile)
+        return
+    summed = product.mul_(scale[:, None, :, :, None]).sum((1, 4)).transpose(2, 3)
+    if add:
+        tile.add_(summed)
+    else:
+        tile.copy_(summed)
