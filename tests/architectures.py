@@ -167,7 +167,7 @@ REFUSED_IN_SINGLE = {name: {"vector_product"} for name in ("lstm", "deep lstm", 
 # Where the graph of one row is another than that of several, which "layerwise" does not take.
 REFUSED_ROW_BY_ROW = {"poisson": {"layerwise"}}
 
-# Where a product takes one backward pass for each row and output, as torch has no second derivative,
+# Where a product takes one backward pass for each row and output: torch has no second derivative,
 # leaves part of it out without a word, or rounds it otherwise.
 PRODUCTS_BY_PLAIN_AUTOGRAD = {"llama", "embedding bag", "cdist", "once differentiable"}
 

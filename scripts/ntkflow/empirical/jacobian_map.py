@@ -14,7 +14,7 @@ from .inputs import Inputs
 from .task import Task
 
 
-class TwoPasses:
+class DoubleBackward:
     """J of some rows by graphs of f and of J^T v, kept to be run many times.
 
     J^T v is linear in v, so its own derivative in the direction w is J w: two reverse passes give
@@ -78,7 +78,7 @@ class PlainRows:
 
 
 # Ways to the Jacobian by the name of the method, the fast one first.
-KINDS = {"two passes": TwoPasses, "autograd": PlainRows}
+KINDS = {"double_backward": DoubleBackward, "autograd": PlainRows}
 
 
 class JacobianMap:
@@ -102,7 +102,7 @@ class JacobianMap:
         """J w."""
         return torch.cat([chunk.push(direction) for _, chunk in self._chunks()]).flatten()
 
-    def _chunks(self) -> Iterator[tuple[slice, TwoPasses | PlainRows]]:
+    def _chunks(self) -> Iterator[tuple[slice, DoubleBackward | PlainRows]]:
         if self._whole is not None:
             yield slice(None), self._whole
             return

@@ -1,14 +1,14 @@
 """The kernel as a linear map that is never formed, and an estimate of its trace."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import scipy  # its parts load when they are used
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Real, Shaped
 from torch import Tensor, nn
 from torch.utils import _pytree
 
@@ -96,17 +96,21 @@ def ntk_operator(
 
 def _cast(network: nn.Module | Callable, parameters: Any, dtype: torch.dtype) -> tuple:
     """Copies in another type; a module's buffers and fixed parameters follow."""
+    if not isinstance(network, nn.Module) or isinstance(parameters, Mapping):
+        parameters = _pytree.tree_map_only(
+            Tensor, lambda p: constant(p).to(dtype, copy=True), parameters
+        )
+    elif parameters is not None:
+        parameters = list(select_parameters(network, parameters))
     if not isinstance(network, nn.Module):
-        return network, _pytree.tree_map(lambda p: constant(p).to(dtype), parameters)
-    chosen = select_parameters(network, parameters)
+        return network, parameters
     try:
-        network = copy.deepcopy(network).to(dtype)
-    except RuntimeError as error:  # of tensors that belong to a graph
+        return copy.deepcopy(network).to(dtype), parameters
+    except (RuntimeError, TypeError) as error:  # a tensor that belongs to a graph, a lock
         words = str(error).splitlines()[0]
         raise UnsupportedLayerError(
             f"network: cannot be copied ({words}); cast it yourself and leave out dtype="
         ) from error
-    return network, {name: constant(p).to(dtype) for name, p in chosen.items()}
 
 
 def _cast_inputs(x: Inputs, dtype: torch.dtype) -> Inputs:
@@ -128,13 +132,14 @@ class NtkOperator:
 
     def __init__(self, task: Task, jacobians: Jacobians):
         self._task, self._jacobians = task, jacobians
+        self._versions = _versions(task)
         self.dtype, self.device = task.like.dtype, task.like.device
         self.shape = tuple(len(x) * len(task.selected) for x in (task.x1, task.other))
         self.symmetric = task.x2 is None
 
     @property
     def method(self) -> str:
-        """How products are computed: "two passes", or "autograd", see `ntk_operator`."""
+        """How products are computed: "double_backward", or "autograd" where that is not right."""
         return self._jacobians.method
 
     @property
@@ -142,25 +147,34 @@ class NtkOperator:
         """The adjoint, J(x2) J(x1)^T."""
         if self.symmetric:
             return self
-        swapped = replace(self._task, x1=self._task.other, x2=self._task.x1)
-        method, left, right = self._jacobians
-        return NtkOperator(swapped, Jacobians(method, right, left))
+        adjoint, (method, left, right) = copy.copy(self), self._jacobians
+        adjoint._task = replace(self._task, x1=self._task.other, x2=self._task.x1)
+        adjoint._jacobians, adjoint.shape = Jacobians(method, right, left), self.shape[::-1]
+        return adjoint
 
-    def __matmul__(self, vectors: Float[Tensor, "m *k"]) -> Float[Tensor, "m2 *k"]:
+    def __matmul__(self, vectors: Real[Tensor, "m *k"]) -> Float[Tensor, "m2 *k"]:
         """Apply to one vector (N2 S,), or to each column of (N2 S, k), in the operator's type."""
+        self._check_vectors(vectors)
+        with torch.inference_mode(False):
+            vectors = constant(vectors).to(self.dtype)
+            if vectors.ndim == 1:
+                return self._run(lambda jacobians: _apply(jacobians, vectors))
+            products = vectors.new_empty(self.shape[0], vectors.shape[1])
+            for column in range(vectors.shape[1]):
+                products[:, column] = self @ vectors[:, column]
+            return products
+
+    def _check_vectors(self, vectors: Tensor) -> None:
         check_tensors(vectors=vectors)
         if vectors.ndim not in (1, 2) or len(vectors) != self.shape[1]:
             raise ConfigurationError(
                 f"vectors: shape {tuple(vectors.shape)} does not fit an operator {self.shape}"
             )
-        if vectors.device != self.device:
+        if vectors.is_complex() or vectors.device != self.device:
             raise ConfigurationError(
-                f"vectors: on {vectors.device}; move them to {self.device}, where the operator is"
+                f"vectors: {vectors.dtype} on {vectors.device} is not allowed; use real numbers on "
+                f"{self.device}"
             )
-        with torch.inference_mode(False):
-            columns = constant(vectors).to(self.dtype).reshape(len(vectors), -1).unbind(1)
-            applied = [self._run(lambda j, v=column: _apply(j, v)) for column in columns]
-            return torch.stack(applied, dim=1).view(-1, *vectors.shape[1:])
 
     def trace(self, *, samples: int = 32, seed: int = 0) -> TraceEstimate:
         """Trace by Hutchinson's estimator: mean of |J^T z|^2 over random signs z.
@@ -210,7 +224,15 @@ class NtkOperator:
         )
 
     def _run(self, work: Callable[[Jacobians], Found]) -> Found:
-        """What `work` returns; by plain autograd from where two passes fail on some rows."""
+        """What `work` returns; by plain autograd once torch has no second derivative of some rows.
+
+        Raises:
+            ConfigurationError: if the network was trained, or x written into, since it was made.
+        """
+        if _versions(self._task) != self._versions:
+            raise ConfigurationError(
+                "network: it or x was changed in place since the operator was made; make a new one"
+            )
         try:
             with refusing(self.method), torch.inference_mode(False):
                 return work(self._jacobians)
@@ -228,11 +250,20 @@ def _apply(jacobians: Jacobians, vector: Tensor) -> Tensor:
     return jacobians.left.push(jacobians.right.pull(vector / size)) * size
 
 
+def _versions(task: Task) -> int:
+    """How often the tensors of network and inputs were written into."""
+    module = task.model.module
+    held = [] if module is None else [*module.parameters(), *module.buffers()]
+    given = _pytree.tree_leaves([task.x1, task.x2, task.model.parameters])
+    tensors = [each for each in [*held, *given] if isinstance(each, Tensor)]
+    return sum(each._version for each in tensors if not each.is_inference())
+
+
 def _on_arrays(operator: NtkOperator) -> Callable[[np.ndarray], np.ndarray]:
     """Products with NumPy arrays."""
 
     def product(vectors: np.ndarray) -> np.ndarray:
-        given = torch.as_tensor(vectors, dtype=operator.dtype, device=operator.device)
+        given = torch.tensor(np.ascontiguousarray(vectors), device=operator.device)
         return (operator @ given).cpu().numpy()
 
     return product

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .jacobian_map import Jacobians, TwoPasses
+from .jacobian_map import DoubleBackward, Jacobians
 from .methods import Refusal, refusing
 from .proof import COARSE, Unproved, Witness, find_proof, wide
 from .task import Task
@@ -21,10 +21,10 @@ def find_jacobians(task: Task) -> Jacobians:
     with refusing("autograd"):
         proof = find_proof(task)
     try:
-        with refusing("two passes"):
+        with refusing("double_backward"):
             if proof is not None:
                 _check_products(task, proof.witnesses)
-            return Jacobians.of(task, "two passes")
+            return Jacobians.of(task, "double_backward")
     except Refusal:
         return plain_jacobians(task)
 
@@ -58,7 +58,7 @@ def _agree_on_side(task: Task, witnesses: list[Witness], direction: list[Tensor]
     """The same for witnesses of x1 alone, or of x2."""
     x = task.other if witnesses[0].second else task.x1
     rows = sorted({0, len(x) - 1})
-    graph = TwoPasses(task, x[rows])
+    graph = DoubleBackward(task, x[rows])
     signal = task.like.new_zeros(len(rows), len(task.selected))
     for each in witnesses:
         signal[rows.index(each.index)] = each.weights[task.selected]
@@ -69,7 +69,7 @@ def _agree_on_side(task: Task, witnesses: list[Witness], direction: list[Tensor]
     )
 
 
-def _pulls_agree(graph: TwoPasses, signal: Tensor, witnesses: list[Witness]) -> bool:
+def _pulls_agree(graph: DoubleBackward, signal: Tensor, witnesses: list[Witness]) -> bool:
     """Whether J^T v is the sum of the gradients, for small v and for large."""
     allowed = witnesses[0].tolerance * sum(each.size for each in witnesses)
     expected = [sum(parts) for parts in zip(*(w.gradient.values() for w in witnesses), strict=True)]
