@@ -1,4 +1,4 @@
-"""Networks that people bring, of torchvision, of transformers and recurrent ones, and their rows."""
+"""Networks that people bring, of torchvision and transformers and recurrent, and their rows."""
 
 from collections.abc import Callable
 

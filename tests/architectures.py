@@ -17,7 +17,7 @@ from torch import nn
 
 
 class Architecture(NamedTuple):
-    """A network, N inputs in float32, and the methods ("operator": `ntk_operator`) refusing it."""
+    """A network, N inputs in float32, and the methods refusing it."""
 
     make: Callable[[], nn.Module]
     inputs: Callable[[int], torch.Tensor]
@@ -167,13 +167,9 @@ REFUSED_IN_SINGLE = {name: {"vector_product"} for name in ("lstm", "deep lstm", 
 # Where the graph of one row is another than that of several, which "layerwise" does not take.
 REFUSED_ROW_BY_ROW = {"poisson": {"layerwise"}}
 
-# Where the operator is wrong, or stops with an error that is not the library's.
-FAULTS = {
-    "llama": "its normalisation rounds to float32 inside, and J w otherwise than J^T v",
-    "embedding bag": "torch has no second derivative of it, and says so in its own error",
-    "cdist": "torch has no second derivative of it, and says so in its own error",
-    "once differentiable": "torch leaves out, without a word, what it cannot differentiate twice",
-}
+# Where a product takes one backward pass for each row and output: torch has no second derivative,
+# leaves part of it out without a word, or rounds it otherwise.
+PRODUCTS_BY_PLAIN_AUTOGRAD = {"llama", "embedding bag", "cdist", "once differentiable"}
 
 
 def build(name, dtype=torch.float64):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from architectures import (
     ARCHITECTURES,
-    FAULTS,
+    PRODUCTS_BY_PLAIN_AUTOGRAD,
     REFUSED_IN_SINGLE,
     REFUSED_ROW_BY_ROW,
     build,
@@ -105,31 +105,60 @@ def test_single_precision(name):
     right(found, expected(name, "block", slice(3, 5)))
 
 
-def operators():
-    """Networks, marked where the operator of them is wrong."""
-    marks = {
-        name: [pytest.mark.xfail(strict=True, reason=reason)] for name, reason in FAULTS.items()
-    }
-    return [pytest.param(name, marks=marks.get(name, [])) for name in TAKEN]
+def by_vectors(block):
+    """The matrix (N1 O, N2 O) of a block kernel."""
+    return block.permute(2, 0, 3, 1).flatten(0, 1).flatten(1)
+
+
+def right_products(operator, matrix):
+    """Both ways, of one vector and of several."""
+    torch.manual_seed(1)
+    left, vectors = (torch.randn(size, 2, dtype=torch.float64) for size in matrix.shape)
+    right(operator @ vectors, matrix @ vectors)
+    right(operator @ vectors[:, 0], matrix @ vectors[:, 0])
+    right(operator.T @ left, matrix.T @ left)
 
 
 def check_operator(name, memory_budget):
-    network, x, _ = build(name)
-    operator = ntk_operator(network, x, memory_budget=memory_budget)
-    vectors = torch.randn(operator.shape[0], 2, dtype=torch.float64)
-    block = expected(name, "block", slice(3)).permute(2, 0, 3, 1)
-    right(operator @ vectors, block.reshape(operator.shape) @ vectors)
+    network, x1, x2 = build(name)
+    symmetric = ntk_operator(network, x1, memory_budget=memory_budget)
+    assert symmetric.method == (
+        "autograd" if name in PRODUCTS_BY_PLAIN_AUTOGRAD else "double_backward"
+    )
+    right_products(symmetric, by_vectors(expected(name, "block", slice(3))))
+    outputs = asked_for(name, "list")
+    cross = ntk_operator(network, x1, x2, outputs=outputs, memory_budget=memory_budget)
+    right_products(cross, by_vectors(expected(name, outputs, slice(3, 5))))
 
 
-@pytest.mark.parametrize("name", operators())
+@pytest.mark.parametrize("name", TAKEN)
 def test_operator_one_row_at_a_time(name):
     check_operator(name, 1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", operators())
+@pytest.mark.parametrize("name", TAKEN)
 def test_operator(name):
     check_operator(name, None)
+
+
+@pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - set(TAKEN)))
+def test_operator_is_refused_as_listed(name):
+    network, x, _ = build(name)
+    with pytest.raises(NtkflowError, match=r"\A(network|layer)\b.*: [^\n]+\Z"):
+        ntk_operator(network, x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TAKEN)
+def test_operator_in_single_precision(name):
+    network, x1, x2 = build(name, torch.float32)
+    operator, matrix = (
+        ntk_operator(network, x1, x2),
+        by_vectors(expected(name, "block", slice(3, 5))),
+    )
+    vector = torch.randn(matrix.shape[1], generator=torch.Generator().manual_seed(1))
+    right(operator @ vector, matrix @ vector.double())
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ ARRAY, GRAM = np.ones((2, 3)), torch.eye(2)
     [
         ("x1", lambda: ntkflow.empirical_ntk(NETWORK, ARRAY)),
         ("x2", lambda: ntkflow.empirical_ntk(NETWORK, X, ARRAY)),
-        ("x", lambda: ntkflow.ntk_operator(NETWORK, ARRAY)),
+        ("x1", lambda: ntkflow.ntk_operator(NETWORK, ARRAY)),
         ("x1", lambda: ntkflow.limit_kernels(NETWORK, ARRAY)),
         ("x2", lambda: ntkflow.limit_kernels(NETWORK, X, ARRAY)),
         (

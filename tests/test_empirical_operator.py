@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from scipy.sparse.linalg import LinearOperator
+from scipy.sparse.linalg import LinearOperator, svds
 from torch import nn
 
 from ntkflow import empirical_ntk, ntk_operator, top_eigenpairs
-from ntkflow.errors import ConfigurationError, NtkflowError
+from ntkflow.errors import ConfigurationError, NtkflowError, UnsupportedLayerError
 from ntkflow.networks import cnn, mlp
 
 torch.set_num_threads(1)
@@ -21,9 +21,19 @@ def case(request):
     return network.double(), x.double()
 
 
-def dense(network, x):
-    values = empirical_ntk(network, x).values
-    return values.permute(2, 0, 3, 1).reshape(values.shape[0] * len(x), -1)
+def dense(network, x1, x2=None, **options):
+    values = empirical_ntk(network, x1, x2, **options).values
+    if values.ndim == 2:
+        return values
+    return values.permute(2, 0, 3, 1).reshape(values.shape[0] * len(x1), -1)
+
+
+def equal(operator, expected):
+    """Both ways; relative to the largest entry."""
+    assert operator.shape == expected.shape
+    for found, exactly in [(operator, expected), (operator.T, expected.T)]:
+        product = found @ torch.eye(exactly.shape[1], dtype=torch.float64)
+        torch.testing.assert_close(product, exactly, rtol=0, atol=1e-10 * expected.abs().max())
 
 
 @pytest.mark.parametrize("budget", [2**30, 1])
@@ -69,14 +79,95 @@ def test_cast_works_in_the_other_type(case):
     assert operator.dtype == torch.float64
 
 
-def test_wrong_vector_is_an_error(case):
-    with pytest.raises(ConfigurationError, match="does not fit"):
-        ntk_operator(*case) @ torch.randn(5).double()
+@pytest.mark.parametrize(
+    ("vector", "words"),
+    [
+        (torch.ones(5).double(), "does not fit"),
+        (torch.ones(21, 1, 1).double(), "does not fit"),
+        (torch.ones(21, dtype=torch.complex128), "complex128 on cpu"),
+        (torch.ones(21, device="meta"), "on meta"),
+        (np.ones(21), "ndarray is not allowed"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked_types")
+def test_wrong_vector_is_an_error(case, vector, words):
+    with pytest.raises(ConfigurationError, match=f"^vectors: .*{words}"):
+        ntk_operator(*case).__matmul__(vector)
+
+
+def test_vectors_of_other_types_and_none(case):
+    operator, exactly = ntk_operator(*case), dense(*case)
+    torch.testing.assert_close(operator @ torch.ones(21, dtype=torch.int64), exactly.sum(1))
+    assert (operator @ torch.ones(21, 0)).shape == (21, 0)
+    assert not (operator @ torch.zeros(21)).any()
+    weights = torch.ones(21, requires_grad=True)
+    assert not (operator @ weights).requires_grad
 
 
 def test_no_rows_is_an_error(case):
     with pytest.raises(ConfigurationError, match="no rows"):
         ntk_operator(case[0], case[1][:0])
+
+
+@pytest.mark.parametrize("budget", [2**30, 5000, 1])
+def test_between_two_sets_of_rows(case, budget):
+    network, x = case
+    operator = ntk_operator(network, x[:3], x[3:], memory_budget=budget)
+    assert (operator.shape, operator.T.shape) == ((9, 12), (12, 9))
+    equal(operator, dense(network, x[:3], x[3:]))
+    equal(operator.T.T, dense(network, x[:3], x[3:]))
+    assert not operator.symmetric
+
+
+def test_rows_of_two_sizes():
+    layers = [nn.Conv2d(1, 3, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)]
+    network = nn.Sequential(*layers).double()
+    x1, x2 = (torch.randn(3, 1, size, size, dtype=torch.float64) for size in (4, 8))
+    equal(ntk_operator(network, x1, x2), dense(network, x1, x2))
+
+
+@pytest.mark.parametrize("outputs", [1, -1, [2, 0], (0,), np.int64(2), np.array([1, 2]), "block"])
+@pytest.mark.parametrize("other", [True, False])
+@pytest.mark.parametrize("budget", [2**30, 1])
+def test_outputs(case, outputs, other, budget):
+    network, x = case
+    sides = (x[:3], x[3:]) if other else (x,)
+    operator = ntk_operator(network, *sides, outputs=outputs, memory_budget=budget)
+    equal(operator, dense(network, *sides, outputs=outputs))
+
+
+@pytest.mark.parametrize("outputs", [True, "trace", "mean", "diagonal", [], [0, 0], 3, 1.5])
+@pytest.mark.usefixtures("unchecked_types")
+def test_other_outputs_are_an_error(case, outputs):
+    with pytest.raises(ConfigurationError, match=r"^outputs: .* is not allowed; use 'block', an "):
+        ntk_operator(*case, outputs=outputs)
+
+
+@pytest.mark.parametrize("output", ["logits", lambda returned: returned["logits"]])
+def test_part_of_what_is_returned(case, output):
+    network, x = case
+    wrapped = nn.Module()
+    wrapped.network, wrapped.forward = network, lambda x: {"loss": None, "logits": network(x)}
+    equal(ntk_operator(wrapped, x, output=output), dense(network, x))
+    with pytest.raises(UnsupportedLayerError, match=r"^output: 'scores' is not in"):
+        ntk_operator(wrapped, x, output="scores")
+
+
+@pytest.mark.parametrize(
+    "choose", [lambda net: "*.bias", lambda net: list(net.parameters())[:2], lambda net: None]
+)
+def test_parameters_in_every_form_in_another_type(case, choose):
+    network, x = case
+    expected = dense(network, x, parameters=choose(network))
+    operator = ntk_operator(network, x, parameters=choose(network), dtype=torch.float64)
+    equal(operator, expected)
+
+
+def test_more_outputs_of_one_side_are_an_error():
+    network = nn.Sequential(nn.Conv1d(1, 2, 3), nn.Flatten()).double()
+    x1, x2 = (torch.randn(2, 1, size, dtype=torch.float64) for size in (5, 6))
+    with pytest.raises(UnsupportedLayerError, match="6 output"):
+        ntk_operator(network, x1, x2)
 
 
 def test_trace_lies_within_its_standard_error(case):
@@ -105,6 +196,31 @@ def test_scipy_operator(case):
     np.testing.assert_allclose(
         operator.matmat(np.eye(21)), dense(*case).numpy(), rtol=1e-10, atol=1e-10
     )
+
+
+def test_scipy_operator_between_two_sets_of_rows(case):
+    network, x = case
+    operator, expected = ntk_operator(network, x[:3], x[3:]), dense(network, x[:3], x[3:]).numpy()
+    linear = operator.to_scipy()
+    np.testing.assert_allclose(linear.H @ np.eye(9), expected.T, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(linear.rmatvec(np.ones(9)[::-1]), expected.T.sum(1), rtol=1e-9)
+    found = svds(linear, 2, rng=0)[1]
+    exact = np.linalg.svd(expected, compute_uv=False)[:2]
+    np.testing.assert_allclose(sorted(found)[::-1], exact, rtol=1e-8)
+
+
+def test_types_that_scipy_lacks(case):
+    network, x = case
+    with pytest.raises(ConfigurationError, match=r"^dtype: torch\.bfloat16 is not"):
+        ntk_operator(network, x, dtype=torch.bfloat16).to_scipy()
+
+
+@pytest.mark.parametrize("call", [lambda each: each.trace(), lambda each: top_eigenpairs(each, 1)])
+def test_only_symmetric_operators_have_a_trace_and_eigenpairs(case, call):
+    network, x = case
+    for sides in [(x[:3], x[3:]), (x[:3], x[:3])]:
+        with pytest.raises(ConfigurationError, match=r"^x2: .*leave x2 out, .*svds"):
+            call(ntk_operator(network, *sides))
 
 
 def test_top_eigenpairs_equal_dense_decomposition(case):

@@ -295,7 +295,7 @@ def test_wrong_inputs_are_an_error_in_one_line(name):
 def test_the_second_inputs_are_named():
     with pytest.raises(ConfigurationError, match=r"^x2\[1\]: 3 row\(s\), but x2\[0\] has 4"):
         empirical_ntk(Towers(), (IMAGE, TEXT), (IMAGE, TEXT[:3]))
-    with pytest.raises(ConfigurationError, match=r"^x\[1\]: 3 row\(s\), but x\[0\] has 4"):
+    with pytest.raises(ConfigurationError, match=r"^x1\[1\]: 3 row\(s\), but x1\[0\] has 4"):
         ntk_operator(Towers(), (IMAGE, TEXT[:3]))
 
 

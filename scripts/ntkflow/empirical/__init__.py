@@ -1,9 +1,10 @@
 """Kernels of finite networks: dense blocks, matrix-free operators and leading eigenpairs."""
 
+from .eigenpairs import Eigenpairs, top_eigenpairs
 from .explanation import Explanation, explain
 from .kernel import Kernel, empirical_ntk
 from .on_diagonal import diagonal_kernel
-from .operator import Eigenpairs, NtkOperator, TraceEstimate, ntk_operator, top_eigenpairs
+from .operator import NtkOperator, TraceEstimate, ntk_operator
 
 __all__ = [
     "Eigenpairs",

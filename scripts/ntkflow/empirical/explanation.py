@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from .layout import Layout
 from .inputs import Inputs, Several
 from .kernel import pose
+from .layout import Layout
 from .methods import try_methods
 from .operations import Blocks, Operations, count_operations, plan_blocks
 from .outputs import Pick

@@ -94,7 +94,7 @@ def as_inputs(name: str, x: object) -> Inputs:
     """
     inputs, labelled = x, {name: x}
     if not isinstance(x, Tensor):
-        inputs = _arguments(name, x)
+        inputs = x if isinstance(x, Arguments) else _arguments(name, x)
         labelled = {f"{name}[{key!r}]": tensor for key, tensor in inputs.tensors.items()}
     first = next(iter(labelled))
     for label, tensor in labelled.items():

@@ -1,6 +1,6 @@
 """Empirical neural tangent kernel of any network, by four methods and in six conventions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +9,8 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from .blocks import as_budget
+from .inputs import Inputs, Several, as_inputs, constant
 from .layout import Layout
-from .inputs import Several, as_inputs, constant
 from .methods import check_overflow, compute
 from .model import as_model
 from .outputs import Pick
@@ -134,21 +134,22 @@ def empirical_ntk(
 
 def pose(
     network: nn.Module | Callable,
-    x1: Tensor | Several,
-    x2: Tensor | Several | None,
+    x1: Inputs | Several,
+    x2: Inputs | Several | None,
     outputs: Outputs,
     *,
     parameters: Any,
     output: Pick,
     by_layer: bool,
     memory_budget: int | float | None,
+    conventions: Iterable[str] = CONVENTIONS,
 ) -> tuple[Task, str | int | list[int]]:
     """What `empirical_ntk` computes for these arguments, and the outputs that were meant."""
     x1, x2 = as_inputs("x1", x1), None if x2 is None else as_inputs("x2", x2)
     model = as_model(network, parameters, output)
     x1, x2 = constant(x1), None if x2 is None else constant(x2)
     like = model.first(x1)
-    outputs = read_outputs(outputs, like.shape[1], CONVENTIONS)
+    outputs = read_outputs(outputs, like.shape[1], conventions)
     selected, layout = _layout(outputs, like.shape[1])
     budget = as_budget(memory_budget, like.device)
     return Task(model, x1, x2, selected, layout, by_layer, like, budget), outputs

@@ -51,22 +51,22 @@ def try_methods(task: Task, method: str) -> Computed:
         raise ConfigurationError(f"method: {method!r} is not allowed; use {allowed}")
     attempts = _attempts(task) if method == "auto" else {method: METHODS[method]}
     # A network may raise anything where it is transformed or differentiated.
-    with _refusing("autograd"):
+    with refusing("autograd"):
         proof = find_proof(task)
     refused: dict[str, str] = {}
     for name, attempt in attempts.items():
         # Plain autograd is what the others are compared with.
         posed = replace(task, proof=None if name == "autograd" else proof)
         try:
-            with _refusing(name):
+            with refusing(name):
                 return Computed(name, _complete(task, attempt(posed)), refused)
-        except _Refusal as refusal:
+        except Refusal as refusal:
             last = refusal
             refused[name] = refusal.reason
     raise last
 
 
-class _Refusal(UnsupportedLayerError):
+class Refusal(UnsupportedLayerError):
     """A method does not take a network, or is not right for it."""
 
     def __init__(self, message: str, reason: str):
@@ -75,7 +75,7 @@ class _Refusal(UnsupportedLayerError):
 
 
 @contextmanager
-def _refusing(name: str) -> Iterator[None]:
+def refusing(name: str) -> Iterator[None]:
     """Any error but those of the library and of memory in one line, as one of the method."""
     try:
         with warnings.catch_warnings():
@@ -87,10 +87,10 @@ def _refusing(name: str) -> Iterator[None]:
         words = (str(error) or type(error).__name__).splitlines()[0]
         if name == "autograd":
             message = f"network: torch cannot differentiate it: {words}"
-            raise _Refusal(message, words) from error
+            raise Refusal(message, words) from error
         verb = words if isinstance(error, Unproved) else f"fails on this network ({words})"
         message = f"method: {name!r} {verb}; use 'auto' or 'autograd'"
-        raise _Refusal(message, verb) from error
+        raise Refusal(message, verb) from error
 
 
 def _attempts(task: Task) -> dict[str, Callable[[Task], dict[str, Tensor]]]:

@@ -1,20 +1,29 @@
-"""The kernel as a linear map that is never formed, its trace, and its leading eigenpairs."""
+"""The kernel as a linear map that is never formed, and an estimate of its trace."""
 
 import copy
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import scipy  # its parts load when they are used
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Real, Shaped
 from torch import Tensor, nn
 from torch.utils import _pytree
 
-from ..errors import ConfigurationError, NtkflowError
-from .blocks import as_budget, row_slices
+from ..checks import check_tensors
+from ..errors import ConfigurationError, UnsupportedLayerError
 from .inputs import Inputs, Several, apply, as_inputs, constant
-from .model import Model, as_model
+from .jacobian_map import Jacobians
+from .kernel import pose
+from .methods import Refusal, refusing
+from .operator_proof import find_jacobians, plain_jacobians
+from .outputs import Pick
+from .selection import Outputs, select_parameters
+from .task import Task
+
+Found = TypeVar("Found")
 
 
 class TraceEstimate(NamedTuple):
@@ -24,41 +33,46 @@ class TraceEstimate(NamedTuple):
     standard_error: Float[Tensor, ""]
 
 
-class Eigenpairs(NamedTuple):
-    """Leading eigenvalues, descending, their eigenvectors as columns, and |A u - lambda u|."""
-
-    values: Float[Tensor, " k"]
-    vectors: Float[Tensor, "m k"]
-    residual_norms: Float[Tensor, " k"]
-
-
 def ntk_operator(
     network: nn.Module | Callable,
-    x: Shaped[Tensor, "n *shape"] | Several,
+    x1: Shaped[Tensor, "n1 *shape"] | Several,
+    x2: Shaped[Tensor, "n2 *shape2"] | Several | None = None,
     *,
     parameters: Any = None,
+    outputs: Outputs = "block",
+    output: Pick = None,
     dtype: torch.dtype | None = None,
     memory_budget: int | float | None = None,
 ) -> "NtkOperator":
-    """Block kernel Theta = J J^T of the rows x as a linear map, applied as J (J^T v).
+    """Block kernel Theta = J(x1) J(x2)^T as a linear map, applied as J(x1) (J(x2)^T v).
 
     One product costs about two passes through the network. Where the graph of all rows fits the
     budget it is built once, else chunk by chunk for every product.
 
+    Both passes are compared with plain autograd on two rows, and outputs in a batch with those of
+    single rows. Where torch cannot differentiate twice, or finds something else then, the rows of J
+    are formed by one backward pass for each row and output, once if they fit the budget, else twice
+    for every product: right, and slow.
+
     Args:
         network: module in evaluation mode, or function of (parameters, x); see `empirical_ntk`.
-        x: N inputs, rows first: a tensor, or several in a tuple or dict, as in `empirical_ntk`.
+        x1: N1 inputs, rows first: a tensor, or several in a tuple or dict, as in `empirical_ntk`.
+        x2: N2 other inputs; default: x1, a symmetric operator.
         parameters: as in `empirical_ntk`.
+        outputs: "block", all O outputs; an int, that output alone; a list of S ints, the block of
+            these.
+        output: of a network that returns several things, which one: a key, an index or a function.
         dtype: type to cast parameters and inputs to; float64 for small residuals.
         memory_budget: bytes for the graphs; at least one row always is handled. Default: 1 GiB, on
             a GPU half of what is free.
 
     Returns:
-        `NtkOperator` of shape (N O, N O).
+        `NtkOperator` of shape (N1 O, N2 O); of S outputs (N1 S, N2 S), of one (N1, N2).
 
     Raises:
-        ConfigurationError: if the parameters or the inputs are not allowed.
-        UnsupportedLayerError: if batch normalisation or dropout is in training mode.
+        ConfigurationError: if an option, the parameters or the inputs are not allowed.
+        UnsupportedLayerError: as `empirical_ntk`, if rows interact, the network draws random
+            numbers, is in training mode or returns anything but real numbers (N, ...).
 
     Example:
         >>> network, x, y = ntkflow.mlp(3, [64], 2), torch.randn(5, 3), torch.zeros(5, 2)
@@ -66,191 +80,190 @@ def ntk_operator(
         >>> residual = (network(x) - y).double().flatten()
         >>> (theta @ residual).shape  # -df/dt under gradient flow of |f - y|^2 / 2
         torch.Size([10])
+        >>> cross = ntkflow.ntk_operator(network, torch.randn(4, 3), x, outputs=1)
+        >>> cross.shape, (cross.T @ torch.ones(4)).shape
+        ((4, 5), torch.Size([5]))
     """
-    x = constant(as_inputs("x", x))
-    if dtype is not None:
-        network, parameters, x = _cast(network, parameters, x, dtype)
-    budget = as_budget(memory_budget, x.device)
-    return NtkOperator(as_model(network, parameters), x, budget)
+    x1, x2 = as_inputs("x1", x1), None if x2 is None else as_inputs("x2", x2)
+    with torch.inference_mode(False), torch.enable_grad():
+        if dtype is not None:
+            network, parameters = _cast(network, parameters, dtype)
+            x1, x2 = _cast_inputs(x1, dtype), None if x2 is None else _cast_inputs(x2, dtype)
+        options = dict(parameters=parameters, output=output, memory_budget=memory_budget)
+        task, _ = pose(network, x1, x2, outputs, by_layer=False, conventions=("block",), **options)
+        return NtkOperator(task, find_jacobians(task))
 
 
-def _cast(network, parameters: Any, x: Inputs, dtype: torch.dtype) -> tuple:
+def _cast(network: nn.Module | Callable, parameters: Any, dtype: torch.dtype) -> tuple:
     """Copies in another type; a module's buffers and fixed parameters follow."""
-    if isinstance(network, nn.Module):
-        network = copy.deepcopy(network).to(dtype)
-    if parameters is not None:
-        parameters = _pytree.tree_map(lambda p: p.to(dtype), parameters)
-    return network, parameters, apply(lambda t: t.to(dtype) if t.is_floating_point() else t, x)
+    if not isinstance(network, nn.Module) or isinstance(parameters, Mapping):
+        parameters = _pytree.tree_map_only(
+            Tensor, lambda p: constant(p).to(dtype, copy=True), parameters
+        )
+    elif parameters is not None:
+        parameters = list(select_parameters(network, parameters))
+    if not isinstance(network, nn.Module):
+        return network, parameters
+    try:
+        return copy.deepcopy(network).to(dtype), parameters
+    except (RuntimeError, TypeError) as error:  # a tensor that belongs to a graph, a lock
+        words = str(error).splitlines()[0]
+        raise UnsupportedLayerError(
+            f"network: cannot be copied ({words}); cast it yourself and leave out dtype="
+        ) from error
+
+
+def _cast_inputs(x: Inputs, dtype: torch.dtype) -> Inputs:
+    return apply(lambda t: t.to(dtype) if t.is_floating_point() else t, constant(x))
 
 
 class NtkOperator:
-    """Symmetric, positive semi-definite map J J^T on vectors in the order of f(x).flatten().
+    """Map J(x1) J(x2)^T between vectors in the order of f(x).flatten().
 
-    Entry n O + o of a vector belongs to output o of row n, so that the dense equivalent is
-    `empirical_ntk(network, x).values.permute(2, 0, 3, 1).reshape(N * O, N * O)`.
+    Entry n S + s of a vector belongs to row n and the s-th of S outputs, so that the dense
+    equivalent is `empirical_ntk(network, x1, x2).values.permute(2, 0, 3, 1).reshape(N1 * O, -1)`.
 
     Attributes:
-        shape: (N O, N O).
+        shape: (N1 S, N2 S).
         dtype: of the network's outputs.
         device: of the network's outputs.
+        symmetric: whether x2 is x1; the operator is positive semi-definite then.
     """
 
-    def __init__(self, model: Model, x: Inputs, memory_budget: int):
-        like = model.first(x)
-        self.dtype, self.device = like.dtype, like.device
-        self.shape = (len(x) * like.shape[1],) * 2
-        self._outputs = like.shape[1]
-        self._model, self._x = model, x
-        # The graph of J^T v, which J w needs, keeps about as much again as that of f.
-        self._rows = max(1, memory_budget // (3 * model.row_bytes(x)))
-        self._whole = _Graph(model, x) if len(x) <= self._rows else None
+    def __init__(self, task: Task, jacobians: Jacobians):
+        self._task, self._jacobians = task, jacobians
+        self._versions = _versions(task)
+        self.dtype, self.device = task.like.dtype, task.like.device
+        self.shape = tuple(len(x) * len(task.selected) for x in (task.x1, task.other))
+        self.symmetric = task.x2 is None
 
-    def __matmul__(self, vectors: Float[Tensor, "m *k"]) -> Float[Tensor, "m *k"]:
-        """Apply to one vector (N O,), or to each column of (N O, k)."""
-        if vectors.ndim not in (1, 2) or len(vectors) != self.shape[0]:
+    @property
+    def method(self) -> str:
+        """How products are computed: "double_backward", or "autograd" where that is not right."""
+        return self._jacobians.method
+
+    @property
+    def T(self) -> "NtkOperator":
+        """The adjoint, J(x2) J(x1)^T."""
+        if self.symmetric:
+            return self
+        adjoint, (method, left, right) = copy.copy(self), self._jacobians
+        adjoint._task = replace(self._task, x1=self._task.other, x2=self._task.x1)
+        adjoint._jacobians, adjoint.shape = Jacobians(method, right, left), self.shape[::-1]
+        return adjoint
+
+    def __matmul__(self, vectors: Real[Tensor, "m *k"]) -> Float[Tensor, "m2 *k"]:
+        """Apply to one vector (N2 S,), or to each column of (N2 S, k), in the operator's type."""
+        self._check_vectors(vectors)
+        with torch.inference_mode(False):
+            vectors = constant(vectors).to(self.dtype)
+            if vectors.ndim == 1:
+                return self._run(lambda jacobians: _apply(jacobians, vectors))
+            products = vectors.new_empty(self.shape[0], vectors.shape[1])
+            for column in range(vectors.shape[1]):
+                products[:, column] = self @ vectors[:, column]
+            return products
+
+    def _check_vectors(self, vectors: Tensor) -> None:
+        check_tensors(vectors=vectors)
+        if vectors.ndim not in (1, 2) or len(vectors) != self.shape[1]:
             raise ConfigurationError(
                 f"vectors: shape {tuple(vectors.shape)} does not fit an operator {self.shape}"
             )
-        if vectors.ndim == 1:
-            return self._push(self._pull(vectors))
-        columns = [self._push(self._pull(column)) for column in vectors.unbind(1)]
-        return torch.stack(columns, dim=1)
+        if vectors.is_complex() or vectors.device != self.device:
+            raise ConfigurationError(
+                f"vectors: {vectors.dtype} on {vectors.device} is not allowed; use real numbers on "
+                f"{self.device}"
+            )
 
     def trace(self, *, samples: int = 32, seed: int = 0) -> TraceEstimate:
         """Trace by Hutchinson's estimator: mean of |J^T z|^2 over random signs z.
 
         Source: Hutchinson 1989, Communications in Statistics 18(3). The standard error is that of
         the mean over `samples` >= 2 independent z.
+
+        Raises:
+            ConfigurationError: if `samples` is below 2, or the operator is not symmetric.
         """
         if samples < 2:
             raise ConfigurationError(f"samples: {samples} is not allowed; use at least 2")
+        self.check_symmetric("a trace")
         stream = np.random.default_rng(seed)
         squares = []
         for _ in range(samples):
             signs = torch.from_numpy(2.0 * stream.integers(0, 2, self.shape[0]) - 1)
-            pulled = self._pull(signs.to(device=self.device, dtype=self.dtype))
+            signs = signs.to(device=self.device, dtype=self.dtype)
+            pulled = self._run(lambda jacobians, z=signs: jacobians.right.pull(z))
             squares.append(sum(part.square().sum() for part in pulled))
         values = torch.stack(squares)
         return TraceEstimate(values.mean(), values.std() / samples**0.5)
 
+    def check_symmetric(self, what: str) -> None:
+        """Raise a ConfigurationError if rows x2 were given."""
+        if not self.symmetric:
+            raise ConfigurationError(
+                f"x2: {what} is of a symmetric operator; leave x2 out, or take singular values, "
+                "scipy.sparse.linalg.svds(operator.to_scipy())"
+            )
+
     def to_scipy(self) -> "scipy.sparse.linalg.LinearOperator":
         """The same map on NumPy arrays, for scipy.sparse.linalg."""
-
-        def apply(vectors: np.ndarray) -> np.ndarray:
-            given = torch.as_tensor(vectors, dtype=self.dtype, device=self.device)
-            return (self @ given).cpu().numpy()
-
-        dtype = torch.empty(0, dtype=self.dtype).numpy().dtype
-        return scipy.sparse.linalg.LinearOperator(
-            self.shape, matvec=apply, rmatvec=apply, matmat=apply, dtype=dtype
-        )
-
-    def _pull(self, vector: Float[Tensor, " m"]) -> list[Tensor]:
-        """J^T v, one tensor per parameter."""
-        signal = vector.view(-1, self._outputs)
-        total: list[Tensor] = []
-        for rows, graph in self._graphs():
-            parts = graph.pull(signal[rows])
-            total = [t + p for t, p in zip(total, parts, strict=True)] if total else parts
-        return total
-
-    def _push(self, direction: Sequence[Tensor]) -> Float[Tensor, " m"]:
-        """J w."""
-        parts = [graph.push(direction) for _, graph in self._graphs()]
-        return torch.cat(parts).flatten()
-
-    def _graphs(self):
-        if self._whole is not None:
-            yield slice(None), self._whole
-            return
-        for rows in row_slices(0, len(self._x), self._rows):
-            yield rows, _Graph(self._model, self._x[rows])
-
-
-class _Graph:
-    """Graphs of f and of J^T v for some rows, kept to be run many times.
-
-    J^T v is linear in v, so its own derivative in the direction w is J w: two reverse passes give
-    what a forward pass would, without recomputing the activations.
-    """
-
-    @torch.enable_grad()
-    def __init__(self, model: Model, x: Inputs):
-        leaves = {name: p.detach().requires_grad_() for name, p in model.parameters.items()}
-        self.parameters = list(leaves.values())
-        self.outputs = model(leaves, x)
-        self.signal = torch.zeros_like(self.outputs, requires_grad=True)
-        self.pulled = torch.autograd.grad(
-            self.outputs, self.parameters, self.signal, create_graph=True, materialize_grads=True
-        )
-
-    def pull(self, signal: Float[Tensor, "n o"]) -> list[Tensor]:
-        return list(
-            torch.autograd.grad(
-                self.outputs, self.parameters, signal, retain_graph=True, materialize_grads=True
+        if self.dtype not in (torch.float32, torch.float64):
+            raise ConfigurationError(
+                f"dtype: {self.dtype} is not one of SciPy's solvers; use ntk_operator(..., "
+                "dtype=torch.float32)"
             )
+        forth, back = (_on_arrays(operator) for operator in (self, self.T))
+        return scipy.sparse.linalg.LinearOperator(
+            self.shape,
+            matvec=forth,
+            rmatvec=back,
+            matmat=forth,
+            rmatmat=back,
+            dtype=torch.empty(0, dtype=self.dtype).numpy().dtype,
         )
 
-    def push(self, direction: Sequence[Tensor]) -> Float[Tensor, "n o"]:
-        pairs = zip(self.pulled, direction, strict=True)
-        pulled, used = zip(*((p, w) for p, w in pairs if p.requires_grad), strict=True)
-        return torch.autograd.grad(pulled, self.signal, used, retain_graph=True)[0]
+    def _run(self, work: Callable[[Jacobians], Found]) -> Found:
+        """What `work` returns; by plain autograd once torch has no second derivative of some rows.
+
+        Raises:
+            ConfigurationError: if the network was trained, or x written into, since it was made.
+        """
+        if _versions(self._task) != self._versions:
+            raise ConfigurationError(
+                "network: it or x was changed in place since the operator was made; make a new one"
+            )
+        try:
+            with refusing(self.method), torch.inference_mode(False):
+                return work(self._jacobians)
+        except Refusal:
+            if self.method == "autograd":
+                raise
+        self._jacobians = plain_jacobians(self._task)
+        return self._run(work)
 
 
-def top_eigenpairs(
-    operator: NtkOperator | Float[Tensor, "m m"],
-    k: int = 10,
-    *,
-    tolerance: float = 1e-8,
-    max_iterations: int | None = None,
-    seed: int = 0,
-) -> Eigenpairs:
-    """Largest k eigenvalues of a symmetric map by implicitly restarted Lanczos (ARPACK).
+def _apply(jacobians: Jacobians, vector: Tensor) -> Tensor:
+    """Theta v, of v made 1 in size: a backward pass may be linear only up to some size."""
+    size = vector.abs().max()
+    size = size.where(size > 0, 1)
+    return jacobians.left.push(jacobians.right.pull(vector / size)) * size
 
-    Args:
-        operator: `NtkOperator`, or a symmetric matrix.
-        k: how many, below the size of the operator.
-        tolerance: relative accuracy asked of the eigenvalues; rounding in the operator's own type
-            limits the residuals (float32: about 1e-6 of the largest eigenvalue).
-        max_iterations: restarts before giving up; default: ten times the size.
-        seed: of the start vector.
 
-    Returns:
-        `Eigenpairs` with the residual norms |A u - lambda u| computed anew.
+def _versions(task: Task) -> int:
+    """How often the tensors of network and inputs were written into."""
+    module = task.model.module
+    held = [] if module is None else [*module.parameters(), *module.buffers()]
+    given = _pytree.tree_leaves([task.x1, task.x2, task.model.parameters])
+    tensors = [each for each in [*held, *given] if isinstance(each, Tensor)]
+    return sum(each._version for each in tensors if not each.is_inference())
 
-    Raises:
-        ConfigurationError: if k does not lie between 1 and the size less one.
-        NtkflowError: if the iteration does not converge.
 
-    Example:
-        >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(50, 3)
-        >>> theta = ntkflow.ntk_operator(network, x, dtype=torch.float64)  # 100 x 100
-        >>> found = ntkflow.top_eigenpairs(theta, 3)
-        >>> found.values.shape, found.vectors.shape
-        (torch.Size([3]), torch.Size([100, 3]))
-        >>> bool((found.residual_norms <= 1e-6 * found.values[0]).all())
-        True
-    """
-    size = operator.shape[0]
-    if not 1 <= k < size:
-        raise ConfigurationError(f"k: {k} is not allowed; use 1 to {size - 1}")
-    start = np.random.default_rng(seed).standard_normal(size)
-    matrix = operator.to_scipy() if isinstance(operator, NtkOperator) else operator.cpu().numpy()
-    try:
-        found = scipy.sparse.linalg.eigsh(
-            matrix,
-            k,
-            which="LA",
-            v0=start.astype(matrix.dtype),
-            tol=tolerance,
-            maxiter=max_iterations,
-        )
-    except scipy.sparse.linalg.ArpackNoConvergence as error:
-        raise NtkflowError(
-            f"top_eigenpairs: {len(error.eigenvalues)} of {k} eigenvalues converged; "
-            "allow more iterations or a larger tolerance"
-        ) from error
-    values, vectors = (torch.as_tensor(each, device=operator.device) for each in found)
-    values, vectors = values.flip(0), vectors.flip(1)
-    residuals = operator @ vectors - vectors * values
-    return Eigenpairs(values, vectors, residuals.norm(dim=0))
+def _on_arrays(operator: NtkOperator) -> Callable[[np.ndarray], np.ndarray]:
+    """Products with NumPy arrays."""
+
+    def product(vectors: np.ndarray) -> np.ndarray:
+        given = torch.tensor(np.ascontiguousarray(vectors), device=operator.device)
+        return (operator @ given).cpu().numpy()
+
+    return product

@@ -14,6 +14,7 @@ from .layout import TILE_HEIGHT, Layout, Sizes, Target
 BATCH_BYTES, BATCH_SHARE = 2**24, 4
 PAIRED_OUTPUTS = 4  # outputs from which a block sums one side over its places first
 
+
 def fill_products(
     pairs: Iterable[tuple[Factor, Factor]], layout: Layout, values: Tensor, symmetric: bool
 ) -> None:
@@ -108,9 +109,7 @@ def _fill_terms(
                 _add_scaled(tile, part.scale[:, rows], product, add or bool(index))
 
 
-def _add_pairs(
-    terms: Sequence[Term], values: Float[Tensor, "s s2 n1 n2"], symmetric: bool
-) -> None:
+def _add_pairs(terms: Sequence[Term], values: Float[Tensor, "s s2 n1 n2"], symmetric: bool) -> None:
     """Add sum over t, t' of scale[t, n, t', n'] <left[t, o, n], right[t', o', n']> to a block.
 
     Summing the right side over its places first takes T T' S' c + S S' T c multiplications for a

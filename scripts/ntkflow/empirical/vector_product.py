@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from .blocks import row_slices
-from .layout import Layout
 from .inputs import Inputs
+from .layout import Layout
 from .proof import Proof, Unproved, Witness
 from .task import Task
 
