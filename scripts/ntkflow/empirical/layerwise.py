@@ -16,17 +16,13 @@ from .factors import EmbeddingFactor, Factor, GramFactor, JacobianFactor, Readou
 from .graph import Use, shape_of
 from .inputs import Inputs
 from .jacobian import jacobian_factors
-from .layout import Layout
-from .products import PAIRED_OUTPUTS
+from .products import ADDED, all_pairs_cost, one_side_cost
 from .proof import Unproved, tolerance
 from .rules import PAIRED, PATCH_BYTES, Seen, Sizes, is_swapped, reduced, sizes_of
 from .task import Factors, Task
 
 # Bytes of the gradients of all layers that one backward pass makes for several outputs.
 GRADIENT_BYTES, GRADIENT_BYTES_ACCELERATOR = 2**24, 2**28
-# What takes the time of a multiplication in a large product: one in a product over the places of a
-# pair of rows, and as many as a product of two places costs to be scaled and added.
-SMALL_PRODUCTS, ADDED = 3, 75
 # Operations that leave every row in its place; others may move rows, which costs a check.
 KINDS = """
     Abs Add Addmm AdaptiveAvgPool2D AvgPool2D Clamp ClampMin Clone Convolution Cos CudnnBatchNorm
@@ -80,7 +76,7 @@ def plan_layerwise(task: Task) -> LayerwisePlan:
             continue
         sizes = sizes_of(use, LOOKED_AT)
         made = sizes.places * (1 if use.kind == "Embedding" else sizes.fan_in)
-        if _prefers_rows([sizes], task.layout):
+        if _prefers_rows(task, [sizes]):
             made += outputs * sizes.fan_out * (sizes.fan_in + 1)
         else:
             grams = max(grams, sizes.places**2)
@@ -115,7 +111,7 @@ def _factors(
         parts = [_Part(uses[i], gradients[i], bias if weight else None) for i in mine]
         names = tuple(name for name in (weight, bias) if name is not None)
         readout = len(mine) == 1 and parts[0].seen.use.node is last
-        factors[names] = partial(_factor, names[0], parts, task.layout, readout)
+        factors[names] = partial(_factor, task, names[0], parts, readout)
     return factors
 
 
@@ -250,7 +246,7 @@ class _Part:
 
 
 @torch.no_grad()
-def _factor(name: str, parts: list[_Part], layout: Layout, readout: bool) -> Factor:
+def _factor(task: Task, name: str, parts: list[_Part], readout: bool) -> Factor:
     uses = [part.seen.use for part in parts]
     if any(_is_bias(name, use) for use in uses):
         return JacobianFactor(_total([_rows_of(name, part) for part in parts]))
@@ -260,7 +256,7 @@ def _factor(name: str, parts: list[_Part], layout: Layout, readout: bool) -> Fac
         return JacobianFactor(_total([_weight_rows(part) for part in parts]))
     if readout and first.kind == "Matrix" and not is_swapped(first):
         return ReadoutFactor(parts[0].inputs()(slice(None))[:, 0])
-    if _prefers_rows([sizes_of(part.seen.use, part.seen.rows) for part in parts], layout):
+    if _prefers_rows(task, [sizes_of(part.seen.use, part.seen.rows) for part in parts]):
         return JacobianFactor(_total([_weight_rows(part) for part in parts]))
     if first.kind == "Embedding":
         return _embedding(parts)
@@ -290,19 +286,16 @@ def _total(rows: list[Tensor]) -> Tensor:
     return sum(rows[1:], rows[0]).contiguous()
 
 
-def _prefers_rows(uses: list[Sizes], layout: Layout) -> bool:
-    """Whether weight gradients of each row cost less than pairs of places.
-
-    Counted in multiplications at the speed of large products.
-    """
-    places, outputs = sum(sizes.places for sizes in uses), layout.outputs
+def _prefers_rows(task: Task, uses: list[Sizes]) -> bool:
+    """Whether weight gradients of each row cost less than pairs of places, for a pair of rows."""
+    layout, places = task.layout, sum(sizes.places for sizes in uses)
     _, d, c, match = uses[0]
-    if layout.mode == "block" and outputs >= PAIRED_OUTPUTS and places > 1:
-        summed = places * outputs * (places + outputs) * c
-        return outputs**2 * c * d <= places**2 * match + SMALL_PRODUCTS * summed
-    pairs = outputs ** (2 if layout.mode == "block" else 1)
-    traffic = ADDED if places > 1 else 0
-    return pairs * c * d <= places**2 * (match + pairs * (c + traffic))
+    rows = min(len(task.x1), len(task.other))
+    formed = places * layout.outputs * c * d / rows
+    if layout.mode == "block":
+        pairs = min(cost(places, layout.outputs, c) for cost in (one_side_cost, all_pairs_cost))
+        return formed + layout.outputs**2 * c * d / 2 <= pairs + places**2 * match
+    return formed + layout.outputs * c * d <= places**2 * (match + layout.outputs * (c + ADDED))
 
 
 def _weight_rows(part: _Part) -> Float[Tensor, "s n p"]:

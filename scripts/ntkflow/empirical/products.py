@@ -12,7 +12,9 @@ from .layout import TILE_HEIGHT, Layout, Sizes, Target
 # Bytes of factors that are held at once, or this part of the bytes of the kernel if it is more,
 # as every batch goes through the kernel again.
 BATCH_BYTES, BATCH_SHARE = 2**24, 4
-PAIRED_OUTPUTS = 4  # outputs from which a block sums one side over its places first
+# What takes the time of a multiplication in a large product: so many of a product over few places,
+# of what is done for a pair of rows, and of a product of two places to be scaled and added.
+FEW, PAIR_OF_ROWS, ADDED = 8, 50_000, 75
 
 
 def fill_products(
@@ -52,8 +54,8 @@ def _fill_batch(
         summed = [term.summed() for term in terms]
         _fill_terms(summed, Layout("diagonal", 1), values[None], symmetric, add)
     else:
-        paired = [term for term in terms if _is_paired(term, layout)]
-        rest = [term for term in terms if not _is_paired(term, layout)]
+        paired = [term for term in terms if _sums_one_side(term, layout)]
+        rest = [term for term in terms if not _sums_one_side(term, layout)]
         _fill_terms(rest, layout, values, symmetric, add)
         if paired:
             _add_pairs(paired, values, symmetric)
@@ -61,9 +63,23 @@ def _fill_batch(
         _add_readout(factor.gram(other), layout, values)
 
 
-def _is_paired(term: Term, layout: Layout) -> bool:
-    places = len(term.left) * len(term.right)
-    return layout.mode == "block" and layout.outputs >= PAIRED_OUTPUTS and places > 1
+def _sums_one_side(term: Term, layout: Layout) -> bool:
+    """Whether pairs of places are better not formed for all pairs of outputs."""
+    if layout.mode != "block" or len(term.left) == len(term.right) == 1:
+        return False
+    sizes = len(term.left), layout.outputs, term.left.shape[-1]
+    return one_side_cost(*sizes) < all_pairs_cost(*sizes)
+
+
+def one_side_cost(places: int, outputs: int, width: int) -> float:
+    """Of `_add_pairs` for a pair of rows, in multiplications at the speed of large products."""
+    count = places * outputs * width * (places + outputs)
+    return (1 + FEW / places) * count / 2 + PAIR_OF_ROWS
+
+
+def all_pairs_cost(places: int, outputs: int, width: int) -> float:
+    """Of `_fill_terms` for a pair of rows, in the same unit."""
+    return float((places * outputs) ** 2 * (width + ADDED))
 
 
 def _add_readout(gram: Float[Tensor, "n1 n2"], layout: Layout, values: Tensor) -> None:
