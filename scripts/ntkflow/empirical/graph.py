@@ -58,27 +58,32 @@ class Use:
 
 
 class Found(NamedTuple):
-    """Uses in a graph, parameters that act anywhere else, and kinds of all operations.
+    """Uses in a graph, parameters that act anywhere else, and all operations in order.
 
     `elsewhere` holds the kind of an operation that reads the parameter in no way known here.
     """
 
     uses: list[Use]
     elsewhere: dict[str, str]
-    kinds: set[str]
+    operations: tuple[tuple, ...]
+
+    @property
+    def kinds(self) -> set[str]:
+        """Kinds of all operations."""
+        return {kind for kind, *_ in self.operations}
 
 
 def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor]) -> Found:
     """Walk the graph from the outputs and keep every operation that reads a parameter."""
     names = {id(p): name for name, p in parameters.items()}
-    uses, elsewhere, kinds, counts = [], {}, set(), Counter()
+    uses, elsewhere, operations, counts = [], {}, [], Counter()
     nodes, seen = [outputs.grad_fn], set()
     while nodes:
         node = nodes.pop()
         if node is None or node in seen or hasattr(node, "variable"):
             continue
         seen.add(node)
-        kinds.add(kind_of(node))
+        operations.append(_operation(node))
         read = {}
         for slot, (parent, _) in enumerate(node.next_functions):
             counts[parent] += 1
@@ -90,7 +95,31 @@ def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor]) -> Found:
         known = _uses_of(node, read)
         uses += known
         elsewhere |= {} if known else {p.name: kind_of(node) for p in read.values()}
-    return Found(_merged(uses, counts), elsewhere, kinds)
+    return Found(_merged(uses, counts), elsewhere, tuple(operations))
+
+
+# Numbers that say which rows an operation takes, if it takes rows apart.
+PLACES = {
+    "AsStrided": ("size", "stride", "storage_offset"),
+    "Cat": ("dim",),
+    "Flip": ("dims",),
+    "Permute": ("dims",),
+    "Roll": ("shifts", "dims"),
+    "Select": ("dim", "index"),
+    "Slice": ("dim", "start", "end", "step"),
+    "Split": ("dim", "split_size"),
+    "SplitWithSizes": ("dim", "split_sizes"),
+    "Stack": ("dim",),
+    "Transpose": ("dim0", "dim1"),
+    "Unbind": ("dim",),
+    "UnsafeSplit": ("dim", "split_size"),
+}
+
+
+def _operation(node: Node) -> tuple:
+    """Kind of an operation and where it takes rows apart or puts them together."""
+    kind = kind_of(node)
+    return kind, *(getattr(node, f"_saved_{name}", None) for name in PLACES.get(kind, ()))
 
 
 def kind_of(node: Node) -> str:

@@ -11,9 +11,17 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from .blocks import Cost, sum_products
-from .capture import LOOKED_AT, Claims, accounted, claimed_parameters, edges, record
+from .capture import (
+    LOOKED_AT,
+    Claims,
+    Recording,
+    accounted,
+    claimed_parameters,
+    edges,
+    record,
+)
 from .factors import EmbeddingFactor, Factor, GramFactor, JacobianFactor, ReadoutFactor
-from .graph import Use, shape_of
+from .graph import PLACES, Use, shape_of
 from .inputs import Inputs
 from .jacobian import jacobian_factors
 from .products import ADDED, all_pairs_cost, one_side_cost
@@ -31,6 +39,11 @@ KINDS = """
     Softmax Softplus Sqrt Squeeze Sub Sum T Tanh Threshold ToCopy UnsafeView Unsqueeze View
 """
 KEEP_ROWS = frozenset(KINDS.split())
+# Operations that leave every row in its place, or never do, whatever the rows hold.
+STEADY = """
+    Alias Bmm ConstantPadNd Embedding Expand NativeGroupNorm PreluKernel Repeat Rsqrt SafeSoftmax
+"""
+KEEP_ROWS_ONCE_RIGHT = KEEP_ROWS | PLACES.keys() | set(STEADY.split())
 
 
 def layerwise_kernel(task: Task, plan: "LayerwisePlan | None" = None) -> dict[str, Tensor]:
@@ -42,6 +55,8 @@ def layerwise_kernel(task: Task, plan: "LayerwisePlan | None" = None) -> dict[st
     (arXiv:2206.08720), section 3.2, structured derivatives.
     """
     plan = plan or plan_layerwise(task)
+    if task.evidence is not None:
+        task.evidence.plan = plan
 
     def factors(task: Task, x: Inputs) -> Factors:
         found = _layer_factors(task, x, plan.claims)
@@ -89,6 +104,7 @@ def plan_layerwise(task: Task) -> LayerwisePlan:
 @torch.enable_grad()
 def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
     recording = record(task.model, x)
+    known = _is_known(task, x, recording)
     uses = accounted(recording, claims, len(x))
     if uses is None:
         raise Unproved("does not see every use of a parameter")
@@ -96,7 +112,8 @@ def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
         return {}
     outputs = recording.outputs
     gradients = _output_gradients(outputs, uses, task.selected)
-    if len(x) > 1 and not outputs.is_meta and not recording.found.kinds <= KEEP_ROWS:
+    keep = KEEP_ROWS_ONCE_RIGHT if known else KEEP_ROWS
+    if len(x) > 1 and not outputs.is_meta and not keep.issuperset(recording.found.kinds):
         _check_order(outputs, uses, gradients, task.selected)
     return _factors(task, uses, gradients, claims.claimed, outputs.grad_fn)
 
@@ -245,6 +262,30 @@ class _Part:
         return reduced(self.gradients, bias.shape) * bias.scale
 
 
+def _is_known(task: Task, x: Inputs, recording: Recording) -> bool:
+    """Whether the graph is one for which the plan was right.
+
+    Rows that are reordered by what they hold leave no trace in it: the last row and the first, in
+    this order, must have the outputs that they have among the others.
+
+    Raises:
+        Unproved: if the plan was right for another graph.
+    """
+    evidence, graph = task.evidence, recording.found.operations
+    if evidence is None or evidence.graph is None:
+        if evidence is not None:
+            evidence.met.add(graph)
+        return False
+    if graph != evidence.graph:
+        raise Unproved("meets other operations than before")
+    ends = task.model(task.model.parameters, x[[-1, 0]]).detach()
+    among = recording.outputs.detach()[[-1, 0]]
+    allowed = tolerance(ends.dtype) * among.abs().max()
+    if len(x) > 1 and not bool(((ends - among).abs() <= allowed).all()):
+        raise Unproved("has other outputs for two rows than for all")
+    return True
+
+
 @torch.no_grad()
 def _factor(task: Task, name: str, parts: list[_Part], readout: bool) -> Factor:
     uses = [part.seen.use for part in parts]
@@ -256,10 +297,11 @@ def _factor(task: Task, name: str, parts: list[_Part], readout: bool) -> Factor:
         return JacobianFactor(_total([_weight_rows(part) for part in parts]))
     if readout and first.kind == "Matrix" and not is_swapped(first):
         return ReadoutFactor(parts[0].inputs()(slice(None))[:, 0])
-    if _prefers_rows(task, [sizes_of(part.seen.use, part.seen.rows) for part in parts]):
-        return JacobianFactor(_total([_weight_rows(part) for part in parts]))
+    prefers_rows = _prefers_rows(task, [sizes_of(part.seen.use, part.seen.rows) for part in parts])
     if first.kind == "Embedding":
-        return _embedding(parts)
+        return _embedding(parts).summed() if prefers_rows else _embedding(parts)
+    if prefers_rows:
+        return JacobianFactor(_sums_over_places(parts))
     inputs = torch.cat([part.inputs()(slice(None)) for part in parts], dim=1)
     inputs = inputs.transpose(0, 1).contiguous()
     return GramFactor(inputs, _place_gradients(parts), is_swapped(first))
@@ -303,19 +345,23 @@ def _weight_rows(part: _Part) -> Float[Tensor, "s n p"]:
     kind = part.seen.use.kind
     if kind not in PAIRED:
         return part.seen.weight_rows(part.gradients)
-    return _embedding([part]).summed().rows if kind == "Embedding" else _sums_over_places(part)
+    return _embedding([part]).summed().rows if kind == "Embedding" else _sums_over_places([part])
 
 
-def _sums_over_places(part: _Part) -> Float[Tensor, "s n p"]:
-    """Sum over places of g a', for each output and row, a few rows at a time."""
-    g, inputs = part.seen.place_gradients(part.gradients).mT.transpose(0, 1), part.inputs()
-    count, outputs, fan_out, places = g.shape
-    fan_in = sizes_of(part.seen.use, part.seen.rows).fan_in + (part.bias is not None)
+def _sums_over_places(parts: list[_Part]) -> Float[Tensor, "s n p"]:
+    """Sum over places of all uses of g a', for each output and row, a few rows at a time."""
+    places = [part.seen.place_gradients(part.gradients).mT.transpose(0, 1) for part in parts]
+    g = places[0] if len(parts) == 1 else torch.cat(places, dim=3)
+    inputs, swapped = [part.inputs() for part in parts], is_swapped(parts[0].seen.use)
+    count, outputs, fan_out, length = g.shape
+    fan_in = inputs[0](slice(0, 1)).shape[2]
     rows = g.new_empty(outputs, count, fan_out * fan_in)
-    step = max(1, PATCH_BYTES // (places * fan_in * g.element_size()))
+    step = max(1, PATCH_BYTES // (length * fan_in * g.element_size()))
     for start in range(0, count, step):
         chunk = slice(start, start + step)
-        sums = torch.bmm(g[chunk].flatten(1, 2), inputs(chunk)).unflatten(1, (outputs, fan_out))
-        sums = sums.mT if is_swapped(part.seen.use) else sums
+        met = [make(chunk) for make in inputs]
+        met = met[0] if len(met) == 1 else torch.cat(met, dim=1)
+        sums = torch.bmm(g[chunk].flatten(1, 2), met).unflatten(1, (outputs, fan_out))
+        sums = sums.mT if swapped else sums
         rows[:, chunk] = sums.transpose(0, 1).flatten(2)
     return rows

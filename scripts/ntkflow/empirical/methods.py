@@ -13,6 +13,7 @@ from ..errors import ConfigurationError, KernelError, NtkflowError, UnsupportedL
 from .autograd import autograd_kernel
 from .jacobian import jacobian_kernel
 from .layerwise import layerwise_kernel, plan_layerwise
+from .precedents import Evidence, find_precedent, keep_precedent
 from .proof import Unproved, find_proof
 from .task import Task
 from .vector_product import vector_product_kernel
@@ -49,6 +50,9 @@ def try_methods(task: Task, method: str) -> Computed:
     if method not in ("auto", *METHODS):
         allowed = ", ".join(map(repr, ("auto", *METHODS)))
         raise ConfigurationError(f"method: {method!r} is not allowed; use {allowed}")
+    found = _by_precedent(task, method)
+    if found is not None:
+        return found
     attempts = _attempts(task) if method == "auto" else {method: METHODS[method]}
     # A network may raise anything where it is transformed or differentiated.
     with refusing("autograd"):
@@ -56,14 +60,32 @@ def try_methods(task: Task, method: str) -> Computed:
     refused: dict[str, str] = {}
     for name, attempt in attempts.items():
         # Plain autograd is what the others are compared with.
-        posed = replace(task, proof=None if name == "autograd" else proof)
+        evidence = Evidence()
+        posed = replace(task, proof=None if name == "autograd" else proof, evidence=evidence)
         try:
             with refusing(name):
-                return Computed(name, _complete(task, attempt(posed)), refused)
+                parts = _complete(task, attempt(posed))
+            if name == "layerwise":
+                keep_precedent(task, method, evidence, proof)
+            return Computed(name, parts, refused)
         except Refusal as refusal:
             last = refusal
             refused[name] = refusal.reason
     raise last
+
+
+def _by_precedent(task: Task, method: str) -> Computed | None:
+    """By layers, if that was right before; None if it was not, or this is another case."""
+    precedent = find_precedent(task, method)
+    if precedent is None:
+        return None
+    posed = replace(task, evidence=Evidence(precedent.graph))
+    try:
+        with refusing("layerwise"):
+            parts = layerwise_kernel(posed, precedent.plan)
+    except Refusal:
+        return None
+    return Computed("layerwise", _complete(task, parts), {})
 
 
 class Refusal(UnsupportedLayerError):

@@ -61,7 +61,7 @@ class Model:
         def guarded(function: Callable[..., Any]) -> Any:
             return work(lambda x: as_rows(call(function, x.clone()), len(x), self.output))
 
-        with _plain_attention():
+        with _plain_attention(), _plain_recurrence(self.module):
             return self.run(parameters, guarded)
 
     def single(self, parameters: Mapping[str, Tensor], row: Inputs) -> Float[Tensor, " o"]:
@@ -143,6 +143,18 @@ def _plain_attention() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
+
+
+@contextmanager
+def _plain_recurrence(module: nn.Module | None) -> Iterator[None]:
+    """An LSTM in elementary operations: the fused one lacks the same, and vmap."""
+    before = torch.backends.mkldnn.enabled
+    if module is not None and any(isinstance(layer, nn.LSTM) for layer in module.modules()):
+        torch.backends.mkldnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
 
 
 def as_model(network: nn.Module | Callable, parameters: Any = None, output: Pick = None) -> Model:

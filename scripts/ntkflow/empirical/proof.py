@@ -127,6 +127,10 @@ class Proof:
     selected: list[int]
     seen: set[tuple] = field(default_factory=set)
 
+    def has_gradient(self, name: str) -> bool:
+        """Whether a parameter acts on one of the rows."""
+        return any(bool(witness.gradient[name].any()) for witness in self.witnesses)
+
     def watch(
         self,
         task: Task,

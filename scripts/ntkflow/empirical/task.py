@@ -29,6 +29,7 @@ class Task:
         like: a tensor of the outputs' type and device.
         memory_budget: bytes beside the result.
         proof: the `proof.Proof` that the factors must agree with; None on the meta device.
+        evidence: the `precedents.Evidence` of what layers meet, where it is kept.
     """
 
     model: Model
@@ -40,6 +41,7 @@ class Task:
     like: Tensor
     memory_budget: int
     proof: Any = None
+    evidence: Any = None
 
     @property
     def other(self) -> Inputs:
@@ -66,5 +68,6 @@ class Task:
     def in_double(self) -> "Task":
         """The same in float64, without a proof."""
         x2 = None if self.x2 is None else in_double(self.x2)
-        casts = dict(x1=in_double(self.x1), x2=x2, like=in_double(self.like), proof=None)
+        casts = dict(x1=in_double(self.x1), x2=x2, like=in_double(self.like))
+        casts |= dict(proof=None, evidence=None)
         return replace(self, model=self.model.build(in_double), **casts)

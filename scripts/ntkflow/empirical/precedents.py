@@ -1,0 +1,98 @@
+"""What was shown of a module before: how its kernel is made, and for which graphs that was right.
+
+A fast kernel was compared with plain autograd. While the module, its modes, hooks and plain
+attributes, the arguments and the operations of the graph are the same, it is not compared again.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary, ref
+
+import torch
+from torch import Tensor, nn
+
+from .inputs import Inputs
+from .proof import Proof
+from .task import Task
+
+MOST = 16  # situations that are kept for a module
+
+
+class Precedent(NamedTuple):
+    """A plan that was right, and the operations of the graph for which it was."""
+
+    plan: Any
+    graph: tuple[tuple, ...]
+
+
+@dataclass
+class Evidence:
+    """The graph for which the plan is known to be right (None: it is not), and what is met now."""
+
+    graph: tuple[tuple, ...] | None = None
+    plan: Any = None
+    met: set[tuple[tuple, ...]] = field(default_factory=set)
+
+
+_KEPT: WeakKeyDictionary[nn.Module, dict[tuple, Precedent]] = WeakKeyDictionary()
+
+
+def find_precedent(task: Task, method: str) -> Precedent | None:
+    """What is known of the network in the same situation."""
+    if task.model.module is None or task.like.is_meta:
+        return None
+    kept = _KEPT.get(task.model.module)
+    return kept.get(_situation(task, method)) if kept else None
+
+
+def keep_precedent(task: Task, method: str, evidence: Evidence, proof: Proof | None) -> None:
+    """Keep that the plan was right, if all rows have one graph and every gradient was met.
+
+    A gradient that is zero agrees with anything.
+    """
+    module = task.model.module
+    if module is None or proof is None or len(evidence.met) != 1:
+        return
+    if not all(proof.has_gradient(name) for name in evidence.plan.claims.claimed):
+        return
+    kept = _KEPT.setdefault(module, {})
+    if len(kept) >= MOST:
+        del kept[next(iter(kept))]
+    kept[_situation(task, method)] = Precedent(evidence.plan, *evidence.met)
+
+
+def _situation(task: Task, method: str) -> tuple:
+    """All that decides which operations are met, but for the values of tensors."""
+    model, device = task.model, task.like.device
+    parameters = [(name, p.shape, p.dtype) for name, p in model.parameters.items()]
+    sides = [None if x is None else (len(x), *_form(x)) for x in (task.x1, task.x2)]
+    asked = method, tuple(task.selected), task.layout, task.by_layer, model.output
+    enabled = torch.is_autocast_enabled(device.type)
+    mode = str(device), enabled and torch.get_autocast_dtype(device.type)
+    layers = [_state(layer) for layer in model.module.modules()]
+    return (*asked, *mode, *map(tuple, (parameters, sides, layers)))
+
+
+def _form(x: Inputs) -> tuple:
+    if isinstance(x, Tensor):
+        return x.shape[1:], x.dtype
+    tensors = [(key, *_form(tensor)) for key, tensor in x.tensors.items()]
+    return *tensors, *x.constants.items()
+
+
+def _state(layer: nn.Module) -> tuple:
+    """Type of a layer and what its attributes say."""
+    return type(layer), *((name, _said(value)) for name, value in vars(layer).items())
+
+
+def _said(value: object) -> Any:
+    """Plain values as they are, names in dictionaries, identity of others, but of tensors."""
+    if isinstance(value, bool | int | float | str | None):
+        return value
+    if isinstance(value, dict):
+        return tuple(value)
+    if isinstance(value, list | tuple):
+        return tuple(map(_said, value))
+    if isinstance(value, Tensor | ref):
+        return type(value)
+    return id(value), getattr(value, "__code__", None)
