@@ -1,0 +1,202 @@
+"""What was proved of a module is proved again as soon as anything but values has changed."""
+
+import gc
+from weakref import ref
+
+import pytest
+import torch
+from never_wrong_networks import Net
+from torch import nn
+
+from ntkflow import empirical_ntk
+from ntkflow.empirical import methods
+from ntkflow.errors import UnsupportedLayerError
+
+
+@pytest.fixture
+def proofs(monkeypatch):
+    """How often a network was looked at row by row."""
+    made = []
+
+    def find(task):
+        made.append(task)
+        return find_proof(task)
+
+    find_proof = methods.find_proof
+    monkeypatch.setattr(methods, "find_proof", find)
+    return made
+
+
+def dense():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)).double().eval()
+
+
+def rows(count=5, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 3, dtype=torch.float64, generator=generator)
+
+
+def is_right(network, x, **options):
+    found = empirical_ntk(network, x, **options).values
+    expected = empirical_ntk(network, x, method="autograd", **options).values
+    return torch.allclose(found, expected, rtol=0, atol=1e-10 * expected.abs().max().item())
+
+
+def test_the_same_network_is_proved_once(proofs):
+    network = dense()
+    first = empirical_ntk(network, rows())
+    again = empirical_ntk(network, rows(seed=1))
+    assert (first.method, again.method, len(proofs)) == ("layerwise", "layerwise", 1)
+    assert is_right(network, rows(seed=1))
+
+
+def test_new_values_of_the_weights_need_no_proof(proofs):
+    network = dense()
+    empirical_ntk(network, rows())
+    with torch.no_grad():
+        network[0].weight.mul_(2)
+    empirical_ntk(network, rows())
+    assert len(proofs) == 1
+    assert is_right(network, rows())
+
+
+def train(network):
+    network.train()
+
+
+def hook(network):
+    network[1].register_forward_hook(lambda layer, args, outputs: 2 * outputs)
+
+
+def attribute(network):
+    network.scale = 2
+
+
+def freeze(network):
+    network[0].requires_grad_(False)
+
+
+def add_layer(network):
+    network.append(nn.Tanh())
+
+
+@pytest.mark.parametrize("change", [train, hook, attribute, freeze, add_layer])
+def test_a_changed_network_is_proved_again(proofs, change):
+    network = dense()
+    empirical_ntk(network, rows())
+    change(network)
+    empirical_ntk(network, rows())
+    assert len(proofs) == 2
+    assert is_right(network, rows())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"outputs": "trace"}, {"by_layer": True}, {"parameters": "0.*"}, {"method": "layerwise"}],
+)
+def test_another_question_is_proved_again(proofs, options):
+    network = dense()
+    empirical_ntk(network, rows())
+    empirical_ntk(network, rows(), **options)
+    assert len(proofs) == 2
+
+
+def test_functions_are_proved_at_every_call(proofs):
+    network = dense()
+    parameters = dict(network.named_parameters())
+
+    def function(p, x):
+        return torch.func.functional_call(network, p, (x,))
+
+    for _ in range(2):
+        empirical_ntk(function, rows(), parameters=parameters)
+    assert len(proofs) == 2
+
+
+def adapted(net, x):
+    return net.read(torch.tanh(net.base(x) + net.up(net.down(x))))
+
+
+def test_gradients_that_were_zero_prove_nothing(proofs):
+    layers = dict(base=nn.Linear(3, 6), down=nn.Linear(3, 2), up=nn.Linear(2, 6))
+    network = Net(adapted, **layers, read=nn.Linear(6, 2)).double().eval()
+    nn.init.zeros_(network.up.weight)
+    empirical_ntk(network, rows())
+    nn.init.normal_(network.up.weight)
+    empirical_ntk(network, rows())
+    assert len(proofs) == 2
+    assert is_right(network, rows())
+
+
+class Halved(torch.autograd.Function):
+    """The identity, with half its gradient."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient / 2
+
+
+def branching(net, x):
+    h = net.a(x)
+    return net.b(Halved.apply(h) if x.sum() > 0 else torch.tanh(h))
+
+
+def test_other_operations_are_proved_again(proofs):
+    network = Net(branching, a=nn.Linear(3, 6), b=nn.Linear(6, 2)).double().eval()
+    for sign in (-1, 1):
+        assert is_right(network, sign * rows().abs())
+    assert len(proofs) == 4  # plain autograd looks at rows too
+
+
+def clipped(net, x):
+    h = net.a(x)
+    if net.clip and h.requires_grad:
+        h.register_hook(lambda gradient: gradient.clamp(-0.01, 0.01))
+    return net.b(h)
+
+
+def test_hooks_inside_that_an_attribute_turns_on_are_seen():
+    network = Net(clipped, a=nn.Linear(3, 6), b=nn.Linear(6, 2)).double().eval()
+    for network.clip in (False, True):
+        assert is_right(network, rows())
+
+
+def sorted_if_large(net, x):
+    """A reordering that leaves no trace in the graph."""
+    return net.b(torch.tanh(net.a(x[x[:, 0].argsort()] if x.abs().max() > 100 else x)))
+
+
+def test_rows_sorted_by_what_they_hold_are_refused_after_others_were_right():
+    network = Net(sorted_if_large, a=nn.Linear(3, 6), b=nn.Linear(6, 2)).double().eval()
+    assert is_right(network, rows())
+    x = rows().sort(0, descending=True).values
+    x[0, 0] = 200
+    with pytest.raises(UnsupportedLayerError, match="rows interact"):
+        empirical_ntk(network, x)
+
+
+def sorted_inside(net, x):
+    order = x[:, 0].argsort() if net.sorts else torch.arange(len(x))
+    return torch.tanh(net.a(x[order]))[order.argsort()] @ net.read.weight.T
+
+
+def test_rows_sorted_inside_are_right_after_rows_that_kept_their_order():
+    network = Net(sorted_inside, a=nn.Linear(3, 6), read=nn.Linear(6, 2)).double().eval()
+    network.sorts = True
+    x = rows(7)
+    assert is_right(network, x[x[:, 0].argsort()])
+    assert is_right(network, x)
+
+
+def test_a_module_that_is_gone_is_forgotten():
+    network = dense()
+    empirical_ntk(network, rows())
+    gone = ref(network)
+    del network
+    gc.collect()
+    assert gone() is None
