@@ -279,8 +279,8 @@ WRONG = {
     "no tensor": ((None, 1), "x1: holds no tensor; use tensors in a tuple or dict"),
     "nothing": ((), "x1: holds no tensor"),
     "no rows": ((IMAGE[:0], TEXT[:0]), "x1: no rows; give at least one input"),
-    "list of rows": (list(IMAGE), r"x: .*positional arguments.*rows in a list are stacked"),
-    "unknown name": ({"picture": IMAGE}, "x: .*unexpected keyword argument 'picture'; a tuple"),
+    "list of rows": (list(IMAGE), r"x1: .*positional arguments.*rows in a list are stacked"),
+    "unknown name": ({"picture": IMAGE}, "x1: .*unexpected keyword argument 'picture'; a tuple"),
 }
 
 

@@ -1,5 +1,6 @@
 """Kernels of finite networks: dense blocks, matrix-free operators and leading eigenpairs."""
 
+from .differential import gradient, laplacian
 from .explanation import Explanation, explain
 from .kernel import Kernel, empirical_ntk
 from .on_diagonal import diagonal_kernel
@@ -14,6 +15,8 @@ __all__ = [
     "diagonal_kernel",
     "empirical_ntk",
     "explain",
+    "gradient",
+    "laplacian",
     "ntk_operator",
     "top_eigenpairs",
 ]

@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from .factors import TILE_HEIGHT, fill_products
 from .inputs import Inputs
+from .precision import without_autocast
+from .squares import squares
 from .task import Factors, Task
 
 # Bytes to use where nothing else is asked for and the device does not say what is free.
@@ -36,6 +39,8 @@ def sum_products(
     task: Task, make_factors: Callable[[Task, Inputs], Factors], cost: Cost
 ) -> dict[str, Tensor]:
     """Kernel of every factor by name, or their sum under the name "" unless `task.by_layer`."""
+    if task.own_rows:
+        return {"": _sum_squares(task, make_factors, cost)}
     values: dict[str, Tensor] = {}
     for i, columns in blocks(task, block_shape(task, cost)):
         left = task.factors(make_factors, False, i)
@@ -47,9 +52,25 @@ def sum_products(
             right = left if diagonal else task.factors(make_factors, True, j)
             for key, members in groups.items():
                 pair = [left[names] for names in members], [right[names] for names in members]
-                fill_products(*pair, task.layout, values[key][..., i, j], diagonal)
+                with without_autocast():
+                    fill_products(*pair, task.layout, values[key][..., i, j], diagonal)
                 if task.x2 is None:
                     task.layout.mirror(values[key], i, j)
+    return values
+
+
+def _sum_squares(
+    task: Task, make_factors: Callable[[Task, Inputs], Factors], cost: Cost
+) -> Float[Tensor, "s n"]:
+    """Kernel of every row with itself."""
+    values = task.empty().zero_()
+    gram_bytes = cost.grams * task.like.element_size()
+    step = max(1, task.memory_budget // (_row_bytes(task, cost) + gram_bytes))
+    for i in row_slices(0, len(task.x1), step):
+        factors = task.factors(make_factors, False, i)
+        with without_autocast():
+            for factor in factors.values():
+                values[:, i] += squares(factor)
     return values
 
 

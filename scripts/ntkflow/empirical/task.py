@@ -1,13 +1,14 @@
 """What is to be computed, as the methods need to know it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .factors import Factor, Layout
-from .inputs import Inputs, in_double
+from .inputs import Inputs, in_double, in_type
 from .model import Model
 
 # Factors of some rows, by the names of the parameters that each stands for.
@@ -25,8 +26,10 @@ class Task:
         selected: outputs that are needed, S of them.
         layout: which of their pairs are kept.
         by_layer: whether each parameter has its own kernel.
-        like: a tensor of the outputs' type and device.
+        like: outputs of a row, in the type that the kernel is summed in, on its device.
+        dtype: type of the kernel, that of the outputs.
         memory_budget: bytes beside the result.
+        own_rows: whether only the products of every row with itself are wanted, (S, N1).
         proof: the `proof.Proof` that the factors must agree with; None on the meta device.
     """
 
@@ -37,7 +40,9 @@ class Task:
     layout: Layout
     by_layer: bool
     like: Tensor
+    dtype: torch.dtype
     memory_budget: int
+    own_rows: bool = False
     proof: Any = None
 
     @property
@@ -52,6 +57,8 @@ class Task:
 
     def empty(self) -> Tensor:
         """Kernel yet to be filled."""
+        if self.own_rows:
+            return self.like.new_empty(len(self.selected), len(self.x1))
         return self.layout.empty(len(self.x1), len(self.other), self.like)
 
     def factors(self, make: Callable[["Task", Inputs], Factors], second: bool, i: slice) -> Factors:
@@ -60,10 +67,17 @@ class Task:
         found = make(self, x)
         if self.proof is not None:
             self.proof.check(self, make, x, (second and self.x2 is not None, i), found)
-        return found
+        return {names: _in_type(factor, self.like.dtype) for names, factor in found.items()}
 
     def in_double(self) -> "Task":
         """The same in float64, without a proof."""
         x2 = None if self.x2 is None else in_double(self.x2)
         casts = dict(x1=in_double(self.x1), x2=x2, like=in_double(self.like), proof=None)
         return replace(self, model=self.model.build(in_double), **casts)
+
+
+def _in_type(factor: Factor, dtype: torch.dtype) -> Factor:
+    """With floating-point numbers of this type."""
+    members = {each.name: getattr(factor, each.name) for each in fields(factor)}
+    numbers = {name: member for name, member in members.items() if isinstance(member, Tensor)}
+    return replace(factor, **{name: in_type(tensor, dtype) for name, tensor in numbers.items()})
