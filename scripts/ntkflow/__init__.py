@@ -64,6 +64,7 @@ _HOMES = {
     "gauss_newton_sharpness": "dynamics.stable_steps",
     "gaussian_process": "regression",
     "gradient": "empirical",
+    "gradient_norms": "empirical",
     "held_out_ridge_classifier": "regression.classifiers",
     "jacobian_norm": "lazy",
     "kappa": "lazy",

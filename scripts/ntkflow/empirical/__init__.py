@@ -3,6 +3,7 @@
 from .differential import gradient, laplacian
 from .explanation import Explanation, explain
 from .kernel import Kernel, empirical_ntk
+from .norms import gradient_norms
 from .on_diagonal import diagonal_kernel
 from .operator import Eigenpairs, NtkOperator, TraceEstimate, ntk_operator, top_eigenpairs
 
@@ -16,6 +17,7 @@ __all__ = [
     "empirical_ntk",
     "explain",
     "gradient",
+    "gradient_norms",
     "laplacian",
     "ntk_operator",
     "top_eigenpairs",

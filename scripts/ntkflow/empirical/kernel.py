@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .blocks import as_budget
 from .differential import KeptGraphs, Operator, as_operator
 from .factors import Layout
-from .inputs import Several, as_inputs, constant, in_type
+from .inputs import Inputs, Several, as_inputs, constant, in_type
 from .methods import compute
 from .model import Applied, as_model
 from .outputs import Pick
@@ -177,8 +177,8 @@ def empirical_ntk(
 
 def pose(
     network: nn.Module | Callable,
-    x1: Tensor | Several,
-    x2: Tensor | Several | None,
+    x1: Inputs | Several,
+    x2: Inputs | Several | None,
     outputs: Outputs,
     *,
     parameters: Any,
@@ -187,9 +187,13 @@ def pose(
     dtype: torch.dtype | None,
     by_layer: bool,
     memory_budget: int | float | None,
+    name: str = "x1",
 ) -> tuple[Task, str | int | list[int]]:
-    """What `empirical_ntk` computes for these arguments, and the outputs that were meant."""
-    x1, x2 = as_inputs("x1", x1), None if x2 is None else as_inputs("x2", x2)
+    """What `empirical_ntk` computes for these arguments, and the outputs that were meant.
+
+    Messages call the first inputs by `name`.
+    """
+    x1, x2 = as_inputs(name, x1), None if x2 is None else as_inputs("x2", x2)
     check_dtype(dtype)
     model = as_model(network, parameters, output, operator)
     x1, x2 = constant(x1), None if x2 is None else constant(x2)
@@ -197,7 +201,7 @@ def pose(
         cast = partial(in_type, dtype=dtype)
         model, x1, x2 = model.build(cast), cast(x1), None if x2 is None else cast(x2)
     with nullcontext() if operator is None else KeptGraphs():
-        like = model.first(x1, "x1")
+        like = model.first(x1, name)
         if x2 is not None:
             model.first(x2, "x2")
     outputs = read_outputs(outputs, like.shape[1], CONVENTIONS)
