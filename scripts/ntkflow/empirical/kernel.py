@@ -18,7 +18,7 @@ from .methods import compute
 from .model import Applied, as_model
 from .outputs import Pick
 from .overflow import check_overflow
-from .precision import check_dtype, computing, summing_type
+from .precision import check_dtype, computing, refusing_type, summing_type
 from .selection import Outputs, read_outputs
 from .task import Task
 
@@ -135,15 +135,16 @@ def empirical_ntk(
 
     Returns:
         `Kernel` with the values on the device and in the type of the network's outputs; those of 16
-        bits are summed in float32.
+        bits are summed in float32, but for "vector_product", where the network's own sums do it.
 
     Raises:
-        ConfigurationError: if an option, the parameters or the inputs are not allowed.
+        ConfigurationError: if an option, the parameters or the inputs are not allowed, or the
+            network does not take the dtype.
         UnsupportedLayerError: if batch or spectral normalisation or dropout is in training mode, an
             embedding has a max_norm, the network draws random numbers, rows interact, the network
             returns anything but real numbers (N, ...), or the method that was asked for fails or
             deviates from plain autograd.
-        KernelError: if a kernel of 16-bit numbers overflows.
+        KernelError: if a kernel of 16-bit numbers overflows; it names the input.
 
     Example:
         >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(5, 3)
@@ -200,7 +201,7 @@ def pose(
     if dtype is not None:
         cast = partial(in_type, dtype=dtype)
         model, x1, x2 = model.build(cast), cast(x1), None if x2 is None else cast(x2)
-    with nullcontext() if operator is None else KeptGraphs():
+    with refusing_type(dtype), nullcontext() if operator is None else KeptGraphs():
         like = model.first(x1, name)
         if x2 is not None:
             model.first(x2, "x2")

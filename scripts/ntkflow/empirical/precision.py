@@ -23,6 +23,18 @@ def summing_type(dtype: torch.dtype) -> torch.dtype:
 
 
 @contextmanager
+def refusing_type(dtype: torch.dtype | None) -> Iterator[None]:
+    """Errors of torch, as a network of a fixed type causes, as one of the type asked for."""
+    try:
+        yield
+    except RuntimeError as error:
+        if dtype is None:
+            raise
+        words = (str(error) or type(error).__name__).splitlines()[0]
+        raise ConfigurationError(f"dtype: the network fails in {dtype} ({words})") from error
+
+
+@contextmanager
 def without_autocast() -> Iterator[None]:
     """No autocast, which would round matrix products of float32."""
     with ExitStack() as stack:
