@@ -299,6 +299,21 @@ def test_the_second_inputs_are_named():
         ntk_operator(Towers(), (IMAGE, TEXT[:3]))
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_wrong_name_in_the_second_inputs_is_told(method):
+    x1 = {"image": IMAGE, "text": TEXT}
+    words = r"^x2: .*unexpected keyword argument 'txt'; a tuple"
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        empirical_ntk(Towers(), x1, {"image": IMAGE, "txt": TEXT}, method=method)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigurationError, match=r"^x2: .*missing 1 required .*'image'; a tuple"):
+        empirical_ntk(Towers(), x1, {"text": TEXT}, method=method)
+    with pytest.raises(ConfigurationError, match=r"^x2: .*positional arguments"):
+        ntkflow.explain(Towers(), x1, (IMAGE, TEXT, 1, TEXT))
+    with pytest.raises(ConfigurationError, match=r"^x: .*unexpected keyword argument 'txt'"):
+        ntkflow.gradient_norms(Towers(), {"image": IMAGE, "txt": TEXT})
+
+
 ONE_TENSOR = {
     "kappa": lambda net, x, y: ntkflow.kappa(net, x, y),
     "training": lambda net, x, y: ntkflow.LinearizedTraining(net, x, y, learning_rate=0.1),
