@@ -1,5 +1,8 @@
 """Kernels of differential operators are those of plain autograd, row by row in float64."""
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 import torch
 from never_wrong_networks import Net, slope, tanh_mlp
@@ -13,6 +16,7 @@ from ntkflow.errors import ConfigurationError, UnsupportedLayerError
 
 torch.set_num_threads(1)
 
+EXAMPLE = Path(__file__).parents[1] / "examples" / "physics_informed.py"
 METHODS = ["auto", "layerwise", "jacobian", "vector_product", "autograd"]
 
 
@@ -230,6 +234,20 @@ def test_values():
     with torch.no_grad():
         assert laplacian(f, x).requires_grad
     equal(gradient(lambda x: x.square(), x[:, 0])[:, 0], 2 * a)
+
+
+def test_the_example_trains_and_draws(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    spec = importlib.util.spec_from_file_location("physics_informed", EXAMPLE)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    monkeypatch.setattr(example, "STEPS", 200)
+    plain, balanced = example.train(False), example.train(True)
+    assert plain["steps"][-1] == 200
+    assert balanced["ends"][-1] < plain["ends"][-1] / 4
+    assert balanced["inside"][-1] < balanced["inside"][0] / 2
+    example.draw(plain, balanced, str(tmp_path / "figure.png"))
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
 def test_explain_of_an_operator():
