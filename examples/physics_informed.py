@@ -79,7 +79,7 @@ def draw(plain: dict, balanced: dict, file: str) -> None:
         key = name.split()[-1]
         axes.semilogy(plain["steps"], plain[key], color=BLUE, label="equal weights")
         axes.semilogy(balanced["steps"], balanced[key], "--", color=ORANGE, label="balanced")
-        axes.set(xlabel="updates", ylabel=f"{name}, root mean square (no unit)")
+        axes.set(xlabel="updates", ylabel=f"{name}, rms (no unit)")
     for axes in (left, middle, right):
         axes.legend(frameon=False)
     figure.savefig(file, dpi=150)

@@ -8,7 +8,7 @@ from never_wrong_cases import CASES
 from never_wrong_networks import Net, build, plain_kernels, tanh_mlp
 from torch import nn
 
-from ntkflow import empirical_ntk, explain, laplacian
+from ntkflow import empirical_ntk, explain, gradient_norms, laplacian
 from ntkflow.errors import ConfigurationError, KernelError
 
 torch.set_num_threads(1)
@@ -134,6 +134,23 @@ def test_autocast(method):
     assert (found.dtype, wide.dtype) == (torch.bfloat16, torch.float32)
     assert error(found, expected) < 0.01
     assert error(wide, expected) < 1e-6
+
+
+@pytest.mark.parametrize("method", ["auto", "layerwise", "jacobian", "autograd"])
+def test_autocast_rounds_the_network_and_not_the_kernel(method):
+    """Rows that are rounded by the network, and products of them that are not."""
+    torch.manual_seed(0)
+    network, x = (
+        Net(lambda net, x: net.a(x).float(), a=nn.Linear(40, 2, bias=False)),
+        torch.randn(5, 40),
+    )
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        kernel = empirical_ntk(network, x, method=method)
+        norms = gradient_norms(network, x)
+    rounded = x.bfloat16().double()
+    assert kernel.values.dtype == torch.float32
+    assert error(kernel.values[1, 1], rounded @ rounded.T) < 1e-6
+    assert error(norms[0], rounded.norm(dim=1)) < 1e-6
 
 
 class Mixed(nn.Module):
