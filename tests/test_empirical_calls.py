@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import register_parametrization
 
 from ntkflow import Kernel, empirical_ntk, ntk_operator
 from ntkflow.errors import ConfigurationError, UnsupportedLayerError
@@ -63,6 +64,52 @@ def test_parameters_sum_to_the_kernel(case, method, outputs):
     assert set(kernel.by_parameter) == {name for name, _ in network.named_parameters()}
     equal(sum(kernel.by_parameter.values()), kernel.values)
     equal(kernel.values, empirical_ntk(network, x1, x2, outputs=outputs).values)
+
+
+def nested():
+    """Layers in layers, weights of several names, and a parameter beside the layers."""
+    attention = nn.MultiheadAttention(4, 2, batch_first=True)
+    network = nn.Module()
+    network.gain = nn.Parameter(torch.ones(4))
+    network.body = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4)))
+    register_parametrization(network.body[0], "weight", nn.Tanh())
+    network.attention = attention
+    network.forward = lambda x: (
+        attention(*[h := network.body(x * network.gain)] * 3)[0].sum(1) + h[:, 0]
+    )
+    return network.double(), torch.randn(4, 3, 4, dtype=torch.float64)
+
+
+LAYERS = {
+    "": ["gain"],
+    "body.0": ["body.0.bias", "body.0.parametrizations.*"],
+    "body.1.0": ["body.1.0.weight", "body.1.0.bias"],
+    "attention": ["attention.in_proj_*"],
+    "attention.out_proj": ["attention.out_proj.*"],
+}
+
+
+@pytest.mark.parametrize("method", ["auto", *METHODS, "autograd"])
+def test_layers_are_their_parameters(method):
+    torch.manual_seed(0)
+    network, x = nested()
+    kernel = empirical_ntk(network, x, x[:2], outputs="mean", method=method, by_layer=True)
+    assert set(kernel.by_layer) == set(LAYERS)
+    for layer, patterns in LAYERS.items():
+        alone = empirical_ntk(network, x, x[:2], outputs="mean", parameters=patterns).values
+        torch.testing.assert_close(kernel.by_layer[layer], alone, rtol=1e-10, atol=1e-12)
+    equal(sum(kernel.by_layer.values()), kernel.values)
+    assert kernel.by_parameter["gain"].data_ptr() == kernel.by_layer[""].data_ptr()
+
+
+def test_layers_are_told_apart_where_they_were_asked_for():
+    network, x = nn.Linear(3, 2), torch.randn(4, 3)
+    assert empirical_ntk(network, x).by_layer is None
+    kernel = empirical_ntk(network, x, by_layer=True)
+    equal(kernel.by_layer[""], kernel.values)
+    assert list(empirical_ntk(lambda p, x: x @ p, x, parameters=x.T, by_layer=True).by_layer) == [
+        ""
+    ]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -163,6 +210,9 @@ def test_function_of_any_pytree(method):
     kernel = empirical_ntk(function, x, parameters=tree, method=method, by_layer=True)
     equal(kernel.values, empirical_ntk(network, x).values)
     assert set(kernel.by_parameter) == {"hidden.0", "hidden.1", "readout.0", "readout.1"}
+    parts = empirical_ntk(network, x, by_layer=True).by_layer
+    for name, part in zip(["hidden", "readout"], parts.values(), strict=True):
+        equal(kernel.by_layer[name], part)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -47,7 +47,7 @@ def test_public_names_have_an_example(name):
 
 def test_readme_library_example():
     torch.manual_seed(0)
-    exec(compile(readme_blocks("python")[-1], "README.md", "exec"), {})
+    exec(compile("".join(readme_blocks("python")[1:]), "README.md", "exec"), {})
 
 
 def plan_of(block, tmp_path):

@@ -279,8 +279,8 @@ WRONG = {
     "no tensor": ((None, 1), "x1: holds no tensor; use tensors in a tuple or dict"),
     "nothing": ((), "x1: holds no tensor"),
     "no rows": ((IMAGE[:0], TEXT[:0]), "x1: no rows; give at least one input"),
-    "list of rows": (list(IMAGE), r"x: .*positional arguments.*rows in a list are stacked"),
-    "unknown name": ({"picture": IMAGE}, "x: .*unexpected keyword argument 'picture'; a tuple"),
+    "list of rows": (list(IMAGE), r"x1: .*positional arguments.*rows in a list are stacked"),
+    "unknown name": ({"picture": IMAGE}, "x1: .*unexpected keyword argument 'picture'; a tuple"),
 }
 
 
@@ -297,6 +297,21 @@ def test_the_second_inputs_are_named():
         empirical_ntk(Towers(), (IMAGE, TEXT), (IMAGE, TEXT[:3]))
     with pytest.raises(ConfigurationError, match=r"^x1\[1\]: 3 row\(s\), but x1\[0\] has 4"):
         ntk_operator(Towers(), (IMAGE, TEXT[:3]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_wrong_name_in_the_second_inputs_is_told(method):
+    x1 = {"image": IMAGE, "text": TEXT}
+    words = r"^x2: .*unexpected keyword argument 'txt'; a tuple"
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        empirical_ntk(Towers(), x1, {"image": IMAGE, "txt": TEXT}, method=method)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigurationError, match=r"^x2: .*missing 1 required .*'image'; a tuple"):
+        empirical_ntk(Towers(), x1, {"text": TEXT}, method=method)
+    with pytest.raises(ConfigurationError, match=r"^x2: .*positional arguments"):
+        ntkflow.explain(Towers(), x1, (IMAGE, TEXT, 1, TEXT))
+    with pytest.raises(ConfigurationError, match=r"^x: .*unexpected keyword argument 'txt'"):
+        ntkflow.gradient_norms(Towers(), {"image": IMAGE, "txt": TEXT})
 
 
 ONE_TENSOR = {

@@ -59,6 +59,9 @@ RUNS = {
         DYNAMICS, GRAM, Y, Y, 3, noise_std=0.1
     ),
     "gaussian_process": lambda: ntkflow.gaussian_process(GRAM, GRAM, GRAM, Y, ridge=0.1)[0],
+    "gradient": lambda: ntkflow.gradient(NETWORK, X),
+    "gradient_norms": lambda: ntkflow.gradient_norms(NETWORK, X),
+    "laplacian": lambda: ntkflow.laplacian(NETWORK, X),
     "limit_kernels": lambda: ntkflow.limit_kernels(NETWORK, X).ntk,
     "linear_losses": lambda: ntkflow.linear_losses(GRAM[0], GRAM, Y, [1, 2], learning_rate=0.1),
     "loss_growth": lambda: ntkflow.loss_growth(

@@ -1,8 +1,10 @@
 """Kernels of finite networks: dense blocks, matrix-free operators and leading eigenpairs."""
 
+from .differential import gradient, laplacian
 from .eigenpairs import Eigenpairs, top_eigenpairs
 from .explanation import Explanation, explain
 from .kernel import Kernel, empirical_ntk
+from .norms import gradient_norms
 from .on_diagonal import diagonal_kernel
 from .operator import NtkOperator, TraceEstimate, ntk_operator
 
@@ -15,6 +17,9 @@ __all__ = [
     "diagonal_kernel",
     "empirical_ntk",
     "explain",
+    "gradient",
+    "gradient_norms",
+    "laplacian",
     "ntk_operator",
     "top_eigenpairs",
 ]

@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from .factors import Factor
 from .inputs import Inputs
 from .layout import TILE_HEIGHT
+from .precision import without_autocast
 from .products import fill_products
+from .squares import squares
 from .task import Factors, Task
 
 # Bytes to use where nothing else is asked for and the device does not say what is free.
@@ -38,6 +41,8 @@ def sum_products(
     task: Task, make_factors: Callable[[Task, Inputs], Factors], cost: Cost
 ) -> dict[str, Tensor]:
     """Kernel of every factor by name, or their sum under the name "" unless `task.by_layer`."""
+    if task.own_rows:
+        return {"": _sum_squares(task, make_factors, cost)}
     values: dict[str, Tensor] = {}
     for i, columns in blocks(task, block_shape(task, cost)):
         left = task.factors(make_factors, False, i)
@@ -49,7 +54,8 @@ def sum_products(
             right = left if diagonal else task.factors(make_factors, True, j)
             for key, members in groups.items():
                 pairs = _pairs(left, right, members)
-                fill_products(pairs, task.layout, values[key][..., i, j], diagonal)
+                with without_autocast():
+                    fill_products(pairs, task.layout, values[key][..., i, j], diagonal)
                 if task.x2 is None:
                     task.layout.mirror(values[key], i, j)
     return values
@@ -60,6 +66,21 @@ def _pairs(left: Factors, right: Factors, members: list) -> Iterator[tuple[Facto
     for names in members:
         factor = left[names]()
         yield factor, factor if right is left else right[names]()
+
+
+def _sum_squares(
+    task: Task, make_factors: Callable[[Task, Inputs], Factors], cost: Cost
+) -> Float[Tensor, "s n"]:
+    """Kernel of every row with itself."""
+    values = task.empty().zero_()
+    gram_bytes = cost.grams * task.like.element_size()
+    step = max(1, task.memory_budget // (_row_bytes(task, cost) + gram_bytes))
+    for i in row_slices(0, len(task.x1), step):
+        factors = task.factors(make_factors, False, i)
+        with without_autocast():
+            for make in factors.values():
+                values[:, i] += squares(make())
+    return values
 
 
 def blocks(task: Task, shape: tuple[int, int]) -> Iterator[tuple[slice, list[slice]]]:

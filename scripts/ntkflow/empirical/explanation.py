@@ -8,12 +8,14 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from .differential import Operator, as_operator
 from .inputs import Inputs, Several
 from .kernel import pose
 from .layout import Layout
 from .methods import try_methods
 from .operations import Blocks, Operations, count_operations, plan_blocks
 from .outputs import Pick
+from .precision import computing
 from .reasons import ParameterWay, parameter_ways
 from .selection import Outputs
 from .task import Task
@@ -75,6 +77,8 @@ def explain(
     parameters: Any = None,
     outputs: Outputs = "block",
     output: Pick = None,
+    operator: Operator | None = None,
+    dtype: torch.dtype | None = None,
     by_layer: bool = False,
     memory_budget: int | float | None = None,
 ) -> Explanation:
@@ -91,6 +95,8 @@ def explain(
         parameters: which parameters are differentiated.
         outputs: the convention, an output or several.
         output: which of several things that the network returns.
+        operator: differential operator of the network whose kernel is meant.
+        dtype: type that parameters and inputs are cast to.
         by_layer: whether each parameter has its own kernel.
         memory_budget: bytes to use beside the result and the network.
 
@@ -108,9 +114,10 @@ def explain(
         >>> print(str(summary).splitlines()[0])
         method      layerwise, for 100 x 100 rows and 2 outputs
     """
-    with torch.inference_mode(False), torch.enable_grad():
-        options = dict(parameters=parameters, output=output, by_layer=by_layer)
-        task, _ = pose(network, x1, x2, outputs, memory_budget=memory_budget, **options)
+    options = dict(parameters=parameters, output=output, operator=as_operator(operator))
+    options |= dict(dtype=dtype, by_layer=by_layer, memory_budget=memory_budget)
+    with computing(dtype):
+        task, _ = pose(network, x1, x2, outputs, **options)
         few = replace(task, x1=_few(task.x1), x2=None if task.x2 is None else _few(task.x2))
         method, _, refused = try_methods(few, "auto")
         ways, found = parameter_ways(task, method), plan_blocks(task, method)

@@ -55,6 +55,10 @@ class Arguments:
         """How many numbers there are in all tensors."""
         return sum(tensor.numel() for tensor in self.tensors.values())
 
+    def as_given(self) -> tuple | dict[str, Any]:
+        """In the form in which a user gives them."""
+        return self.pass_to(lambda *args, **named: named or args)
+
     @property
     def device(self) -> torch.device:
         """Of the first tensor."""
@@ -92,9 +96,8 @@ def as_inputs(name: str, x: object) -> Inputs:
         ConfigurationError: if a member is neither a tensor of as many rows nor a plain constant, or
             there are no rows; the message names it.
     """
-    inputs, labelled = x, {name: x}
-    if not isinstance(x, Tensor):
-        inputs = x if isinstance(x, Arguments) else _arguments(name, x)
+    inputs, labelled = gathered(name, x), {name: x}
+    if isinstance(inputs, Arguments):
         labelled = {f"{name}[{key!r}]": tensor for key, tensor in inputs.tensors.items()}
     first = next(iter(labelled))
     for label, tensor in labelled.items():
@@ -110,7 +113,10 @@ def as_inputs(name: str, x: object) -> Inputs:
     return inputs
 
 
-def _arguments(name: str, x: object) -> Arguments:
+def gathered(name: str, x: object) -> Inputs:
+    """The same without a look at the rows."""
+    if isinstance(x, Inputs):
+        return x
     if not isinstance(x, Several):
         hint = ", its values" if isinstance(getattr(x, "values", None), Tensor) else ""
         raise ConfigurationError(f"{name}: {type(x).__name__} is not allowed; {NEEDED}{hint}")
@@ -135,12 +141,12 @@ def call(function: Callable, x: Inputs) -> Any:
     return function(x) if isinstance(x, Tensor) else x.pass_to(function)
 
 
-def refuse_call(x: Inputs, error: Exception) -> None:
+def refuse_call(name: str, x: Inputs, error: Exception) -> None:
     """Raise a ConfigurationError if the error is that of a call with the wrong arguments."""
     if isinstance(x, Arguments) and isinstance(error, TypeError):
         words = str(error).splitlines()[0]
         raise ConfigurationError(
-            f"x: {words}; a tuple or list is several arguments, a dict keywords, "
+            f"{name}: {words}; a tuple or list is several arguments, a dict keywords, "
             "and rows in a list are stacked to one tensor"
         ) from error
 
@@ -150,9 +156,14 @@ def apply(change: Callable[[Tensor], Tensor], x: Inputs) -> Inputs:
     return change(x) if isinstance(x, Tensor) else x.map(change)
 
 
+def in_type(x: Inputs, dtype: torch.dtype) -> Inputs:
+    """In another type, unless it holds integers or complex numbers."""
+    return apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor, x)
+
+
 def in_double(x: Inputs) -> Inputs:
-    """In float64, unless it holds integers or complex numbers."""
-    return apply(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor, x)
+    """In float64."""
+    return in_type(x, torch.float64)
 
 
 def constant(x: Inputs) -> Inputs:

@@ -1,7 +1,9 @@
 """Empirical neural tangent kernel of any network, by four methods and in six conventions."""
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,11 +11,14 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from .blocks import as_budget
-from .inputs import Inputs, Several, as_inputs, constant
+from .differential import KeptGraphs, Operator, as_operator
+from .inputs import Inputs, Several, as_inputs, constant, in_type
 from .layout import Layout
-from .methods import check_overflow, compute
-from .model import as_model
+from .methods import compute
+from .model import Applied, as_model
 from .outputs import Pick
+from .overflow import check_overflow
+from .precision import check_dtype, computing, refusing_type, summing_type
 from .selection import Outputs, read_outputs
 from .task import Task
 
@@ -35,6 +40,7 @@ class Kernel:
         convention: the same as a formula; never divided by the number of inputs.
         method: how it was computed.
         by_parameter: with `by_layer=True`, one kernel per parameter; they sum to `values`.
+        by_layer: the same, one kernel per layer.
     """
 
     values: Tensor
@@ -42,6 +48,27 @@ class Kernel:
     convention: str
     method: str
     by_parameter: dict[str, Tensor] | None = None
+
+    @property
+    def by_layer(self) -> dict[str, Tensor] | None:
+        """Sums over the parameters of a layer, its weight and bias; None without `by_parameter`.
+
+        A layer is called as its parameters are up to the last dot, as in `named_modules`: "" is the
+        network itself. Parametrizations of a weight belong to the layer whose weight it is.
+        """
+        if self.by_parameter is None:
+            return None
+        layers: dict[str, Tensor] = {}
+        for name, part in self.by_parameter.items():
+            layer = _layer_of(name)
+            layers[layer] = layers[layer] + part if layer in layers else part
+        return layers
+
+
+def _layer_of(name: str) -> str:
+    path = name.split(".")
+    end = path.index("parametrizations") if "parametrizations" in path else len(path) - 1
+    return ".".join(path[:end])
 
 
 def empirical_ntk(
@@ -52,6 +79,8 @@ def empirical_ntk(
     parameters: Any = None,
     outputs: Outputs = "block",
     output: Pick = None,
+    operator: Operator | None = None,
+    dtype: torch.dtype | None = None,
     method: str = "auto",
     by_layer: bool = False,
     memory_budget: int | float | None = None,
@@ -84,6 +113,13 @@ def empirical_ntk(
             their sum; "mean" (N1, N2), their mean; an int (N1, N2), that output alone; a list of S
             ints (S, S, N1, N2), the block of these.
         output: of a network that returns several things, which one: a key, an index or a function.
+        operator: function (f, x) -> (N, ...), the kernel of which is wanted in place of that of the
+            network: a residual, `ntkflow.laplacian`, `ntkflow.gradient`. x are rows in the form
+            of x1 (a list as a tuple), copies whose floating-point numbers take gradients; f is the
+            network, a function of one such argument that returns what the network returns, or its
+            `output`. Derivatives by torch.func, or by torch.autograd.grad with create_graph=True.
+        dtype: type that parameters, buffers and inputs are cast to first, where they are
+            floating-point numbers; the network stays as it is. Autocast is off then.
         method: "jacobian" forms the rows of the Jacobian; "vector_product" never does, and is
             meant for few rows x1 (a profile against one anchor) or few x2; "layerwise" goes
             through what parameters meet in the autograd graph (matrix products, convolutions,
@@ -92,21 +128,23 @@ def empirical_ntk(
             each row and output, slow and right on whatever torch differentiates; "auto" is
             "layerwise" where most parameters act in such operations, else "vector_product" if one
             side has one row, else "jacobian", and "autograd" where these fail or deviate from it.
-        by_layer: also return one kernel per parameter.
+        by_layer: also return one kernel per parameter, and per layer.
         memory_budget: bytes to use beside the result and the network, as nearly as can be
             foreseen; sets how many rows are handled at once. At least one row always is. Default:
             1 GiB, on a GPU half of what is free.
 
     Returns:
-        `Kernel` with the values on the device and in the type of the network's outputs.
+        `Kernel` with the values on the device and in the type of the network's outputs; those of 16
+        bits are summed in float32, but for "vector_product", where the network's own sums do it.
 
     Raises:
-        ConfigurationError: if an option, the parameters or the inputs are not allowed.
+        ConfigurationError: if an option, the parameters or the inputs are not allowed, or the
+            network does not take the dtype.
         UnsupportedLayerError: if batch or spectral normalisation or dropout is in training mode, an
             embedding has a max_norm, the network draws random numbers, rows interact, the network
             returns anything but real numbers (N, ...), or the method that was asked for fails or
             deviates from plain autograd.
-        KernelError: if a kernel of 16-bit numbers overflows.
+        KernelError: if a kernel of 16-bit numbers overflows; it names the input.
 
     Example:
         >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(5, 3)
@@ -116,6 +154,12 @@ def empirical_ntk(
         torch.Size([1, 5])
         >>> ntkflow.empirical_ntk(network, x, outputs=[1], parameters="*weight").values.shape
         torch.Size([1, 1, 5, 5])
+        >>> list(ntkflow.empirical_ntk(network, x, by_layer=True).by_layer)
+        ['0', '2']
+        >>> residual = lambda f, x: ntkflow.laplacian(f, x) + f(x) ** 3
+        >>> kernel = ntkflow.empirical_ntk(network, x, operator=residual, dtype=torch.float64)
+        >>> kernel.values.shape, kernel.values.dtype
+        (torch.Size([2, 2, 5, 5]), torch.float64)
         >>> decoder = torch.nn.TransformerDecoderLayer(4, 1, 8, batch_first=True).eval()
         >>> y, memory = torch.randn(5, 2, 4), torch.randn(5, 3, 4)
         >>> ntkflow.empirical_ntk(decoder, (y, memory)).values.shape  # of decoder(y, memory)
@@ -124,12 +168,12 @@ def empirical_ntk(
         >>> ntkflow.empirical_ntk(decoder, inputs, outputs="mean").values.shape
         torch.Size([5, 5])
     """
-    # A network may differentiate inside, also where its caller does not.
-    with torch.inference_mode(False), torch.enable_grad():
-        options = dict(parameters=parameters, output=output, by_layer=by_layer)
-        task, outputs = pose(network, x1, x2, outputs, memory_budget=memory_budget, **options)
+    options = dict(parameters=parameters, output=output, operator=as_operator(operator))
+    options |= dict(dtype=dtype, by_layer=by_layer, memory_budget=memory_budget)
+    with computing(dtype):
+        task, outputs = pose(network, x1, x2, outputs, **options)
         method, parts = compute(task, method)
-    return _as_kernel(task, outputs, method, parts)
+        return _as_kernel(task, outputs, method, parts)
 
 
 def pose(
@@ -140,19 +184,33 @@ def pose(
     *,
     parameters: Any,
     output: Pick,
+    operator: Applied | None,
+    dtype: torch.dtype | None,
     by_layer: bool,
     memory_budget: int | float | None,
+    name: str = "x1",
     conventions: Iterable[str] = CONVENTIONS,
 ) -> tuple[Task, str | int | list[int]]:
-    """What `empirical_ntk` computes for these arguments, and the outputs that were meant."""
-    x1, x2 = as_inputs("x1", x1), None if x2 is None else as_inputs("x2", x2)
-    model = as_model(network, parameters, output)
+    """What `empirical_ntk` computes for these arguments, and the outputs that were meant.
+
+    Messages call the first inputs by `name`.
+    """
+    x1, x2 = as_inputs(name, x1), None if x2 is None else as_inputs("x2", x2)
+    check_dtype(dtype)
+    model = as_model(network, parameters, output, operator)
     x1, x2 = constant(x1), None if x2 is None else constant(x2)
-    like = model.first(x1)
+    if dtype is not None:
+        cast = partial(in_type, dtype=dtype)
+        model, x1, x2 = model.build(cast), cast(x1), None if x2 is None else cast(x2)
+    with refusing_type(dtype), nullcontext() if operator is None else KeptGraphs():
+        like = model.first(x1, name)
+        if x2 is not None:
+            model.first(x2, "x2")
     outputs = read_outputs(outputs, like.shape[1], conventions)
     selected, layout = _layout(outputs, like.shape[1])
+    types = like.to(summing_type(like.dtype)), like.dtype
     budget = as_budget(memory_budget, like.device)
-    return Task(model, x1, x2, selected, layout, by_layer, like, budget), outputs
+    return Task(model, x1, x2, selected, layout, by_layer, *types, budget), outputs
 
 
 def _layout(outputs: str | int | list[int], count: int) -> tuple[list[int], Layout]:
@@ -177,6 +235,7 @@ def _as_kernel(
         parts = {name: part.div_(len(task.selected)) for name, part in parts.items()}
     if isinstance(outputs, int):
         parts = {name: part[0, 0] for name, part in parts.items()}
-    values = sum(list(parts.values())[1:], next(iter(parts.values())))
-    check_overflow(values)
+    values = sum(list(parts.values())[1:], next(iter(parts.values()))).to(task.dtype)
+    check_overflow(task, values)
+    parts = {name: part.to(task.dtype) for name, part in parts.items()}
     return Kernel(values, outputs, convention, method, parts if task.by_layer else None)

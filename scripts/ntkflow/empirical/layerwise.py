@@ -24,7 +24,7 @@ from .factors import EmbeddingFactor, Factor, GramFactor, JacobianFactor, Readou
 from .graph import PLACES, Use, shape_of
 from .inputs import Inputs
 from .jacobian import jacobian_factors
-from .products import ADDED, all_pairs_cost, one_side_cost
+from .products import all_pairs_cost, one_side_cost
 from .proof import Unproved, tolerance
 from .rules import PAIRED, PATCH_BYTES, Seen, Sizes, is_swapped, reduced, sizes_of
 from .task import Factors, Task
@@ -332,12 +332,12 @@ def _prefers_rows(task: Task, uses: list[Sizes]) -> bool:
     """Whether weight gradients of each row cost less than pairs of places, for a pair of rows."""
     layout, places = task.layout, sum(sizes.places for sizes in uses)
     _, d, c, match = uses[0]
-    rows = min(len(task.x1), len(task.other))
-    formed = places * layout.outputs * c * d / rows
+    formed = places * layout.outputs * c * d / task.fewest
     if layout.mode == "block":
         pairs = min(cost(places, layout.outputs, c) for cost in (one_side_cost, all_pairs_cost))
         return formed + layout.outputs**2 * c * d / 2 <= pairs + places**2 * match
-    return formed + layout.outputs * c * d <= places**2 * (match + layout.outputs * (c + ADDED))
+    pairs = layout.outputs * all_pairs_cost(places, 1, c)
+    return formed + layout.outputs * c * d <= pairs + places**2 * match
 
 
 def _weight_rows(part: _Part) -> Float[Tensor, "s n p"]:

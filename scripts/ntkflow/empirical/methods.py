@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError, KernelError, NtkflowError, UnsupportedLayerError
+from ..errors import ConfigurationError, NtkflowError, UnsupportedLayerError
 from .autograd import autograd_kernel
 from .jacobian import jacobian_kernel
 from .layerwise import layerwise_kernel, plan_layerwise
@@ -118,7 +118,7 @@ def refusing(name: str) -> Iterator[None]:
 def _attempts(task: Task) -> dict[str, Callable[[Task], dict[str, Tensor]]]:
     """Methods of "auto" in the order of trial."""
     found = {"layerwise": _layerwise_if_most}
-    if 1 in (len(task.x1), len(task.other)):
+    if 1 in (len(task.x1), len(task.other)) and not task.own_rows:
         found["vector_product"] = vector_product_kernel
     return found | {"jacobian": jacobian_kernel, "autograd": autograd_kernel}
 
@@ -136,17 +136,3 @@ def _complete(task: Task, parts: dict[str, Tensor]) -> dict[str, Tensor]:
         names = task.model.parameters
         return {name: parts[name] if name in parts else task.empty().zero_() for name in names}
     return parts
-
-
-def check_overflow(values: Tensor) -> None:
-    """Raise a KernelError for an entry of 16-bit numbers that is not finite."""
-    if values.is_meta or values.dtype not in (torch.float16, torch.bfloat16):
-        return
-    bad = (~values.isfinite()).reshape(-1, *values.shape[-2:]).any(0).nonzero()
-    if len(bad):
-        kind = str(values.dtype).removeprefix("torch.")
-        n1, n2 = bad[0].tolist()
-        raise KernelError(
-            f"kernel: not finite for input {n1} of x1 and input {n2} of x2, as {kind} ends at "
-            f"{torch.finfo(values.dtype).max:.3g}; use network.float() and x.float()"
-        )

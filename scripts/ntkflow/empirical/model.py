@@ -18,13 +18,16 @@ from torch.utils import _pytree
 from ..errors import ConfigurationError, UnsupportedLayerError
 from ..networks.evaluation import draws_masks, uses_batch_statistics
 from .inputs import Inputs, call, constant, refuse_call
-from .outputs import Pick, as_rows
+from .outputs import Pick, as_rows, picked
 from .selection import select_parameters
 
 # Calls work(f) where f is the network, a function of its inputs, at these named parameters.
 Run = Callable[[Mapping[str, Tensor], Callable[[Callable[..., Any]], Any]], Any]
 
 Cast = Callable[[Tensor], Tensor]
+
+# Outputs from the network, a function of inputs, and the inputs.
+Applied = Callable[[Callable[[Inputs], Any], Inputs], Any]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Model:
         build: the same model with everything cast to another type.
         output: part of what the network returns, see `outputs.picked`.
         own: the module's own tensors of these names that could be met in its graph.
+        operator: makes the outputs of the network, see `differential.as_operator`, or None.
     """
 
     parameters: dict[str, Tensor]
@@ -46,6 +50,7 @@ class Model:
     build: Callable[[Cast], "Model"]
     output: Pick = None
     own: dict[str, Tensor] = field(default_factory=dict)
+    operator: Applied | None = None
 
     def __call__(self, parameters: Mapping[str, Tensor], x: Inputs) -> Float[Tensor, "n o"]:
         """Outputs of the rows of x, every axis after the first flattened into one."""
@@ -57,19 +62,23 @@ class Model:
         They are in place until it ends, so that what is recomputed in a backward pass sees them.
         The function gives a copy of x to the network, which may write into it.
         """
-
-        def guarded(function: Callable[..., Any]) -> Any:
-            return work(lambda x: as_rows(call(function, x.clone()), len(x), self.output))
-
         with _plain_attention(), _plain_recurrence(self.module):
-            return self.run(parameters, guarded)
+            return self.run(parameters, lambda function: work(partial(self._rows, function)))
+
+    def _rows(self, function: Callable[..., Any], x: Inputs) -> Float[Tensor, "n o"]:
+        def network(x: Inputs) -> Any:
+            return picked(call(function, x.clone()), self.output)
+
+        if self.operator is None:
+            return as_rows(network(x), len(x))
+        return as_rows(self.operator(network, x), len(x), source="operator")
 
     def single(self, parameters: Mapping[str, Tensor], row: Inputs) -> Float[Tensor, " o"]:
         """Outputs of one row, for `torch.func.vmap`."""
         return self(parameters, row[None])[0]
 
-    def first(self, x: Inputs) -> Float[Tensor, "1 o"]:
-        """Outputs of the first row of x.
+    def first(self, x: Inputs, name: str = "x") -> Float[Tensor, "1 o"]:
+        """Outputs of the first row of x, which is called by this name.
 
         Raises:
             ConfigurationError: if the network does not take so many arguments, or of these names.
@@ -83,7 +92,7 @@ class Model:
             raise
         except Exception as error:
             if not self._takes(x[[0, -1]]):
-                refuse_call(x, error)
+                refuse_call(name, x, error)
                 raise
             raise UnsupportedLayerError(
                 "network: takes several rows but not one alone, so rows interact; "
@@ -157,7 +166,12 @@ def _plain_recurrence(module: nn.Module | None) -> Iterator[None]:
         torch.backends.mkldnn.enabled = before
 
 
-def as_model(network: nn.Module | Callable, parameters: Any = None, output: Pick = None) -> Model:
+def as_model(
+    network: nn.Module | Callable,
+    parameters: Any = None,
+    output: Pick = None,
+    operator: Applied | None = None,
+) -> Model:
     """View a module, or a function of (parameters, x), as a `Model`.
 
     Args:
@@ -165,6 +179,7 @@ def as_model(network: nn.Module | Callable, parameters: Any = None, output: Pick
         parameters: of a module: see `selection.select_parameters`; of a function: any pytree of
             tensors.
         output: the part of what the network returns: a key, an index or a function of it.
+        operator: makes the outputs of the network and the inputs.
 
     Raises:
         ConfigurationError: if there are no parameters, or a name is not one of the module's.
@@ -172,7 +187,7 @@ def as_model(network: nn.Module | Callable, parameters: Any = None, output: Pick
             how often the network was called, or a call changes the weights.
     """
     if isinstance(network, nn.Module):
-        return _module_model(network, parameters, output)
+        return _module_model(network, parameters, output, operator)
     if parameters is None:
         raise ConfigurationError("parameters: None is not allowed for a function; give a pytree")
     paths, spec = _pytree.tree_flatten_with_path(parameters)
@@ -184,12 +199,15 @@ def as_model(network: nn.Module | Callable, parameters: Any = None, output: Pick
 
     def build(cast: Cast) -> Model:
         values = [cast(constant(leaf)) for _, leaf in paths]
-        return Model(dict(zip(names, values, strict=True)), run, None, build, output)
+        named = dict(zip(names, values, strict=True))
+        return Model(named, run, None, build, output, operator=operator)
 
     return build(_same)
 
 
-def _module_model(module: nn.Module, parameters: Any, output: Pick) -> Model:
+def _module_model(
+    module: nn.Module, parameters: Any, output: Pick, operator: Applied | None
+) -> Model:
     check_evaluation_mode(module)
     chosen = select_parameters(module, parameters)
     every = dict(module.named_parameters(remove_duplicate=False))
@@ -203,7 +221,7 @@ def _module_model(module: nn.Module, parameters: Any, output: Pick) -> Model:
             return run_unchanged(module, fixed | dict(named), work, cast)
 
         values = {name: cast(constant(p)) for name, p in chosen.items()}
-        return Model(values, run, module, build, output, own)
+        return Model(values, run, module, build, output, own, operator)
 
     return build(_same)
 

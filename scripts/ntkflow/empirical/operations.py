@@ -74,7 +74,7 @@ def _few_rows(task: Task, method: str, n: int) -> Task:
     x = task.largest[[0] * n]
     if method == "vector_product":
         return replace(task, x1=x[:1], x2=x, by_layer=False, proof=None)
-    return replace(task, x1=x, x2=None, by_layer=False, proof=None)
+    return replace(task, x1=x, x2=None, by_layer=False, proof=None, stands_for=task.fewest)
 
 
 def _handled(task: Task, method: str, shape: tuple[int, int]) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from torch.utils import _pytree
 
 from ..checks import check_tensors
 from ..errors import ConfigurationError, UnsupportedLayerError
+from .differential import Operator, as_operator
 from .inputs import Inputs, Several, apply, as_inputs, constant
 from .jacobian_map import Jacobians
 from .kernel import pose
@@ -41,6 +42,7 @@ def ntk_operator(
     parameters: Any = None,
     outputs: Outputs = "block",
     output: Pick = None,
+    operator: Operator | None = None,
     dtype: torch.dtype | None = None,
     memory_budget: int | float | None = None,
 ) -> "NtkOperator":
@@ -62,6 +64,8 @@ def ntk_operator(
         outputs: "block", all O outputs; an int, that output alone; a list of S ints, the block of
             these.
         output: of a network that returns several things, which one: a key, an index or a function.
+        operator: differential operator of the network, in place of its outputs, as in
+            `empirical_ntk`.
         dtype: type to cast parameters and inputs to; float64 for small residuals.
         memory_budget: bytes for the graphs; at least one row always is handled. Default: 1 GiB, on
             a GPU half of what is free.
@@ -89,8 +93,11 @@ def ntk_operator(
         if dtype is not None:
             network, parameters = _cast(network, parameters, dtype)
             x1, x2 = _cast_inputs(x1, dtype), None if x2 is None else _cast_inputs(x2, dtype)
-        options = dict(parameters=parameters, output=output, memory_budget=memory_budget)
-        task, _ = pose(network, x1, x2, outputs, by_layer=False, conventions=("block",), **options)
+        options = dict(parameters=parameters, output=output, operator=as_operator(operator))
+        options |= dict(dtype=None, by_layer=False, memory_budget=memory_budget)
+        task, _ = pose(network, x1, x2, outputs, conventions=("block",), **options)
+        # Vectors have the type of the outputs, that of sums of kernels is wider.
+        task = replace(task, like=task.like.to(task.dtype))
         return NtkOperator(task, find_jacobians(task))
 
 

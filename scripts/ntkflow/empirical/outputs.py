@@ -13,25 +13,27 @@ HINT = "give output= (a key, an index or a function of what it returns)"
 Pick = str | int | Callable | None
 
 
-def as_rows(returned: object, rows: int, pick: Pick = None) -> Float[Tensor, "n o"]:
+def as_rows(
+    returned: object, rows: int, pick: Pick = None, source: str = "network"
+) -> Float[Tensor, "n o"]:
     """Outputs of so many rows, every axis after the first flattened into one.
 
-    One row may come without its axis, as `squeeze` leaves it.
+    One row may come without its axis, as `squeeze` leaves it. `source` is what returned them.
 
     Raises:
         UnsupportedLayerError: if that is not one real tensor with the rows on its first axis.
     """
     outputs = picked(returned, pick)
     if not isinstance(outputs, Tensor):
-        raise UnsupportedLayerError(f"network: returns {_words(outputs)}; {NEEDED}; {HINT}")
+        raise UnsupportedLayerError(f"{source}: returns {_words(outputs)}; {NEEDED}; {HINT}")
     if not outputs.is_floating_point():
         kind = str(outputs.dtype).removeprefix("torch.")
-        raise UnsupportedLayerError(f"network: returns a tensor of {kind}; {NEEDED}")
+        raise UnsupportedLayerError(f"{source}: returns a tensor of {kind}; {NEEDED}")
     if outputs.ndim == 2 and len(outputs) == rows:
         return outputs
     if not (rows == 1 and outputs.ndim < 2) and outputs.shape[:1] != (rows,):
         raise UnsupportedLayerError(
-            f"network: returns shape {tuple(outputs.shape)} for {rows} row(s) of x; {NEEDED}: "
+            f"{source}: returns shape {tuple(outputs.shape)} for {rows} row(s) of x; {NEEDED}: "
             "the first axis of the outputs must be that of the rows"
         )
     return outputs.reshape(rows, -1)

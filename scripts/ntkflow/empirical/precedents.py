@@ -66,7 +66,8 @@ def _situation(task: Task, method: str) -> tuple:
     model, device = task.model, task.like.device
     parameters = [(name, p.shape, p.dtype) for name, p in model.parameters.items()]
     sides = [None if x is None else (len(x), *_form(x)) for x in (task.x1, task.x2)]
-    asked = method, tuple(task.selected), task.layout, task.by_layer, model.output
+    asked = method, tuple(task.selected), task.layout, task.by_layer, task.own_rows
+    asked += model.output, model.operator
     enabled = torch.is_autocast_enabled(device.type)
     mode = str(device), enabled and torch.get_autocast_dtype(device.type)
     layers = [_state(layer) for layer in model.module.modules()]

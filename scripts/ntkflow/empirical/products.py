@@ -12,9 +12,9 @@ from .layout import TILE_HEIGHT, Layout, Sizes, Target
 # Bytes of factors that are held at once, or this part of the bytes of the kernel if it is more,
 # as every batch goes through the kernel again.
 BATCH_BYTES, BATCH_SHARE = 2**24, 4
-# What takes the time of a multiplication in a large product: so many of a product over few places,
-# of what is done for a pair of rows, and of a product of two places to be scaled and added.
-FEW, PAIR_OF_ROWS, ADDED = 8, 50_000, 75
+# What takes the time of a multiplication in a large product: so many of one over few places,
+# of what is done for a pair of rows, and of scaling and adding a product, of one place or of more.
+FEW, PAIR_OF_ROWS, ADDED, ADDED_PLACES = 8, 50_000, 20, 75
 
 
 def fill_products(
@@ -79,7 +79,8 @@ def one_side_cost(places: int, outputs: int, width: int) -> float:
 
 def all_pairs_cost(places: int, outputs: int, width: int) -> float:
     """Of `_fill_terms` for a pair of rows, in the same unit."""
-    return float((places * outputs) ** 2 * (width + ADDED))
+    added = ADDED_PLACES if places > 1 else ADDED
+    return float((places * outputs) ** 2 * (width + added))
 
 
 def _add_readout(gram: Float[Tensor, "n1 n2"], layout: Layout, values: Tensor) -> None:

@@ -1,13 +1,15 @@
 """What is to be computed, as the methods need to know it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .factors import Factor
-from .inputs import Inputs, in_double
+from .inputs import Inputs, in_double, in_type
 from .layout import Layout
 from .model import Model
 
@@ -26,9 +28,12 @@ class Task:
         selected: outputs that are needed, S of them.
         layout: which of their pairs are kept.
         by_layer: whether each parameter has its own kernel.
-        like: a tensor of the outputs' type and device.
+        like: outputs of a row, in the type that the kernel is summed in, on its device.
+        dtype: type of the kernel, that of the outputs.
         memory_budget: bytes beside the result.
+        own_rows: whether only the products of every row with itself are wanted, (S, N1).
         proof: the `proof.Proof` that the factors must agree with; None on the meta device.
+        stands_for: rows in whose place these few are counted.
         evidence: the `precedents.Evidence` of what layers meet, where it is kept.
     """
 
@@ -39,9 +44,17 @@ class Task:
     layout: Layout
     by_layer: bool
     like: Tensor
+    dtype: torch.dtype
     memory_budget: int
+    own_rows: bool = False
     proof: Any = None
     evidence: Any = None
+    stands_for: int | None = None
+
+    @property
+    def fewest(self) -> int:
+        """Rows of x1 or x2, whichever has fewer, for which ways are chosen."""
+        return self.stands_for or min(len(self.x1), len(self.other))
 
     @property
     def other(self) -> Inputs:
@@ -55,15 +68,18 @@ class Task:
 
     def empty(self) -> Tensor:
         """Kernel yet to be filled."""
+        if self.own_rows:
+            return self.like.new_empty(len(self.selected), len(self.x1))
         return self.layout.empty(len(self.x1), len(self.other), self.like)
 
     def factors(self, make: Callable[["Task", Inputs], Factors], second: bool, i: slice) -> Factors:
         """Factors of the rows i of x1 or x2, compared with plain autograd where it is known."""
         x = (self.other if second else self.x1)[i]
         found = make(self, x)
-        if self.proof is None:
-            return found
-        return self.proof.watch(self, make, x, (second and self.x2 is not None, i), found)
+        if self.proof is not None:
+            place = second and self.x2 is not None, i
+            found = self.proof.watch(self, make, x, place, found)
+        return {names: partial(_in_type, make, self.like.dtype) for names, make in found.items()}
 
     def in_double(self) -> "Task":
         """The same in float64, without a proof."""
@@ -71,3 +87,11 @@ class Task:
         casts = dict(x1=in_double(self.x1), x2=x2, like=in_double(self.like))
         casts |= dict(proof=None, evidence=None)
         return replace(self, model=self.model.build(in_double), **casts)
+
+
+def _in_type(make: Callable[[], Factor], dtype: torch.dtype) -> Factor:
+    """With floating-point numbers of this type."""
+    factor = make()
+    members = {each.name: getattr(factor, each.name) for each in fields(factor)}
+    numbers = {name: member for name, member in members.items() if isinstance(member, Tensor)}
+    return replace(factor, **{name: in_type(tensor, dtype) for name, tensor in numbers.items()})
