@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from ntkflow import empirical_ntk
+from ntkflow import empirical_ntk, gradient_norms
 from ntkflow.empirical import factors, layerwise, products
 from ntkflow.empirical.factors import GramFactor, JacobianFactor
+from ntkflow.empirical.factors import TiedFactor as Tied
 from ntkflow.empirical.layout import Layout, Sizes
 from ntkflow.empirical.products import fill_products
 
@@ -59,7 +60,7 @@ def test_sum_of_products_is_the_formula(sizes, mode, places, symmetric, one_side
 
 def test_few_pairs_of_places_are_taken_one_by_one():
     term = GramFactor(draw(6, 4, 2, seed=0), draw(6, 3, 4, 2, seed=1))
-    whole = term.term(term)
+    (whole,) = term.terms(term)
     sizes = [(len(part.left), len(part.right)) for part in whole.split(factors.FEW_PLACES - 1)]
     assert sizes == [(1, 1)] * 36
     assert [(len(p.left), len(p.right)) for p in whole.split(13)] == [(2, 6)] * 3
@@ -94,3 +95,57 @@ def test_gradients_of_several_outputs_at_once(monkeypatch, size, middle):
         found = empirical_ntk(network, x, outputs=outputs, method="layerwise").values
         plain = empirical_ntk(network, x, outputs=outputs, method="autograd").values
         assert torch.allclose(found, plain, rtol=1e-12, atol=1e-12)
+
+
+class TiedReadout(nn.Module):
+    """Scores of all words at the last place by the table of their embeddings."""
+
+    def __init__(self, words=40):
+        super().__init__()
+        self.table, self.middle = nn.Embedding(words, 3), nn.Linear(3, 3)
+
+    def forward(self, ids):
+        h = torch.tanh(self.middle(self.table(ids)))
+        h = h + torch.tanh(h).mean(1, keepdim=True)
+        return (h @ self.table.weight.T)[:, -1, :5]
+
+
+@pytest.fixture
+def tied():
+    torch.manual_seed(0)
+    ids = torch.randint(0, 40, (4, 6), generator=torch.Generator().manual_seed(0))
+    return TiedReadout().double().eval(), ids
+
+
+@pytest.mark.parametrize("outputs", ["block", "diagonal", "trace"])
+@pytest.mark.parametrize("cross", [False, True])
+def test_a_table_that_also_multiplies_meets_itself_in_both_uses(tied, outputs, cross, monkeypatch):
+    network, ids = tied
+    monkeypatch.setattr(layerwise, "_prefers_rows", lambda task, sizes: False)
+    made = []
+    monkeypatch.setattr(layerwise, "TiedFactor", lambda *each: made.append(each) or Tied(*each))
+    sides = (ids, ids[:, 2:]) if cross else (ids,)
+    found = empirical_ntk(network, *sides, outputs=outputs, method="layerwise").values
+    expected = empirical_ntk(network, *sides, outputs=outputs, method="autograd").values
+    assert made
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_norms_of_gradients_of_a_tied_table_count_both_uses(tied, monkeypatch):
+    network, ids = tied
+    monkeypatch.setattr(layerwise, "_prefers_rows", lambda task, sizes: False)
+    norms = gradient_norms(network, ids, parameters="table.weight")
+    expected = empirical_ntk(network, ids, parameters="table.weight", method="autograd").values
+    expected = expected.diagonal(0, 0, 1).diagonal(0, 0, 1).sqrt()
+    torch.testing.assert_close(norms, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_places_without_a_gradient_are_left_out(tied, monkeypatch):
+    network, ids = tied
+    places = []
+    gram = layerwise._gram
+    monkeypatch.setattr(layerwise, "_gram", lambda parts: places.append(parts) or gram(parts))
+    monkeypatch.setattr(layerwise, "_prefers_rows", lambda task, sizes: False)
+    empirical_ntk(network, ids, method="layerwise")
+    found = {p.seen.use.names[0]: p.at_places.shape[2] for parts in places for p in parts}
+    assert found == {"table.weight": 1, "middle.weight": 6}

@@ -4,8 +4,8 @@ Every method writes the kernel as a sum over parameters of products of two facto
 rows x1 and one for the rows x2. A factor holds S outputs.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -47,10 +47,10 @@ class JacobianFactor:
 
     rows: Float[Tensor, "s n p"]
 
-    def term(self, other: "Summed") -> Term:
+    def terms(self, other: "Summed") -> list[Term]:
         """The product with the factor of other rows."""
         other = other if isinstance(other, JacobianFactor) else other.summed()
-        return Term(self.rows[None], other.rows[None], None)
+        return [Term(self.rows[None], other.rows[None], None)]
 
     def gradient(self, weights: Float[Tensor, " s"], n: int) -> Float[Tensor, " p"]:
         """Of the weighted outputs of row n."""
@@ -75,13 +75,13 @@ class GramFactor:
         rows = torch.einsum(f"tsnc,tnd->{order}", self.gradients, self.inputs)
         return JacobianFactor(rows.flatten(2))
 
-    def term(self, other: "GramFactor | JacobianFactor") -> Term:
+    def terms(self, other: "GramFactor | JacobianFactor") -> list[Term]:
         """The product with the factor of other rows, at more or fewer places."""
         if isinstance(other, JacobianFactor):
-            return self.summed().term(other)
+            return self.summed().terms(other)
         scale = self.inputs.flatten(0, 1) @ other.inputs.flatten(0, 1).mT
         shape = *self.inputs.shape[:2], *other.inputs.shape[:2]
-        return Term(self.gradients, other.gradients, scale.view(shape))
+        return [Term(self.gradients, other.gradients, scale.view(shape))]
 
     def gradient(self, weights: Float[Tensor, " s"], n: int) -> Float[Tensor, " p"]:
         """Of the weighted outputs of row n: sum over places of g a'."""
@@ -104,18 +104,51 @@ class EmbeddingFactor:
         table = g.new_zeros(*g.shape[:2], self.rows, g.shape[3])
         return JacobianFactor(table.scatter_add_(2, indices.expand(g.shape), g).flatten(2))
 
-    def term(self, other: "EmbeddingFactor | JacobianFactor") -> Term:
+    def terms(self, other: "EmbeddingFactor | JacobianFactor") -> list[Term]:
         """The product with the factor of other rows, at more or fewer places."""
         if isinstance(other, JacobianFactor):
-            return self.summed().term(other)
+            return self.summed().terms(other)
         same = self.indices[:, :, None, None] == other.indices
-        return Term(self.gradients, other.gradients, same.to(self.gradients.dtype))
+        return [Term(self.gradients, other.gradients, same.to(self.gradients.dtype))]
 
     def gradient(self, weights: Float[Tensor, " s"], n: int) -> Float[Tensor, " p"]:
         """Of the weighted outputs of row n, the whole table."""
         g = weights.to(self.gradients) @ self.gradients[:, :, n]
         table = g.new_zeros(self.rows, g.shape[-1])
         return table.index_add_(0, self.indices[:, n], g).flatten()
+
+
+@dataclass(frozen=True)
+class TiedFactor:
+    """A table whose rows are looked up and which also multiplies, as in a tied readout."""
+
+    table: EmbeddingFactor
+    matrix: GramFactor
+
+    def summed(self) -> JacobianFactor:
+        """The same as rows of a Jacobian: the whole table for each output and row."""
+        return JacobianFactor(self.table.summed().rows.add_(self.matrix.summed().rows))
+
+    def terms(self, other: "TiedFactor | JacobianFactor") -> list[Term]:
+        """The product with the factor of other rows: of each use with each."""
+        if isinstance(other, JacobianFactor):
+            return self.summed().terms(other)
+        there = _on_looked_up(self.matrix, other.table)
+        back = _on_looked_up(other.matrix, self.table)
+        mixed = [there, Term(back.right, back.left, None)]
+        return self.table.terms(other.table) + self.matrix.terms(other.matrix) + mixed
+
+    def gradient(self, weights: Float[Tensor, " s"], n: int) -> Float[Tensor, " p"]:
+        """Of the weighted outputs of row n, the whole table."""
+        return self.table.gradient(weights, n) + self.matrix.gradient(weights, n)
+
+
+def _on_looked_up(matrix: GramFactor, table: EmbeddingFactor) -> Term:
+    """The product of a matrix and a table on the rows of it that are looked up."""
+    used, places = torch.unique(table.indices, return_inverse=True)
+    multiplied = GramFactor(matrix.inputs, matrix.gradients[..., used])
+    looked_up = EmbeddingFactor(places, table.gradients, len(used))
+    return multiplied.summed().terms(looked_up)[0]
 
 
 @dataclass(frozen=True)
@@ -133,11 +166,24 @@ class ReadoutFactor:
         return torch.outer(weights.to(self.inputs), self.inputs[n]).flatten()
 
 
-Summed = JacobianFactor | GramFactor | EmbeddingFactor
+Summed = JacobianFactor | GramFactor | EmbeddingFactor | TiedFactor
 Factor = Summed | ReadoutFactor
 
 
-def bytes_of(factor: Factor) -> int:
-    """Bytes of the tensors of a factor."""
-    parts = (getattr(factor, field.name) for field in fields(factor))
-    return sum(part.nbytes for part in parts if isinstance(part, Tensor))
+def tensors_of(factor: Factor) -> list[Tensor]:
+    """All tensors of a factor."""
+    parts = [getattr(factor, field.name) for field in fields(factor)]
+    inner = [tensor for part in parts if is_dataclass(part) for tensor in tensors_of(part)]
+    return inner + [part for part in parts if isinstance(part, Tensor)]
+
+
+def mapped(factor: Factor, change: Callable[[Tensor], Tensor]) -> Factor:
+    """A factor of changed tensors."""
+    found = {}
+    for field in fields(factor):
+        part = getattr(factor, field.name)
+        if isinstance(part, Tensor):
+            found[field.name] = change(part)
+        elif is_dataclass(part):
+            found[field.name] = mapped(part, change)
+    return replace(factor, **found)

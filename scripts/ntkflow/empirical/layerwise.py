@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from .blocks import Cost, sum_products
@@ -20,7 +20,7 @@ from .capture import (
     edges,
     record,
 )
-from .factors import EmbeddingFactor, Factor, GramFactor, JacobianFactor, ReadoutFactor
+from .factors import EmbeddingFactor, Factor, GramFactor, JacobianFactor, ReadoutFactor, TiedFactor
 from .graph import PLACES, Use, shape_of
 from .inputs import Inputs
 from .jacobian import jacobian_factors
@@ -248,13 +248,38 @@ class _Part:
     gradients: Tensor
     bias: str | None
 
+    @property
+    def at_places(self) -> Float[Tensor, "s n t c"]:
+        """Gradients at the places where they are not all zero, or at one."""
+        found = self.seen.place_gradients(self.gradients)
+        return found if self._kept is None else found[:, :, self._kept]
+
+    @cached_property
+    def _kept(self) -> Tensor | None:
+        """Places that have a gradient; None for all. A language model is often read at the last."""
+        if self.seen.use.kind != "Matrix" or self.gradients.is_meta:
+            return None
+        found = self.seen.place_gradients(self.gradients)
+        kept = found.ne(0).any(3).any(0).any(0).nonzero().flatten()
+        return None if len(kept) == found.shape[2] else kept if len(kept) else kept.new_zeros(1)
+
+    @property
+    def sizes(self) -> Sizes:
+        """Places with a gradient, inputs and outputs joined there."""
+        sizes = sizes_of(self.seen.use, self.seen.rows)
+        return sizes if self._kept is None else sizes._replace(places=len(self._kept))
+
     def inputs(self) -> Callable[[slice], Float[Tensor, "n t d"]]:
         """Inputs of some rows, with a last column for the bias."""
-        make, dtype = self.seen.inputs(), self.gradients.dtype
-        if self.bias is None:
-            return lambda rows: make(rows).to(dtype)
-        scale, pad = self.seen.use.bias.scale, torch.nn.functional.pad
-        return lambda rows: pad(make(rows).to(dtype), (0, 1), value=scale)
+        make, dtype, kept = self.seen.inputs(), self.gradients.dtype, self._kept
+        scale = None if self.bias is None else self.seen.use.bias.scale
+
+        def of_rows(rows: slice) -> Tensor:
+            found = make(rows).to(dtype)
+            found = found if kept is None else found[:, kept]
+            return found if scale is None else nn.functional.pad(found, (0, 1), value=scale)
+
+        return of_rows
 
     def bias_rows(self) -> Float[Tensor, "s n p"]:
         """Gradient of the bias alone."""
@@ -292,19 +317,36 @@ def _factor(task: Task, name: str, parts: list[_Part], readout: bool) -> Factor:
     if any(_is_bias(name, use) for use in uses):
         return JacobianFactor(_total([_rows_of(name, part) for part in parts]))
     first = uses[0]
+    tied = _tied(task, parts)
+    if tied is not None:
+        return tied
     alike = len({(use.kind == "Embedding", is_swapped(use)) for use in uses}) == 1
     if not alike or any(use.kind not in PAIRED for use in uses):
         return JacobianFactor(_total([_weight_rows(part) for part in parts]))
     if readout and first.kind == "Matrix" and not is_swapped(first):
         return ReadoutFactor(parts[0].inputs()(slice(None))[:, 0])
-    prefers_rows = _prefers_rows(task, [sizes_of(part.seen.use, part.seen.rows) for part in parts])
+    prefers_rows = _prefers_rows(task, [part.sizes for part in parts])
     if first.kind == "Embedding":
         return _embedding(parts).summed() if prefers_rows else _embedding(parts)
-    if prefers_rows:
-        return JacobianFactor(_sums_over_places(parts))
+    return JacobianFactor(_sums_over_places(parts)) if prefers_rows else _gram(parts)
+
+
+def _tied(task: Task, parts: list[_Part]) -> TiedFactor | None:
+    """Of a table that also multiplies, where that costs less than its rows."""
+    tables = [part for part in parts if part.seen.use.kind == "Embedding"]
+    matrices = [part for part in parts if part.seen.use.kind == "Matrix"]
+    apart = tables and matrices and len(tables) + len(matrices) == len(parts)
+    if not apart or any(is_swapped(part.seen.use) for part in matrices):
+        return None
+    if any(_prefers_rows(task, [part.sizes for part in each]) for each in (tables, matrices)):
+        return None
+    return TiedFactor(_embedding(tables), _gram(matrices))
+
+
+def _gram(parts: list[_Part]) -> GramFactor:
     inputs = torch.cat([part.inputs()(slice(None)) for part in parts], dim=1)
-    inputs = inputs.transpose(0, 1).contiguous()
-    return GramFactor(inputs, _place_gradients(parts), is_swapped(first))
+    swapped = is_swapped(parts[0].seen.use)
+    return GramFactor(inputs.transpose(0, 1).contiguous(), _place_gradients(parts), swapped)
 
 
 def _embedding(parts: list[_Part]) -> EmbeddingFactor:
@@ -314,7 +356,7 @@ def _embedding(parts: list[_Part]) -> EmbeddingFactor:
 
 
 def _place_gradients(parts: list[_Part]) -> Float[Tensor, "t s n c"]:
-    gradients = torch.cat([p.seen.place_gradients(p.gradients) for p in parts], dim=2)
+    gradients = torch.cat([part.at_places for part in parts], dim=2)
     return gradients.permute(2, 0, 1, 3).contiguous()
 
 
@@ -350,7 +392,7 @@ def _weight_rows(part: _Part) -> Float[Tensor, "s n p"]:
 
 def _sums_over_places(parts: list[_Part]) -> Float[Tensor, "s n p"]:
     """Sum over places of all uses of g a', for each output and row, a few rows at a time."""
-    places = [part.seen.place_gradients(part.gradients).mT.transpose(0, 1) for part in parts]
+    places = [part.at_places.mT.transpose(0, 1) for part in parts]
     g = places[0] if len(parts) == 1 else torch.cat(places, dim=3)
     inputs, swapped = [part.inputs() for part in parts], is_swapped(parts[0].seen.use)
     count, outputs, fan_out, length = g.shape

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .factors import Factor, ReadoutFactor, Term, bytes_of
+from .factors import Factor, ReadoutFactor, Term, tensors_of
 from .layout import TILE_HEIGHT, Layout, Sizes, Target
 
 # Bytes of factors that are held at once, or this part of the bytes of the kernel if it is more,
@@ -36,7 +36,8 @@ def _batches(
     batch, held = [], 0
     for pair in pairs:
         batch.append(pair)
-        held += sum(bytes_of(factor) for factor in {id(each): each for each in pair}.values())
+        factors = {id(each): each for each in pair}.values()
+        held += sum(tensor.nbytes for factor in factors for tensor in tensors_of(factor))
         if held >= most:
             yield batch
             batch, held = [], 0
@@ -49,7 +50,8 @@ def _fill_batch(
 ) -> None:
     """Write the sum of some products, or add it to what is there."""
     readouts = [(f, other) for f, other in pairs if isinstance(f, ReadoutFactor)]
-    terms = [f.term(other) for f, other in pairs if not isinstance(f, ReadoutFactor)]
+    rest = [pair for pair in pairs if not isinstance(pair[0], ReadoutFactor)]
+    terms = [term for factor, other in rest for term in factor.terms(other)]
     if layout.mode == "trace":
         summed = [term.summed() for term in terms]
         _fill_terms(summed, Layout("diagonal", 1), values[None], symmetric, add)

@@ -1,14 +1,14 @@
 """What is to be computed, as the methods need to know it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .factors import Factor
+from .factors import Factor, mapped
 from .inputs import Inputs, in_double, in_type
 from .layout import Layout
 from .model import Model
@@ -91,7 +91,4 @@ class Task:
 
 def _in_type(make: Callable[[], Factor], dtype: torch.dtype) -> Factor:
     """With floating-point numbers of this type."""
-    factor = make()
-    members = {each.name: getattr(factor, each.name) for each in fields(factor)}
-    numbers = {name: member for name, member in members.items() if isinstance(member, Tensor)}
-    return replace(factor, **{name: in_type(tensor, dtype) for name, tensor in numbers.items()})
+    return mapped(make(), partial(in_type, dtype=dtype))
