@@ -25,6 +25,12 @@ class Term(NamedTuple):
     right: Float[Tensor, "t2 s n2 k"]
     scale: Float[Tensor, "t n1 t2 n2"] | None
 
+    def packed(self) -> "Term":
+        """With the places on the outer axis in memory too."""
+        left = self.left.contiguous()
+        right = left if self.right is self.left else self.right.contiguous()
+        return Term(left, right, self.scale)
+
     def summed(self) -> "Term":
         """The sum over equal outputs as one product of longer rows."""
         left, right = (each.transpose(1, 2).flatten(2)[:, None] for each in self[:2])

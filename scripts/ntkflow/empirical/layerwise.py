@@ -29,8 +29,8 @@ from .proof import Unproved, tolerance
 from .rules import PAIRED, PATCH_BYTES, Seen, Sizes, is_swapped, reduced, sizes_of
 from .task import Factors, Task
 
-# Bytes of the gradients of all layers that one backward pass makes for several outputs.
-GRADIENT_BYTES, GRADIENT_BYTES_ACCELERATOR = 2**24, 2**28
+# Most bytes of the gradients of all layers that one backward pass makes for several outputs.
+GRADIENT_BYTES = 2**28
 # Operations that leave every row in its place; others may move rows, which costs a check.
 KINDS = """
     Abs Add Addmm AdaptiveAvgPool2D AvgPool2D Clamp ClampMin Clone Convolution Cos CudnnBatchNorm
@@ -111,7 +111,8 @@ def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
     if not uses:
         return {}
     outputs = recording.outputs
-    gradients = _output_gradients(outputs, uses, task.selected)
+    most = min(GRADIENT_BYTES, task.memory_budget // 4)
+    gradients = _output_gradients(outputs, uses, task.selected, most)
     keep = KEEP_ROWS_ONCE_RIGHT if known else KEEP_ROWS
     if len(x) > 1 and not outputs.is_meta and not keep.issuperset(recording.found.kinds):
         _check_order(outputs, uses, gradients, task.selected)
@@ -185,35 +186,35 @@ def _is_bias(name: str, use: Use) -> bool:
 
 
 def _output_gradients(
-    outputs: Float[Tensor, "n o"], uses: list[Seen], selected: Sequence[int]
+    outputs: Float[Tensor, "n o"], uses: list[Seen], selected: Sequence[int], most: int
 ) -> list[Tensor]:
     """Gradients (S, N, *dims) of the selected outputs; rows do not interact, so one pass each.
 
-    Where rows are the first axis they are also the outer axis in memory, which makes the sums over
-    places one matrix product per row.
+    Gradients of so many outputs as take at most `most` bytes go back in one pass. Where there are
+    more, rows, if they are the first axis, are also the outer axis in memory, which makes the sums
+    over places one matrix product per row.
     """
-    gradients = []
-    for seen in uses:
-        first, *rest = shape_of(seen.use.node)
-        if seen.node.axis == 0 and len(rest) > 1:
-            gradients.append(outputs.new_empty(first, len(selected), *rest).transpose(0, 1))
-        else:
-            gradients.append(outputs.new_empty(len(selected), first, *rest))
     places = edges(seen.use.node for seen in uses)
-    step = _outputs_at_once(outputs, uses)
-    for start in range(0, len(selected), step):
-        chosen = slice(start, start + step)
-        found = _pull_back(outputs, places, selected[chosen])
-        for gradient, each in zip(gradients, found, strict=True):
-            gradient[chosen] = each
+    entries = sum(shape_of(seen.use.node).numel() for seen in uses) * outputs.element_size()
+    step = max(1, most // max(1, entries))
+    if step >= len(selected):
+        gradients = list(_pull_back(outputs, places, selected))
+    else:
+        gradients = [_room(seen, len(selected), outputs) for seen in uses]
+        for start in range(0, len(selected), step):
+            chosen = slice(start, start + step)
+            found = _pull_back(outputs, places, selected[chosen])
+            for gradient, each in zip(gradients, found, strict=True):
+                gradient[chosen] = each
     return [s.node.rows_first(g, s.rows, 1) for s, g in zip(uses, gradients, strict=True)]
 
 
-def _outputs_at_once(outputs: Float[Tensor, "n o"], uses: list[Seen]) -> int:
-    """For how many outputs the gradients go back together."""
-    entries = sum(shape_of(seen.use.node).numel() for seen in uses) * outputs.element_size()
-    cpu = outputs.device.type == "cpu"
-    return max(1, (GRADIENT_BYTES if cpu else GRADIENT_BYTES_ACCELERATOR) // max(1, entries))
+def _room(seen: Seen, count: int, like: Tensor) -> Float[Tensor, "s *dims"]:
+    """For gradients of so many outputs."""
+    first, *rest = shape_of(seen.use.node)
+    if seen.node.axis == 0 and len(rest) > 1:
+        return like.new_empty(first, count, *rest).transpose(0, 1)
+    return like.new_empty(count, first, *rest)
 
 
 def _pull_back(
@@ -357,7 +358,7 @@ def _embedding(parts: list[_Part]) -> EmbeddingFactor:
 
 def _place_gradients(parts: list[_Part]) -> Float[Tensor, "t s n c"]:
     gradients = torch.cat([part.at_places for part in parts], dim=2)
-    return gradients.permute(2, 0, 1, 3).contiguous()
+    return gradients.permute(2, 0, 1, 3)
 
 
 def _rows_of(name: str, part: _Part) -> Float[Tensor, "s n p"]:

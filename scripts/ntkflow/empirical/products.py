@@ -1,6 +1,7 @@
 """Sums of products of factors, tile by tile or pair of rows by pair of rows."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -53,11 +54,11 @@ def _fill_batch(
     rest = [pair for pair in pairs if not isinstance(pair[0], ReadoutFactor)]
     terms = [term for factor, other in rest for term in factor.terms(other)]
     if layout.mode == "trace":
-        summed = [term.summed() for term in terms]
+        summed = [term.packed().summed() for term in terms]
         _fill_terms(summed, Layout("diagonal", 1), values[None], symmetric, add)
     else:
         paired = [term for term in terms if _sums_one_side(term, layout)]
-        rest = [term for term in terms if not _sums_one_side(term, layout)]
+        rest = [term.packed() for term in terms if not _sums_one_side(term, layout)]
         _fill_terms(rest, layout, values, symmetric, add)
         if paired:
             _add_pairs(paired, values, symmetric)
@@ -134,25 +135,49 @@ def _add_pairs(terms: Sequence[Term], values: Float[Tensor, "s s2 n1 n2"], symme
     Summing the right side over its places first takes T T' S' c + S S' T c multiplications for a
     pair of rows instead of T T' S S' c. Of a symmetric block only pairs n <= n' are computed.
     """
-    sides = [
-        (_places_last(term.left), _places_last(term.right), term.scale.permute(1, 3, 2, 0))
-        for term in terms
-    ]
+    sides = [_OneSide.of(term) for term in terms]
     outputs, others, rows, columns = values.shape
     for n in range(rows):
         first = n if symmetric else 0
-        total = values.new_zeros(outputs, (columns - first) * others)
-        for left, right, scale in sides:
-            summed = torch.bmm(right[first:].flatten(1, 2), scale[n, first:])
-            total.addmm_(left[n].flatten(1), summed.view(total.shape[1], -1).mT)
-        products = total.view(outputs, -1, others)
-        values[:, :, n, first:] += products.transpose(1, 2)
+        total = values.new_zeros(outputs, columns - first, others)
+        for side in sides:
+            side.add_row(total, n, first)
+        values[:, :, n, first:] += total.transpose(1, 2)
         if symmetric:
-            values[:, :, n + 1 :, n] += products[:, 1:].permute(2, 0, 1)
+            values[:, :, n + 1 :, n] += total[:, 1:].permute(2, 0, 1)
 
 
-def _places_last(side: Float[Tensor, "t s n k"]) -> Float[Tensor, "n s k t"]:
-    return side.permute(2, 1, 3, 0).contiguous()
+class _OneSide(NamedTuple):
+    """A term whose right side is summed over its places first, in the faster of two orders.
+
+    Sides are (N, T, S, k), or (N, S, k, T) if there are more places than k.
+    """
+
+    left: Tensor
+    right: Tensor
+    scale: Float[Tensor, "n1 n2 t t2"]
+    places_last: bool
+
+    @classmethod
+    def of(cls, term: Term) -> "_OneSide":
+        places_last = len(term.left) > term.left.shape[3]
+        order = (2, 1, 3, 0) if places_last else (2, 0, 1, 3)
+        left = term.left.permute(order).contiguous()
+        same = term.right is term.left
+        right = left if same else term.right.permute(order).contiguous()
+        return cls(left, right, term.scale.permute(1, 3, 0, 2), places_last)
+
+    def add_row(self, total: Float[Tensor, "s m s2"], n: int, first: int) -> None:
+        """Add the products of a row of the left side with the rows from `first` of the right."""
+        left, right, scale = self.left[n], self.right[first:], self.scale[n, first:]
+        pairs = total.view(len(total), -1)
+        if self.places_last:
+            summed = torch.bmm(right.flatten(1, 2), scale.mT)  # (m, s2 k, t)
+            pairs.addmm_(left.flatten(1), summed.view(pairs.shape[1], -1).mT)
+        else:
+            summed = torch.bmm(scale, right.flatten(2)).view(len(right), -1, *right.shape[2:])
+            summed = summed.transpose(0, 1).flatten(1, 2)  # (t, m s2, k)
+            pairs.add_(torch.bmm(left, summed.mT).sum(0))
 
 
 def _multiply(
