@@ -200,3 +200,46 @@ def test_a_module_that_is_gone_is_forgotten():
     del network
     gc.collect()
     assert gone() is None
+
+
+def permuted_by_product(net, x):
+    order = x[:, 0].argsort()
+    forth = nn.functional.one_hot(order, len(x)).to(x.dtype)
+    h = torch.tanh(net.a(x))
+    h = torch.tanh(net.b(net.product(forth, h)))
+    return net.product(forth.T, h)
+
+
+@pytest.mark.parametrize("rule", ["nm,mc->nc", "xnm,xmc->xnc"])
+def test_products_that_reorder_rows_are_right_after_rows_that_kept_their_order(rule):
+    network = Net(permuted_by_product, a=nn.Linear(3, 6), b=nn.Linear(6, 2)).double().eval()
+    batched = rule.startswith("x")
+
+    def product(forth, h):
+        return torch.einsum(rule, forth[None], h[None])[0] if batched else forth @ h
+
+    network.product = product
+    x = rows(7)
+    assert is_right(network, x[x[:, 0].argsort()])
+    assert is_right(network, x)
+
+
+def middle_rows_exchanged(net, x):
+    """Rows 1 and 2 pass the second layer in each other's place."""
+    order = torch.arange(len(x))
+    if len(x) > 2:
+        order[[1, 2]] = order[[2, 1]]
+    exchange = torch.eye(len(x), dtype=x.dtype)[order]
+    return exchange @ torch.tanh(net.b(exchange @ torch.tanh(net.a(x))))
+
+
+def test_middle_rows_in_each_others_place_are_right():
+    layers = dict(a=nn.Linear(3, 6), b=nn.Linear(6, 2))
+    assert is_right(Net(middle_rows_exchanged, **layers).double().eval(), rows(6))
+
+
+def test_a_proof_of_single_rows_is_none_of_many():
+    network = Net(permuted_by_product, a=nn.Linear(3, 6), b=nn.Linear(6, 2)).double().eval()
+    network.product = torch.matmul
+    assert is_right(network, rows(7), outputs="trace", memory_budget=1)
+    assert is_right(network, rows(7), outputs="trace")

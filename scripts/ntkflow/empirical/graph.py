@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -51,7 +52,7 @@ class Use:
     other: tuple[Node | None, float] | None = None
     slot: int = 0
 
-    @property
+    @cached_property
     def names(self) -> tuple[str | None, str | None]:
         """Names of weight and bias."""
         return tuple(None if p is None else p.name for p in (self.weight, self.bias))
@@ -83,7 +84,6 @@ def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor]) -> Found:
         if node is None or node in seen or hasattr(node, "variable"):
             continue
         seen.add(node)
-        operations.append(_operation(node))
         read = {}
         for slot, (parent, _) in enumerate(node.next_functions):
             counts[parent] += 1
@@ -93,6 +93,7 @@ def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor]) -> Found:
             else:
                 read[slot] = parameter
         known = _uses_of(node, read)
+        operations.append(_operation(node, bool(known)))
         uses += known
         elsewhere |= {} if known else {p.name: kind_of(node) for p in read.values()}
     return Found(_merged(uses, counts), elsewhere, tuple(operations))
@@ -116,9 +117,17 @@ PLACES = {
 }
 
 
-def _operation(node: Node) -> tuple:
-    """Kind of an operation and where it takes rows apart or puts them together."""
+PRODUCTS = frozenset(["Addmm", "Bmm", "Convolution", "Mm"])
+
+
+def _operation(node: Node, of_parameter: bool) -> tuple:
+    """Kind of an operation and where it takes rows apart or puts them together.
+
+    A product with anything but a parameter may put rows in any order, and has a kind of its own.
+    """
     kind = kind_of(node)
+    if kind in PRODUCTS and not of_parameter:
+        return (f"{kind} of rows",)
     return kind, *(getattr(node, f"_saved_{name}", None) for name in PLACES.get(kind, ()))
 
 

@@ -1,6 +1,6 @@
 """One view of everything that has an empirical kernel: named parameters and a function of them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -62,7 +62,7 @@ class Model:
         They are in place until it ends, so that what is recomputed in a backward pass sees them.
         The function gives a copy of x to the network, which may write into it.
         """
-        with _plain_attention(), _plain_recurrence(self.module):
+        with _plain_attention():
             return self.run(parameters, lambda function: work(partial(self._rows, function)))
 
     def _rows(self, function: Callable[..., Any], x: Inputs) -> Float[Tensor, "n o"]:
@@ -155,10 +155,10 @@ def _plain_attention() -> Iterator[None]:
 
 
 @contextmanager
-def _plain_recurrence(module: nn.Module | None) -> Iterator[None]:
+def _plain_recurrence(layers: Iterable[nn.Module]) -> Iterator[None]:
     """An LSTM in elementary operations: the fused one lacks the same, and vmap."""
     before = torch.backends.mkldnn.enabled
-    if module is not None and any(isinstance(layer, nn.LSTM) for layer in module.modules()):
+    if any(isinstance(layer, nn.LSTM) for layer in layers):
         torch.backends.mkldnn.enabled = False
     try:
         yield
@@ -214,11 +214,12 @@ def _module_model(
     shared = {id(every[name]) for name in chosen}
     others = {name: p for name, p in module.named_parameters() if id(p) not in shared}
     own = {name: every[name] for name in chosen if every[name].requires_grad}
+    layers = dict(module.named_modules())
 
     def build(cast: Cast) -> Model:
         def run(named: Mapping[str, Tensor], work: Callable) -> Any:
             fixed = {name: cast(constant(p)) for name, p in others.items()}
-            return run_unchanged(module, fixed | dict(named), work, cast)
+            return run_unchanged(module, fixed | dict(named), work, cast, layers)
 
         values = {name: cast(constant(p)) for name, p in chosen.items()}
         return Model(values, run, module, build, output, own, operator)
@@ -240,6 +241,7 @@ def run_unchanged(
     parameters: Mapping[str, Tensor],
     work: Callable[[Callable], Any],
     cast: Cast = _same,
+    layers: Mapping[str, nn.Module] | None = None,
 ) -> Any:
     """What `work` returns, given the module at these parameters, from the state it is in.
 
@@ -247,13 +249,14 @@ def run_unchanged(
     lost. Instance normalisation in training mode would write running averages that its outputs do
     not use, and gets none.
     """
+    layers = layers or dict(module.named_modules())
     buffers = {name: cast(buffer).clone() for name, buffer in module.named_buffers()}
-    for name, layer in module.named_modules():
+    for name, layer in layers.items():
         if isinstance(layer, _InstanceNorm) and layer.training and layer.track_running_stats:
             prefix = f"{name}." if name else ""
             buffers |= {f"{prefix}running_mean": None, f"{prefix}running_var": None}
     named = {f"network.{name}": value for name, value in (buffers | dict(parameters)).items()}
-    with _kept_tensors(module):
+    with _kept_tensors(layers.values()), _plain_recurrence(layers.values()):
         return torch.func.functional_call(_Held(module), named, (work,))
 
 
@@ -269,11 +272,11 @@ class _Held(nn.Module):
 
 
 @contextmanager
-def _kept_tensors(module: nn.Module) -> Iterator[None]:
+def _kept_tensors(layers: Iterable[nn.Module]) -> Iterator[None]:
     """Put tensors back that are plain attributes, as the weight of a spectral normalisation is."""
     kept = [
         (vars(layer), name, value)
-        for layer in module.modules()
+        for layer in layers
         for name, value in vars(layer).items()
         if isinstance(value, Tensor)
     ]

@@ -22,16 +22,16 @@ class Precedent(NamedTuple):
     """A plan that was right, and the operations of the graph for which it was."""
 
     plan: Any
-    graph: tuple[tuple, ...]
+    graph: tuple
 
 
 @dataclass
 class Evidence:
     """The graph for which the plan is known to be right (None: it is not), and what is met now."""
 
-    graph: tuple[tuple, ...] | None = None
+    graph: tuple | None = None
     plan: Any = None
-    met: set[tuple[tuple, ...]] = field(default_factory=set)
+    met: set[tuple] = field(default_factory=set)
 
 
 _KEPT: WeakKeyDictionary[nn.Module, dict[tuple, Precedent]] = WeakKeyDictionary()
