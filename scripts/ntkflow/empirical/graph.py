@@ -117,13 +117,14 @@ PLACES = {
 }
 
 
-PRODUCTS = frozenset(["Addmm", "Bmm", "Convolution", "Mm"])
+PRODUCTS = frozenset(["Addmm", "Bmm", "Convolution", "Embedding", "Mm"])
 
 
 def _operation(node: Node, of_parameter: bool) -> tuple:
     """Kind of an operation and where it takes rows apart or puts them together.
 
-    A product with anything but a parameter may put rows in any order, and has a kind of its own.
+    A product with anything but a parameter, or a look-up in it, may put rows in any order, and has
+    a kind of its own.
     """
     kind = kind_of(node)
     if kind in PRODUCTS and not of_parameter:

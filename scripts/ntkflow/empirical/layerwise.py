@@ -261,6 +261,8 @@ class _Part:
         if self.seen.use.kind != "Matrix" or self.gradients.is_meta:
             return None
         found = self.seen.place_gradients(self.gradients)
+        if found[0, 0].any(1).all():
+            return None
         kept = found.ne(0).any(3).any(0).any(0).nonzero().flatten()
         return None if len(kept) == found.shape[2] else kept if len(kept) else kept.new_zeros(1)
 
@@ -393,18 +395,17 @@ def _weight_rows(part: _Part) -> Float[Tensor, "s n p"]:
 
 def _sums_over_places(parts: list[_Part]) -> Float[Tensor, "s n p"]:
     """Sum over places of all uses of g a', for each output and row, a few rows at a time."""
-    places = [part.at_places.mT.transpose(0, 1) for part in parts]
-    g = places[0] if len(parts) == 1 else torch.cat(places, dim=3)
+    g = parts[0].at_places if len(parts) == 1 else torch.cat([p.at_places for p in parts], dim=2)
     inputs, swapped = [part.inputs() for part in parts], is_swapped(parts[0].seen.use)
-    count, outputs, fan_out, length = g.shape
+    outputs, count, length, fan_out = g.shape
     fan_in = inputs[0](slice(0, 1)).shape[2]
-    rows = g.new_empty(outputs, count, fan_out * fan_in)
+    rows = g.new_empty(outputs, count, *((fan_in, fan_out) if swapped else (fan_out, fan_in)))
     step = max(1, PATCH_BYTES // (length * fan_in * g.element_size()))
     for start in range(0, count, step):
         chunk = slice(start, start + step)
         met = [make(chunk) for make in inputs]
         met = met[0] if len(met) == 1 else torch.cat(met, dim=1)
-        sums = torch.bmm(g[chunk].flatten(1, 2), met).unflatten(1, (outputs, fan_out))
-        sums = sums.mT if swapped else sums
-        rows[:, chunk] = sums.transpose(0, 1).flatten(2)
-    return rows
+        for output, here in zip(rows, g, strict=True):
+            pair = (met.mT, here[chunk]) if swapped else (here[chunk].mT, met)
+            torch.bmm(*pair, out=output[chunk])
+    return rows.flatten(2)
