@@ -117,17 +117,19 @@ PLACES = {
 }
 
 
-PRODUCTS = frozenset(["Addmm", "Bmm", "Convolution", "Embedding", "Mm"])
+# The factors of a product, by their slots.
+FACTORS = {"Addmm": (1, 2), "Bmm": (0, 1), "Convolution": (0, 1), "Mm": (0, 1)}
 
 
 def _operation(node: Node, of_parameter: bool) -> tuple:
     """Kind of an operation and where it takes rows apart or puts them together.
 
-    A product with anything but a parameter, or a look-up in it, may put rows in any order, and has
-    a kind of its own.
+    A product with a constant, and a look-up, may put rows in any order, and have kinds of their
+    own, unless what they meet is a parameter.
     """
     kind = kind_of(node)
-    if kind in PRODUCTS and not of_parameter:
+    constant = any(node.next_functions[slot][0] is None for slot in FACTORS.get(kind, ()))
+    if (constant or kind == "Embedding") and not of_parameter:
         return (f"{kind} of rows",)
     return kind, *(getattr(node, f"_saved_{name}", None) for name in PLACES.get(kind, ()))
 

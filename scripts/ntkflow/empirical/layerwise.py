@@ -41,7 +41,7 @@ KINDS = """
 KEEP_ROWS = frozenset(KINDS.split())
 # Operations that leave every row in its place, or never do, whatever the rows hold.
 STEADY = """
-    Alias ConstantPadNd Embedding Expand NativeGroupNorm PreluKernel Repeat Rsqrt SafeSoftmax
+    Alias Bmm ConstantPadNd Embedding Expand NativeGroupNorm PreluKernel Repeat Rsqrt SafeSoftmax
 """
 KEEP_ROWS_ONCE_RIGHT = KEEP_ROWS | PLACES.keys() | set(STEADY.split())
 
