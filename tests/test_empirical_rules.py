@@ -188,21 +188,42 @@ def test_table_that_is_also_the_read_out():
     "network",
     [
         nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 2)), nn.Tanh()),
-        nn.Sequential(nn.Conv1d(4, 2, 1), nn.Tanh()),
+        nn.Sequential(nn.utils.parametrizations.orthogonal(nn.Linear(4, 4)), nn.Tanh()),
         Calls(lambda s, x: x @ (s.w * s.g), w=(4, 2), g=()),
         Calls(lambda s, x: x @ s.w[:4], w=(5, 2)),
+        Calls(lambda s, x: x @ (s.w[1:] + s.w[:4]) + s.w[2, :2] * s.g, w=(5, 2), g=(2,)),
+        Calls(lambda s, x: x @ (s.a @ s.b) + s.b[0], a=(4, 3), b=(3, 2)),
+        Calls(lambda s, x: s.w.softmax(0).sum(1) * x, w=(4, 2)),
+        Calls(lambda s, x: x @ torch.stack([s.a, s.a.exp()], 1) @ s.a[:2, None], a=(4,)),
+        Calls(lambda s, x: x @ s.w.split(1, 1)[1] + s.w.unbind(1)[0].sum(), w=(4, 2)),
+    ],
+)
+@pytest.mark.parametrize("by_layer", [False, True])
+def test_what_is_made_of_parameters_alone_is_one_more(network, by_layer):
+    network, x = network.double().eval(), torch.randn(3, 4, dtype=torch.float64)
+    claims, _ = claimed_parameters(as_model(network), x)
+    assert claims.claimed == set(dict(network.named_parameters()))
+    options = dict(by_layer=by_layer)
+    found = empirical_ntk(network, x, method="layerwise", **options)
+    plain = empirical_ntk(network, x, method="autograd", **options)
+    assert torch.allclose(found.values, plain.values, rtol=1e-12, atol=1e-12)
+    for name, part in (plain.by_parameter or {}).items():
+        assert torch.allclose(found.by_parameter[name], part, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Sequential(nn.Conv1d(4, 2, 1), nn.Tanh()),
         Calls(lambda s, x: torch.einsum("nd,dc->nc", x, s.w), w=(4, 2)),
     ],
 )
 def test_unknown_operations_are_left_to_the_jacobian(network):
     """Or the layer sees no axis of rows: an image (C, H) is no batch."""
     network, x = network.double(), torch.randn(3, 4, dtype=torch.float64)
-    if isinstance(network, nn.Sequential) and isinstance(network[0], nn.Conv1d):
-        x = x[..., None]
+    convolution = isinstance(network, nn.Sequential)
+    x = x[..., None] if convolution else x
     claims, _ = claimed_parameters(as_model(network), x)
-    known = {"0.bias"} if isinstance(network, nn.Sequential) else set()
-    if isinstance(network, nn.Sequential) and isinstance(network[0], nn.Conv1d):
-        known = {"0.weight", "0.bias"}
-    assert claims.claimed == known
+    assert claims.claimed == ({"0.weight", "0.bias"} if convolution else set())
     found, plain = (empirical_ntk(network, x, method=m).values for m in ("layerwise", "autograd"))
     assert torch.allclose(found, plain, rtol=1e-12, atol=1e-12)

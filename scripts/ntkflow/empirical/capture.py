@@ -12,6 +12,7 @@ from .graph import Found, Use, find_uses, shape_of
 from .inputs import Inputs
 from .model import Model
 from .rules import RowAxis, Seen
+from .walking import Shapes, same_for_all_rows
 
 IMAGES = ("Convolution", "Transposed", "Grouped")
 LOOKED_AT = 2  # rows in the graph whose uses are planned for
@@ -23,14 +24,15 @@ class Recording(NamedTuple):
 
     outputs: Float[Tensor, "n o"]
     found: Found
+    leaves: dict[str, Tensor]
 
 
-def record(model: Model, x: Inputs) -> Recording:
-    """Run the network and find every use of its parameters."""
+def record(model: Model, x: Inputs, made: Shapes = {}) -> Recording:  # noqa: B006
+    """Run the network and find every use of its parameters, and of what is made of them alone."""
     parameters = {name: p.detach().requires_grad_() for name, p in model.parameters.items()}
     with torch.enable_grad():
         outputs = model(parameters, x)
-    return Recording(outputs, find_uses(outputs, parameters))
+    return Recording(outputs, find_uses(outputs, parameters, made), parameters)
 
 
 class Axes(NamedTuple):
@@ -43,13 +45,17 @@ class Axes(NamedTuple):
 class Claims(NamedTuple):
     """Parameters that act only through operations known here, and those that do not act at all.
 
-    `pattern` holds kind and parameters of each of their uses, in order, and `axes` their axes.
+    `read` holds the claimed ones and what is made of them alone, under its own names, `pattern`
+    kind and names of each of their uses, in order, and `axes` their axes; `made` where to look for
+    what is made of parameters alone.
     """
 
     claimed: set[str]
+    read: set[str]
     idle: set[str]
     pattern: list[tuple]
     axes: list[Axes]
+    made: Shapes
 
 
 class Look(NamedTuple):
@@ -60,14 +66,20 @@ class Look(NamedTuple):
 
     found: Found
     axes: list[Axes | None] | None
+    made: Shapes
 
 
 def look(model: Model, x: Inputs) -> Look:
     """What the parameters meet in the graph of the first row."""
     two, three = (record(model, x[[0] * rows]) for rows in (LOOKED_AT, 3))
+    made = same_for_all_rows((two.found.walk, three.found.walk))
+    if made:
+        two, three = (
+            each._replace(found=find_uses(each.outputs, each.leaves, made)) for each in (two, three)
+        )
     uses, others = two.found.uses, three.found.uses
     alike = _pattern(uses) == _pattern(others)
-    return Look(two.found, _axes(two.outputs, uses, others) if alike else None)
+    return Look(two.found, _axes(two.outputs, uses, others) if alike else None, made)
 
 
 def claimed_parameters(model: Model, x: Inputs) -> tuple[Claims, list[Use]]:
@@ -82,23 +94,27 @@ def claims_of(model: Model, seen: Look) -> tuple[Claims, list[Use]]:
     outputs of another.
     """
     if seen.axes is None:
-        return Claims(set(), set(), [], []), []
-    uses = seen.found.uses
+        return Claims(set(), set(), set(), [], [], {}), []
+    found, uses = seen.found, seen.found.uses
     met = list(zip(uses, seen.axes, strict=True))
-    elsewhere = {*seen.found.elsewhere, *(n for use, axes in met if not axes for n in use.names)}
-    known = {name for use in uses for name in use.names} - {None}
+    odd = found.sources(name for use, axes in met if not axes for name in use.names)
+    elsewhere = {*found.elsewhere, *odd}
+    known = found.sources(name for use in uses for name in use.names)
     claimed, idle = known - elsewhere, set(model.parameters) - elsewhere - known
-    kept = [(use, found) for use, found in met if _acts(use, claimed)]
-    mine = [use for use, _ in kept]
-    return Claims(claimed, idle, _pattern(mine), [found for _, found in kept]), mine
+    claimed &= model.parameters.keys()
+    read = claimed | {name for name, made in found.made.items() if made.sources & claimed}
+    read -= elsewhere
+    kept = [(use, axes) for use, axes in met if _acts(use, read)]
+    mine, axes = [use for use, _ in kept], [axes for _, axes in kept]
+    return Claims(claimed, read, idle, _pattern(mine), axes, seen.made), mine
 
 
 def accounted(recording: Recording, claims: Claims, rows: int) -> list[Seen] | None:
     """Uses of the claimed parameters, if they are those of the first row; None if not."""
     found, elsewhere = recording.found, set(recording.found.elsewhere)
-    uses = [use for use in found.uses if _acts(use, claims.claimed)]
-    names = {name for use in found.uses for name in use.names} | elsewhere
-    if elsewhere & claims.claimed or names & claims.idle or _pattern(uses) != claims.pattern:
+    uses = [use for use in found.uses if _acts(use, claims.read)]
+    names = found.sources(name for use in found.uses for name in use.names) | elsewhere
+    if elsewhere & claims.read or names & claims.idle or _pattern(uses) != claims.pattern:
         return None
     seen = [_seen(use, rows, axes) for use, axes in zip(uses, claims.axes, strict=True)]
     return None if None in seen else seen

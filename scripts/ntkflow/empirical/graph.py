@@ -1,14 +1,16 @@
 """Where parameters act in the autograd graph of a network."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import Node
+from torch.autograd.graph import GradientEdge, Node
+
+from .walking import Made, Shapes, Walk, find_made, shapes_of, walk
 
 # Operations that hand the numbers of a tensor on in their order.
 RESHAPES = frozenset(
@@ -61,42 +63,69 @@ class Use:
 class Found(NamedTuple):
     """Uses in a graph, parameters that act anywhere else, and all operations in order.
 
-    `elsewhere` holds the kind of an operation that reads the parameter in no way known here.
+    `elsewhere` holds the kind of an operation that reads the parameter in no way known here; `made`
+    what is made of parameters alone and named in uses like a parameter.
     """
 
     uses: list[Use]
     elsewhere: dict[str, str]
     operations: tuple[tuple, ...]
+    made: dict[str, Made]
+    walk: Walk
 
     @property
     def kinds(self) -> set[str]:
         """Kinds of all operations."""
         return {kind for kind, *_ in self.operations}
 
+    def sources(self, names: Iterable[str | None]) -> set[str]:
+        """Names of parameters, also of those that others are made of."""
+        names = set(names) - {None}
+        return names.union(*(self.made[name].sources for name in names if name in self.made))
 
-def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor]) -> Found:
-    """Walk the graph from the outputs and keep every operation that reads a parameter."""
-    names = {id(p): name for name, p in parameters.items()}
-    uses, elsewhere, operations, counts = [], {}, [], Counter()
-    nodes, seen = [outputs.grad_fn], set()
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in seen or hasattr(node, "variable"):
-            continue
-        seen.add(node)
-        read = {}
-        for slot, (parent, _) in enumerate(node.next_functions):
+
+def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor], shapes: Shapes = {}) -> Found:  # noqa: B006
+    """Walk the graph from the outputs and keep every operation that reads a parameter.
+
+    `shapes` tells what else is read like a parameter, as it is the same for all rows.
+    """
+    read = _reader(parameters)
+    whole = walk(outputs.grad_fn, lambda node: getattr(read(node), "name", None))
+    alone = find_made(whole, shapes)
+    nodes = whole.nodes
+    if alone:
+        nodes = walk(outputs.grad_fn, lambda node: getattr(read(node), "name", None), alone).nodes
+    uses, elsewhere, operations, counts, made = [], {}, [], Counter(), {}
+    for node in nodes:
+        met = {}
+        for slot, (parent, number) in enumerate(node.next_functions):
             counts[parent] += 1
-            parameter = None if parent is None else _parameter(parent, names)
-            if parameter is None:
-                nodes.append(parent)
-            else:
-                read[slot] = parameter
-        known = _uses_of(node, read)
+            parameter = None if parent is None else read(parent)
+            if parameter is None and parent in alone:
+                parameter = _made_parameter(alone[parent], parent, number)
+                edge = GradientEdge(parent, number)
+                made[parameter.name] = Made(edge, whole.sources[parent])
+            if parameter is not None:
+                met[slot] = parameter
+        known = _uses_of(node, met)
         operations.append(_operation(node, bool(known)))
         uses += known
-        elsewhere |= {} if known else {p.name: kind_of(node) for p in read.values()}
-    return Found(_merged(uses, counts), elsewhere, tuple(operations))
+        elsewhere |= {} if known else {p.name: kind_of(node) for p in met.values()}
+    found = Found(_merged(uses, counts), elsewhere, tuple(operations), made, whole)
+    for name, kind in list(elsewhere.items()):
+        elsewhere |= dict.fromkeys(found.sources([name]), kind)
+    return found
+
+
+def _reader(parameters: Mapping[str, Tensor]) -> Callable[[Node], "Parameter | None"]:
+    """`_parameter`, once for every node."""
+    names = {id(p): name for name, p in parameters.items()}
+    return cache(lambda node: _parameter(node, names))
+
+
+def _made_parameter(place: int, node: Node, number: int) -> Parameter:
+    """What a node of parameters alone returns, as if it were one."""
+    return Parameter(f"made:{place}:{number}", 1.0, False, shapes_of(node)[number])
 
 
 # Numbers that say which rows an operation takes, if it takes rows apart.

@@ -1,6 +1,6 @@
 """Kernel factors from what parameters meet in the graph and the gradients of what they make."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import NamedTuple
@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.graph import Node
 
 from .blocks import Cost, sum_products
 from .capture import (
@@ -28,6 +27,7 @@ from .products import all_pairs_cost, one_side_cost
 from .proof import Unproved, tolerance
 from .rules import PAIRED, PATCH_BYTES, Seen, Sizes, is_swapped, reduced, sizes_of
 from .task import Factors, Task
+from .walking import pulled_back
 
 # Most bytes of the gradients of all layers that one backward pass makes for several outputs.
 GRADIENT_BYTES = 2**28
@@ -86,7 +86,7 @@ def plan_layerwise(task: Task) -> LayerwisePlan:
         gradients = outputs * shape_of(use.node).numel() // LOOKED_AT
         entries += gradients
         if use.kind not in PAIRED:
-            made = outputs * sum(model.parameters[name].numel() for name in use.names if name)
+            made = outputs * sum(p.shape.numel() for p in (use.weight, use.bias) if p)
             largest = max(largest, made)
             continue
         sizes = sizes_of(use, LOOKED_AT)
@@ -103,7 +103,7 @@ def plan_layerwise(task: Task) -> LayerwisePlan:
 
 @torch.enable_grad()
 def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
-    recording = record(task.model, x)
+    recording = record(task.model, x, claims.made)
     known = _is_known(task, x, recording)
     uses = accounted(recording, claims, len(x))
     if uses is None:
@@ -116,21 +116,41 @@ def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
     keep = KEEP_ROWS_ONCE_RIGHT if known else KEEP_ROWS
     if len(x) > 1 and not outputs.is_meta and not keep.issuperset(recording.found.kinds):
         _check_order(outputs, uses, gradients, task.selected)
-    return _factors(task, uses, gradients, claims.claimed, outputs.grad_fn)
+    return _factors(task, uses, gradients, claims, recording)
 
 
 def _factors(
-    task: Task, uses: list[Seen], gradients: list[Tensor], claimed: set[str], last: Node
+    task: Task, uses: list[Seen], gradients: list[Tensor], claims: Claims, recording: Recording
 ) -> Factors:
-    """Factors of weights with their biases, and of other biases."""
+    """Factors of weights with their biases, of other biases, and of what others are made of."""
     factors: Factors = {}
-    for weight, bias in _groups([seen.use for seen in uses], claimed, task.by_layer):
+    rows: dict[str, Callable[[], Tensor]] = {}
+    found, last = recording.found, recording.outputs.grad_fn
+    composing = found.sources(found.made) & claims.claimed
+    apart = {*composing, *found.made}
+    for weight, bias in _groups([seen.use for seen in uses], claims.read, task.by_layer, apart):
         mine = [i for i, seen in enumerate(uses) if (weight or bias) in seen.use.names]
         parts = [_Part(uses[i], gradients[i], bias if weight else None) for i in mine]
         names = tuple(name for name in (weight, bias) if name is not None)
+        if names[0] in apart:
+            rows[names[0]] = partial(_all_rows, names[0], parts)
+            continue
         readout = len(mine) == 1 and parts[0].seen.use.node is last
         factors[names] = partial(_factor, task, names[0], parts, readout)
-    return factors
+    composed = {(name,): partial(_composed, name, rows, recording) for name in composing}
+    return factors | composed
+
+
+@torch.no_grad()
+def _composed(
+    name: str, rows: Mapping[str, Callable[[], Tensor]], recording: Recording
+) -> JacobianFactor:
+    """Of a parameter that others are made of: through each of these, and through itself."""
+    found = [rows[name]()] if name in rows else []
+    for other, made in recording.found.made.items():
+        if name in made.sources and other in rows:
+            found.append(pulled_back(made, rows[other](), recording.leaves[name]))
+    return JacobianFactor(_total(found))
 
 
 def _check_order(
@@ -162,7 +182,7 @@ def _check_order(
         raise Unproved("meets rows in another order than that of the outputs")
 
 
-def _groups(uses: list[Use], claimed: set[str], by_layer: bool) -> list[tuple]:
+def _groups(uses: list[Use], claimed: set[str], by_layer: bool, apart: set[str]) -> list[tuple]:
     """Pairs (weight, bias) to treat together: those that always act together, unless by layer."""
     pairs = [use.names for use in uses]
     weights = dict.fromkeys(w for w, _ in pairs if w in claimed)
@@ -173,7 +193,8 @@ def _groups(uses: list[Use], claimed: set[str], by_layer: bool) -> list[tuple]:
         partners = {use.names[1] for use in mine}
         bias = partners.pop() if len(partners) == 1 else None
         joint = bias in biases and sum(b == bias for _, b in pairs) == len(mine)
-        joint = joint and not by_layer and not any(is_swapped(use) for use in mine)
+        joint = joint and not by_layer and apart.isdisjoint((weight, bias))
+        joint = joint and not any(is_swapped(use) for use in mine)
         joint = joint and not any(_is_bias(weight, use) for use in uses)
         if joint:
             del biases[bias]
@@ -318,7 +339,7 @@ def _is_known(task: Task, x: Inputs, recording: Recording) -> bool:
 def _factor(task: Task, name: str, parts: list[_Part], readout: bool) -> Factor:
     uses = [part.seen.use for part in parts]
     if any(_is_bias(name, use) for use in uses):
-        return JacobianFactor(_total([_rows_of(name, part) for part in parts]))
+        return JacobianFactor(_all_rows(name, parts))
     first = uses[0]
     tied = _tied(task, parts)
     if tied is not None:
@@ -361,6 +382,12 @@ def _embedding(parts: list[_Part]) -> EmbeddingFactor:
 def _place_gradients(parts: list[_Part]) -> Float[Tensor, "t s n c"]:
     gradients = torch.cat([part.at_places for part in parts], dim=2)
     return gradients.permute(2, 0, 1, 3)
+
+
+@torch.no_grad()
+def _all_rows(name: str, parts: list[_Part]) -> Float[Tensor, "s n p"]:
+    """Gradient of a weight, a bias or both for each output and row, from all its uses."""
+    return _total([_rows_of(name, part) for part in parts])
 
 
 def _rows_of(name: str, part: _Part) -> Float[Tensor, "s n p"]:

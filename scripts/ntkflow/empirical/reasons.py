@@ -81,7 +81,8 @@ def _find_reasons(task: Task) -> dict[str, tuple[str | None, str]]:
 
 def _reason(name: str, size: int, claims: Claims, seen: Look) -> tuple[str | None, str]:
     if name in claims.claimed:
-        return "layer", _describe([use for use in seen.found.uses if name in use.names], size)
+        uses = [use for use in seen.found.uses if name in seen.found.sources(use.names)]
+        return "layer", _describe(uses, size)
     if name in claims.idle:
         return "none", "does not act on the outputs"
     return None, _fault(name, seen)
@@ -114,6 +115,7 @@ def _fault(name: str, seen: Look) -> str:
         form = "in a form that no rule covers" if kind in SLOTS else "which no rule covers"
         return f"read by {kind}, {form}"
     uses = zip(seen.found.uses, seen.axes, strict=True)
-    kind = next(use.kind for use, axes in uses if axes is None and name in use.names)
+    sources = seen.found.sources
+    kind = next(use.kind for use, axes in uses if axes is None and name in sources(use.names))
     axis = "not the first axis" if kind in IMAGES else "on no single axis"
     return f"the rows are {axis} of its {NAMES.get(kind, kind)}, or another row acts on it"

@@ -1,0 +1,100 @@
+"""Nodes of an autograd graph, and which of them are made of parameters alone."""
+
+from collections.abc import Callable, Container, Mapping
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, Node
+
+# Shapes of what nodes return, by their place in a walk.
+Shapes = Mapping[int, list[torch.Size]]
+
+
+class Walk(NamedTuple):
+    """Nodes, what they come from first, and for those of parameters alone the names of these."""
+
+    nodes: list[Node]
+    sources: dict[Node, frozenset[str]]
+
+
+class Made(NamedTuple):
+    """A tensor that is made of the named parameters alone: a position, a normalised weight."""
+
+    edge: GradientEdge
+    sources: frozenset[str]
+
+
+def walk(root: Node | None, name_of: Callable[[Node], str | None], stop: Container = ()) -> Walk:
+    """Walk from the last node to the parameters, or to where `stop` says.
+
+    `name_of` gives the parameter that a node hands on, if it does nothing else.
+    """
+    nodes, stack = [], [] if root is None else [(root, iter(root.next_functions))]
+    seen = {None, root}
+    while stack:
+        node, parents = stack[-1]
+        for parent, _ in parents:
+            if parent not in seen and parent not in stop and not _is_leaf(parent, name_of):
+                seen.add(parent)
+                stack.append((parent, iter(parent.next_functions)))
+                break
+        else:
+            nodes.append(node)
+            stack.pop()
+    return Walk(nodes, _sources(nodes, name_of))
+
+
+def _is_leaf(node: Node, name_of: Callable[[Node], str | None]) -> bool:
+    return hasattr(node, "variable") or name_of(node) is not None
+
+
+def _sources(
+    nodes: list[Node], name_of: Callable[[Node], str | None]
+) -> dict[Node, frozenset[str]]:
+    found: dict[Node, frozenset[str]] = {}
+    for node in nodes:
+        parents = [parent for parent, _ in node.next_functions if parent is not None]
+        names = [name_of(parent) for parent in parents]
+        if all(n or p in found for n, p in zip(names, parents, strict=True)):
+            inner = [found.get(p, frozenset()) for p in parents]
+            found[node] = frozenset().union(*inner, [name for name in names if name])
+    return {node: names for node, names in found.items() if names}
+
+
+def same_for_all_rows(walks: tuple[Walk, Walk]) -> Shapes:
+    """Nodes of parameters alone whose shapes are the same in graphs of two numbers of rows."""
+    one, other = walks
+    if len(one.nodes) != len(other.nodes):
+        return {}
+    pairs = enumerate(zip(one.nodes, other.nodes, strict=True))
+    alone = {i: pair for i, pair in pairs if pair[0] in one.sources and pair[1] in other.sources}
+    return {i: shapes_of(a) for i, (a, b) in alone.items() if shapes_of(a) == shapes_of(b)}
+
+
+def find_made(walk: Walk, shapes: Shapes) -> dict[Node, int]:
+    """The nodes that are meant, with their places in the walk."""
+    places = [i for i in shapes if i < len(walk.nodes) and walk.nodes[i] in walk.sources]
+    return {walk.nodes[i]: i for i in places if shapes_of(walk.nodes[i]) == shapes[i]}
+
+
+def shapes_of(node: Node) -> list[torch.Size]:
+    """Shapes of all that a node's operation returns."""
+    return [torch.Size(each.shape) for each in node._input_metadata]
+
+
+def pulled_back(made: Made, rows: Float[Tensor, "s n p"], leaf: Tensor) -> Float[Tensor, "s n q"]:
+    """Gradients of a parameter from those of what is made of it."""
+    like = made.edge.node._input_metadata[made.edge.output_nr]
+    signals = rows.to(like.dtype).reshape(-1, *like.shape)
+
+    def pull(signal: Tensor) -> Tensor:
+        options = dict(retain_graph=True, materialize_grads=True)
+        return torch.autograd.grad([made.edge], [leaf], [signal], **options)[0]
+
+    try:
+        found = torch.func.vmap(pull)(signals)
+    except Exception:  # what a network's own backward raises for numbers that are not there
+        found = torch.stack([pull(signal) for signal in signals])
+    return found.reshape(*rows.shape[:2], -1).to(rows.dtype)
