@@ -61,6 +61,7 @@ class Found(NamedTuple):
     """Uses in a graph, parameters that act anywhere else, and all operations in order.
 
     `elsewhere` holds the kind of an operation that reads the parameter in no way known here.
+    `operations` tells what each is, and which results of which others it takes.
     """
 
     uses: list[Use]
@@ -77,13 +78,14 @@ def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor]) -> Found:
     """Walk the graph from the outputs and keep every operation that reads a parameter."""
     names = {id(p): name for name, p in parameters.items()}
     uses, elsewhere, operations, counts = [], {}, [], Counter()
-    nodes, seen = [outputs.grad_fn], set()
+    nodes, seen, numbers = [outputs.grad_fn], set(), {}
     while nodes:
         node = nodes.pop()
         if node is None or node in seen or hasattr(node, "variable"):
             continue
         seen.add(node)
-        operations.append(_operation(node))
+        parents = [(numbers.setdefault(p, len(numbers)), i) for p, i in node.next_functions]
+        operations.append((*_operation(node), *parents))
         read = {}
         for slot, (parent, _) in enumerate(node.next_functions):
             counts[parent] += 1
@@ -98,21 +100,27 @@ def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor]) -> Found:
     return Found(_merged(uses, counts), elsewhere, tuple(operations))
 
 
-# Numbers that say which rows an operation takes, if it takes rows apart.
+# Numbers that say which rows an operation takes, if it takes rows apart, joins or repeats them.
 PLACES = {
     "AsStrided": ("size", "stride", "storage_offset"),
     "Cat": ("dim",),
     "Flip": ("dims",),
+    "LogSoftmax": ("dim",),
+    "Mean": ("dim",),
     "Permute": ("dims",),
+    "Repeat": ("repeats",),
     "Roll": ("shifts", "dims"),
     "Select": ("dim", "index"),
     "Slice": ("dim", "start", "end", "step"),
+    "Softmax": ("dim",),
     "Split": ("dim", "split_size"),
     "SplitWithSizes": ("dim", "split_sizes"),
     "Stack": ("dim",),
+    "Sum": ("dim",),
     "Transpose": ("dim0", "dim1"),
     "Unbind": ("dim",),
     "UnsafeSplit": ("dim", "split_size"),
+    "Unsqueeze": ("dim",),
 }
 
 
