@@ -279,6 +279,11 @@ WRONG = {
         ConfigurationError,
         "operator: torch.autograd.grad without create_graph=True",
     ),
+    "no graph of what is in x.grad": (
+        lambda f, x: (f(x).sum().backward(), x.grad)[1],
+        ConfigurationError,
+        "operator: backward without create_graph=True leaves out how",
+    ),
     "rows interact": (
         lambda f, x: f(x) - f(x).mean(0),
         UnsupportedLayerError,

@@ -243,3 +243,109 @@ def test_a_proof_of_single_rows_is_none_of_many():
     network.product = torch.matmul
     assert is_right(network, rows(7), outputs="trace", memory_budget=1)
     assert is_right(network, rows(7), outputs="trace")
+
+
+def scaled_if_large(net, x):
+    """Scaled by the largest row, which leaves no trace in the graph."""
+    return net.b(torch.tanh(net.a(x / x.abs().amax().clamp(min=10))))
+
+
+def test_rows_scaled_by_the_largest_are_refused_after_small_ones_were_right():
+    for largest in (0, -1):
+        network = Net(scaled_if_large, a=nn.Linear(3, 6), b=nn.Linear(6, 2)).double().eval()
+        x = rows()
+        assert is_right(network, x)
+        x[largest] *= 100
+        with pytest.raises(UnsupportedLayerError, match="rows interact"):
+            empirical_ntk(network, x)
+
+
+def put_back_one_by_one(net, x):
+    order = x[:, 0].argsort()
+    h = torch.tanh(net.a(x[order])).unbind(0)
+    return net.b(torch.stack([h[i] for i in order.argsort().tolist()]))
+
+
+def test_which_rows_are_put_where_is_a_part_of_the_graph():
+    network = Net(put_back_one_by_one, a=nn.Linear(3, 6), b=nn.Linear(6, 2)).double().eval()
+    x = rows(4)
+    x = x[x[:, 0].argsort()]
+    assert is_right(network, x)
+    assert is_right(network, x[[1, 0, 3, 2]])
+
+
+def softmax(net, x):
+    return net.b(torch.softmax(net.a(x), net.options["dim"]))
+
+
+def test_options_in_a_dictionary_are_seen():
+    network = Net(softmax, a=nn.Linear(3, 6), b=nn.Linear(6, 2)).double().eval()
+    network.options = {"dim": 1}
+    assert is_right(network, rows(2))
+    network.options["dim"] = 0
+    with pytest.raises(UnsupportedLayerError, match="rows interact"):
+        empirical_ntk(network, rows(2))
+
+
+def test_a_jacobian_that_was_zero_proves_nothing(proofs):
+    def gated(net, x):
+        h = torch.tanh(net.a(x))
+        return net.b(h + h * torch.cumsum(net.p, 0) * net.gate)
+
+    parts = {name: nn.Parameter(torch.zeros(6)) for name in ("p", "gate")}
+    network = Net(gated, a=nn.Linear(3, 6), b=nn.Linear(6, 2))
+    for name, p in parts.items():
+        network.register_parameter(name, p)
+    network = network.double().eval()
+    nn.init.ones_(network.p)
+    empirical_ntk(network, rows())
+    nn.init.ones_(network.gate)
+    empirical_ntk(network, rows())
+    assert len(proofs) == 2
+    assert is_right(network, rows())
+
+
+class ByKey:
+    """A configuration that has no attributes but its keys."""
+
+    def __init__(self, **options):
+        self.__dict__["options"] = options
+
+    def __getattr__(self, name):
+        return self.__dict__["options"][name]
+
+
+def test_attributes_that_cannot_be_compared_are_proved_again(proofs):
+    network, endless = dense(), [1]
+    endless.append(endless)
+    for network.extra in (ByKey(width=3), endless):
+        for _ in range(2):
+            assert empirical_ntk(network, rows()).method == "layerwise"
+    assert len(proofs) == 4
+
+
+@pytest.mark.parametrize("option", ["output", "operator"])
+def test_functions_that_hold_a_module_do_not_keep_it(option):
+    network = dense()
+    given = {"output": lambda y: y * network[0].weight.detach().sum()}
+    given["operator"] = lambda f, x: given["output"](f(x))
+    empirical_ntk(network, rows(), **{option: given[option]})
+    gone = ref(network)
+    del network, given
+    gc.collect()
+    assert gone() is None
+
+
+def clipped_by_size(net, x):
+    h = torch.tanh(net.a(x))
+    if h.requires_grad:
+        h.register_hook(lambda gradient: gradient * (1 / gradient.norm()).clamp(max=1))
+    return net.b(h)
+
+
+def test_hooks_inside_are_looked_at_every_time():
+    network = Net(clipped_by_size, a=nn.Linear(3, 6), b=nn.Linear(6, 2)).double().eval()
+    for factor in (0.1, 100):
+        with torch.no_grad():
+            network.b.weight.mul_(factor)
+        assert is_right(network, rows())

@@ -1,7 +1,8 @@
 """Parameters that act only in operations known here, as they are met in a forward pass."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -30,9 +31,27 @@ class Recording(NamedTuple):
 def record(model: Model, x: Inputs, made: Shapes = {}) -> Recording:  # noqa: B006
     """Run the network and find every use of its parameters, and of what is made of them alone."""
     parameters = {name: p.detach().requires_grad_() for name, p in model.parameters.items()}
-    with torch.enable_grad():
+    with torch.enable_grad(), _noticing_hooks() as hooks:
         outputs = model(parameters, x)
-    return Recording(outputs, find_uses(outputs, parameters, made), parameters)
+    found = find_uses(outputs, parameters, made)
+    operations = found.operations + (("Hook",),) * len(hooks)
+    return Recording(outputs, found._replace(operations=operations), parameters)
+
+
+@contextmanager
+def _noticing_hooks() -> Iterator[list[Callable]]:
+    """Hooks on tensors, which change gradients and leave no trace in the graph."""
+    original, noticed = Tensor.register_hook, []
+
+    def register_hook(tensor: Tensor, hook: Callable) -> Any:
+        noticed.append(hook)
+        return original(tensor, hook)
+
+    Tensor.register_hook = register_hook
+    try:
+        yield noticed
+    finally:
+        Tensor.register_hook = original
 
 
 class Axes(NamedTuple):

@@ -75,18 +75,23 @@ def _at_own_level(work: Callable[[Inputs], Any], x: Inputs) -> Any:
     return torch.func.vjp(of_moving, moving)[0]
 
 
+# Functions that take derivatives, and where their argument create_graph stands.
+DERIVATIVES = {torch.autograd.grad: 4, Tensor.backward: 3}
+
+
 class KeptGraphs(TorchFunctionMode):
     """Refuses derivatives that an operator cannot be differentiated through."""
 
     def __torch_function__(
         self, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        """Look at every call of torch.autograd.grad."""
-        named = kwargs or {}
-        given = named.get("create_graph", args[4] if len(args) > 4 else False)
-        if func is torch.autograd.grad and not given:
+        """Look at every call of torch.autograd.grad and of backward."""
+        named, place = kwargs or {}, DERIVATIVES.get(func)
+        given = place is not None and len(args) > place and args[place]
+        if place is not None and not named.get("create_graph", given):
+            name = "torch.autograd.grad" if func is torch.autograd.grad else "backward"
             raise ConfigurationError(
-                "operator: torch.autograd.grad without create_graph=True leaves out how its result "
+                f"operator: {name} without create_graph=True leaves out how its result "
                 "depends on the parameters; give create_graph=True"
             )
         return func(*args, **named)

@@ -63,8 +63,9 @@ class Use:
 class Found(NamedTuple):
     """Uses in a graph, parameters that act anywhere else, and all operations in order.
 
-    `elsewhere` holds the kind of an operation that reads the parameter in no way known here; `made`
-    what is made of parameters alone and named in uses like a parameter.
+    `elsewhere` holds the kind of an operation that reads the parameter in no way known here;
+    `operations` tells what each is, and which results of which others it takes; `made` what is made
+    of parameters alone and named in uses like a parameter.
     """
 
     uses: list[Use]
@@ -96,6 +97,7 @@ def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor], shapes: Shapes 
     if alone:
         nodes = walk(outputs.grad_fn, lambda node: getattr(read(node), "name", None), alone).nodes
     uses, elsewhere, operations, counts, made = [], {}, [], Counter(), {}
+    numbers: dict[Node | None, int] = {}
     for node in nodes:
         met = {}
         for slot, (parent, number) in enumerate(node.next_functions):
@@ -108,7 +110,8 @@ def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor], shapes: Shapes 
             if parameter is not None:
                 met[slot] = parameter
         known = _uses_of(node, met)
-        operations.append(_operation(node, bool(known)))
+        parents = [(numbers.setdefault(p, len(numbers)), i) for p, i in node.next_functions]
+        operations.append((*_operation(node, bool(known)), *parents))
         uses += known
         elsewhere |= {} if known else {p.name: kind_of(node) for p in met.values()}
     found = Found(_merged(uses, counts), elsewhere, tuple(operations), made, whole)
@@ -128,21 +131,27 @@ def _made_parameter(place: int, node: Node, number: int) -> Parameter:
     return Parameter(f"made:{place}:{number}", 1.0, False, shapes_of(node)[number])
 
 
-# Numbers that say which rows an operation takes, if it takes rows apart.
+# Numbers that say which rows an operation takes, if it takes rows apart, joins or repeats them.
 PLACES = {
     "AsStrided": ("size", "stride", "storage_offset"),
     "Cat": ("dim",),
     "Flip": ("dims",),
+    "LogSoftmax": ("dim",),
+    "Mean": ("dim",),
     "Permute": ("dims",),
+    "Repeat": ("repeats",),
     "Roll": ("shifts", "dims"),
     "Select": ("dim", "index"),
     "Slice": ("dim", "start", "end", "step"),
+    "Softmax": ("dim",),
     "Split": ("dim", "split_size"),
     "SplitWithSizes": ("dim", "split_sizes"),
     "Stack": ("dim",),
+    "Sum": ("dim",),
     "Transpose": ("dim0", "dim1"),
     "Unbind": ("dim",),
     "UnsafeSplit": ("dim", "split_size"),
+    "Unsqueeze": ("dim",),
 }
 
 

@@ -42,7 +42,8 @@ def find_precedent(task: Task, method: str) -> Precedent | None:
     if task.model.module is None or task.like.is_meta:
         return None
     kept = _KEPT.get(task.model.module)
-    return kept.get(_situation(task, method)) if kept else None
+    situation = _situation(task, method) if kept else None
+    return None if situation is None else kept.get(situation)
 
 
 def keep_precedent(task: Task, method: str, evidence: Evidence, proof: Proof | None) -> None:
@@ -53,21 +54,36 @@ def keep_precedent(task: Task, method: str, evidence: Evidence, proof: Proof | N
     module = task.model.module
     if module is None or proof is None or len(evidence.met) != 1:
         return
-    if not all(proof.has_gradient(name) for name in evidence.plan.claims.claimed):
+    plan, situation = evidence.plan, _situation(task, method)
+    proved = all(proof.has_gradient(name) for name in [*plan.claims.claimed, *plan.rest])
+    if situation is None or not proved:
         return
     kept = _KEPT.setdefault(module, {})
     if len(kept) >= MOST:
         del kept[next(iter(kept))]
-    kept[_situation(task, method)] = Precedent(evidence.plan, *evidence.met)
+    kept[situation] = Precedent(plan, *evidence.met)
 
 
-def _situation(task: Task, method: str) -> tuple:
-    """All that decides which operations are met, but for the values of tensors."""
+def _situation(task: Task, method: str) -> tuple | None:
+    """All that decides which operations are met, but for the values of tensors.
+
+    None where attributes cannot be looked at or compared: any object may be among them.
+    """
+    try:
+        situation = _describe(task, method)
+        hash(situation)
+    except Exception:
+        return None
+    return situation
+
+
+def _describe(task: Task, method: str) -> tuple:
     model, device = task.model, task.like.device
     parameters = [(name, p.shape, p.dtype) for name, p in model.parameters.items()]
     sides = [None if x is None else (len(x), *_form(x)) for x in (task.x1, task.x2)]
     asked = method, tuple(task.selected), task.layout, task.by_layer, task.own_rows
-    asked += model.output, model.operator
+    # Functions may hold the module, which what is kept of it must not.
+    asked += tuple(ref(each) if callable(each) else each for each in (model.output, model.operator))
     enabled = torch.is_autocast_enabled(device.type)
     mode = str(device), enabled and torch.get_autocast_dtype(device.type)
     layers = [_state(layer) for layer in model.module.modules()]
@@ -87,11 +103,11 @@ def _state(layer: nn.Module) -> tuple:
 
 
 def _said(value: object) -> Any:
-    """Plain values as they are, names in dictionaries, identity of others, but of tensors."""
+    """Plain values as they are, also inside of others; identity of others, but of tensors."""
     if isinstance(value, bool | int | float | str | None):
         return value
     if isinstance(value, dict):
-        return tuple(value)
+        return tuple((name, _said(each)) for name, each in value.items())
     if isinstance(value, list | tuple):
         return tuple(map(_said, value))
     if isinstance(value, Tensor | ref):
