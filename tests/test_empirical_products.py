@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ntkflow import empirical_ntk, gradient_norms
-from ntkflow.empirical import factors, layerwise, products
+from ntkflow.empirical import factors, layer_factors, layerwise, products
 from ntkflow.empirical.factors import GramFactor, JacobianFactor
 from ntkflow.empirical.factors import TiedFactor as Tied
 from ntkflow.empirical.layout import Layout, Sizes
@@ -121,9 +121,9 @@ def tied():
 @pytest.mark.parametrize("cross", [False, True])
 def test_a_table_that_also_multiplies_meets_itself_in_both_uses(tied, outputs, cross, monkeypatch):
     network, ids = tied
-    monkeypatch.setattr(layerwise, "_prefers_rows", lambda task, sizes: False)
+    monkeypatch.setattr(layer_factors, "prefers_rows", lambda task, sizes: False)
     made = []
-    monkeypatch.setattr(layerwise, "TiedFactor", lambda *each: made.append(each) or Tied(*each))
+    monkeypatch.setattr(layer_factors, "TiedFactor", lambda *each: made.append(each) or Tied(*each))
     sides = (ids, ids[:, 2:]) if cross else (ids,)
     found = empirical_ntk(network, *sides, outputs=outputs, method="layerwise").values
     expected = empirical_ntk(network, *sides, outputs=outputs, method="autograd").values
@@ -133,7 +133,7 @@ def test_a_table_that_also_multiplies_meets_itself_in_both_uses(tied, outputs, c
 
 def test_norms_of_gradients_of_a_tied_table_count_both_uses(tied, monkeypatch):
     network, ids = tied
-    monkeypatch.setattr(layerwise, "_prefers_rows", lambda task, sizes: False)
+    monkeypatch.setattr(layer_factors, "prefers_rows", lambda task, sizes: False)
     norms = gradient_norms(network, ids, parameters="table.weight")
     expected = empirical_ntk(network, ids, parameters="table.weight", method="autograd").values
     expected = expected.diagonal(0, 0, 1).diagonal(0, 0, 1).sqrt()
@@ -143,9 +143,9 @@ def test_norms_of_gradients_of_a_tied_table_count_both_uses(tied, monkeypatch):
 def test_places_without_a_gradient_are_left_out(tied, monkeypatch):
     network, ids = tied
     places = []
-    gram = layerwise._gram
-    monkeypatch.setattr(layerwise, "_gram", lambda parts: places.append(parts) or gram(parts))
-    monkeypatch.setattr(layerwise, "_prefers_rows", lambda task, sizes: False)
+    gram = layer_factors._gram
+    monkeypatch.setattr(layer_factors, "_gram", lambda parts: places.append(parts) or gram(parts))
+    monkeypatch.setattr(layer_factors, "prefers_rows", lambda task, sizes: False)
     empirical_ntk(network, ids, method="layerwise")
     found = {p.seen.use.names[0]: p.at_places.shape[2] for parts in places for p in parts}
     assert found == {"table.weight": 1, "middle.weight": 6}

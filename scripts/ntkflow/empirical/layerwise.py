@@ -1,13 +1,12 @@
 """Kernel factors from what parameters meet in the graph and the gradients of what they make."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from .blocks import Cost, sum_products
 from .capture import (
@@ -19,13 +18,13 @@ from .capture import (
     edges,
     record,
 )
-from .factors import EmbeddingFactor, Factor, GramFactor, JacobianFactor, ReadoutFactor, TiedFactor
+from .factors import JacobianFactor
 from .graph import PLACES, Use, shape_of
 from .inputs import Inputs
 from .jacobian import jacobian_factors
-from .products import all_pairs_cost, one_side_cost
+from .layer_factors import Part, all_rows, is_bias, make_factor, prefers_rows, total
 from .proof import Unproved, tolerance
-from .rules import PAIRED, PATCH_BYTES, Seen, Sizes, is_swapped, reduced, sizes_of
+from .rules import PAIRED, Seen, is_swapped, sizes_of
 from .task import Factors, Task
 from .walking import pulled_back
 
@@ -91,7 +90,7 @@ def plan_layerwise(task: Task) -> LayerwisePlan:
             continue
         sizes = sizes_of(use, LOOKED_AT)
         made = sizes.places * (1 if use.kind == "Embedding" else sizes.fan_in)
-        if _prefers_rows(task, [sizes]):
+        if prefers_rows(task, [sizes]):
             made += outputs * sizes.fan_out * (sizes.fan_in + 1)
         else:
             grams = max(grams, sizes.places**2)
@@ -130,13 +129,13 @@ def _factors(
     apart = {*composing, *found.made}
     for weight, bias in _groups([seen.use for seen in uses], claims.read, task.by_layer, apart):
         mine = [i for i, seen in enumerate(uses) if (weight or bias) in seen.use.names]
-        parts = [_Part(uses[i], gradients[i], bias if weight else None) for i in mine]
+        parts = [Part(uses[i], gradients[i], bias if weight else None) for i in mine]
         names = tuple(name for name in (weight, bias) if name is not None)
         if names[0] in apart:
-            rows[names[0]] = partial(_all_rows, names[0], parts)
+            rows[names[0]] = partial(all_rows, names[0], parts)
             continue
         readout = len(mine) == 1 and parts[0].seen.use.node is last
-        factors[names] = partial(_factor, task, names[0], parts, readout)
+        factors[names] = partial(make_factor, task, names[0], parts, readout)
     composed = {(name,): partial(_composed, name, rows, recording) for name in composing}
     return factors | composed
 
@@ -150,7 +149,7 @@ def _composed(
     for other, made in recording.found.made.items():
         if name in made.sources and other in rows:
             found.append(pulled_back(made, rows[other](), recording.leaves[name]))
-    return JacobianFactor(_total(found))
+    return JacobianFactor(total(found))
 
 
 def _check_order(
@@ -195,15 +194,11 @@ def _groups(uses: list[Use], claimed: set[str], by_layer: bool, apart: set[str])
         joint = bias in biases and sum(b == bias for _, b in pairs) == len(mine)
         joint = joint and not by_layer and apart.isdisjoint((weight, bias))
         joint = joint and not any(is_swapped(use) for use in mine)
-        joint = joint and not any(_is_bias(weight, use) for use in uses)
+        joint = joint and not any(is_bias(weight, use) for use in uses)
         if joint:
             del biases[bias]
         groups.append((weight, bias if joint else None))
     return groups + [(None, bias) for bias in biases]
-
-
-def _is_bias(name: str, use: Use) -> bool:
-    return use.names[1] == name
 
 
 def _output_gradients(
@@ -259,58 +254,6 @@ def _pull_back(
     return [gradient[None] for gradient in pull(unit)]
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One use of a weight or a bias, and the gradients (S, N, *dims) of what it makes.
-
-    `bias` is the name of a bias to treat together with the weight.
-    """
-
-    seen: Seen
-    gradients: Tensor
-    bias: str | None
-
-    @property
-    def at_places(self) -> Float[Tensor, "s n t c"]:
-        """Gradients at the places where they are not all zero, or at one."""
-        found = self.seen.place_gradients(self.gradients)
-        return found if self._kept is None else found[:, :, self._kept]
-
-    @cached_property
-    def _kept(self) -> Tensor | None:
-        """Places that have a gradient; None for all. A language model is often read at the last."""
-        if self.seen.use.kind != "Matrix" or self.gradients.is_meta:
-            return None
-        found = self.seen.place_gradients(self.gradients)
-        if found[0, 0].any(1).all():
-            return None
-        kept = found.ne(0).any(3).any(0).any(0).nonzero().flatten()
-        return None if len(kept) == found.shape[2] else kept if len(kept) else kept.new_zeros(1)
-
-    @property
-    def sizes(self) -> Sizes:
-        """Places with a gradient, inputs and outputs joined there."""
-        sizes = sizes_of(self.seen.use, self.seen.rows)
-        return sizes if self._kept is None else sizes._replace(places=len(self._kept))
-
-    def inputs(self) -> Callable[[slice], Float[Tensor, "n t d"]]:
-        """Inputs of some rows, with a last column for the bias."""
-        make, dtype, kept = self.seen.inputs(), self.gradients.dtype, self._kept
-        scale = None if self.bias is None else self.seen.use.bias.scale
-
-        def of_rows(rows: slice) -> Tensor:
-            found = make(rows).to(dtype)
-            found = found if kept is None else found[:, kept]
-            return found if scale is None else nn.functional.pad(found, (0, 1), value=scale)
-
-        return of_rows
-
-    def bias_rows(self) -> Float[Tensor, "s n p"]:
-        """Gradient of the bias alone."""
-        bias = self.seen.use.bias
-        return reduced(self.gradients, bias.shape) * bias.scale
-
-
 def _is_known(task: Task, x: Inputs, recording: Recording) -> bool:
     """Whether the graph is one for which the plan was right.
 
@@ -328,119 +271,15 @@ def _is_known(task: Task, x: Inputs, recording: Recording) -> bool:
         return False
     if graph != evidence.graph:
         raise Unproved("meets other operations than before")
-    for rows in ([-1, len(x) // 2, 0], [-1], [0]) if len(x) > 1 else ():
-        few = _outputs_of(task, x, rows)
-        among = recording.outputs.detach()[rows]
-        if not bool(((few - among).abs() <= tolerance(few.dtype) * among.abs().max()).all()):
-            raise Unproved("has other outputs for some rows than for all")
+    if len(x) > 1 and not _has_outputs_of_few(task, x, recording.outputs.detach()):
+        raise Unproved("has other outputs for some rows than for all")
     return True
 
 
-def _outputs_of(task: Task, x: Inputs, rows: list[int]) -> Float[Tensor, "n o"]:
-    """Outputs of some rows; those of the first row of x1 alone are known."""
-    if rows == [0] and isinstance(x, Tensor) and x.data_ptr() == task.x1.data_ptr():
-        return task.like.to(task.dtype)
-    return task.model(task.model.parameters, x[rows]).detach()
-
-
-@torch.no_grad()
-def _factor(task: Task, name: str, parts: list[_Part], readout: bool) -> Factor:
-    uses = [part.seen.use for part in parts]
-    if any(_is_bias(name, use) for use in uses):
-        return JacobianFactor(_all_rows(name, parts))
-    first = uses[0]
-    tied = _tied(task, parts)
-    if tied is not None:
-        return tied
-    alike = len({(use.kind == "Embedding", is_swapped(use)) for use in uses}) == 1
-    if not alike or any(use.kind not in PAIRED for use in uses):
-        return JacobianFactor(_total([_weight_rows(part) for part in parts]))
-    if readout and first.kind == "Matrix" and not is_swapped(first):
-        return ReadoutFactor(parts[0].inputs()(slice(None))[:, 0])
-    prefers_rows = _prefers_rows(task, [part.sizes for part in parts])
-    if first.kind == "Embedding":
-        return _embedding(parts).summed() if prefers_rows else _embedding(parts)
-    return JacobianFactor(_sums_over_places(parts)) if prefers_rows else _gram(parts)
-
-
-def _tied(task: Task, parts: list[_Part]) -> TiedFactor | None:
-    """Of a table that also multiplies, where that costs less than its rows."""
-    tables = [part for part in parts if part.seen.use.kind == "Embedding"]
-    matrices = [part for part in parts if part.seen.use.kind == "Matrix"]
-    apart = tables and matrices and len(tables) + len(matrices) == len(parts)
-    if not apart or any(is_swapped(part.seen.use) for part in matrices):
-        return None
-    if any(_prefers_rows(task, [part.sizes for part in each]) for each in (tables, matrices)):
-        return None
-    return TiedFactor(_embedding(tables), _gram(matrices))
-
-
-def _gram(parts: list[_Part]) -> GramFactor:
-    inputs = torch.cat([part.inputs()(slice(None)) for part in parts], dim=1)
-    swapped = is_swapped(parts[0].seen.use)
-    return GramFactor(inputs.transpose(0, 1).contiguous(), _place_gradients(parts), swapped)
-
-
-def _embedding(parts: list[_Part]) -> EmbeddingFactor:
-    indices = torch.cat([part.seen.indices() for part in parts], dim=1)
-    size = parts[0].seen.use.weight.shape[0]
-    return EmbeddingFactor(indices.mT.contiguous(), _place_gradients(parts), size)
-
-
-def _place_gradients(parts: list[_Part]) -> Float[Tensor, "t s n c"]:
-    gradients = torch.cat([part.at_places for part in parts], dim=2)
-    return gradients.permute(2, 0, 1, 3)
-
-
-@torch.no_grad()
-def _all_rows(name: str, parts: list[_Part]) -> Float[Tensor, "s n p"]:
-    """Gradient of a weight, a bias or both for each output and row, from all its uses."""
-    return _total([_rows_of(name, part) for part in parts])
-
-
-def _rows_of(name: str, part: _Part) -> Float[Tensor, "s n p"]:
-    """Gradient of a parameter that is a bias, or a bias here and a weight there."""
-    rows = [_weight_rows(part)] if part.seen.use.names[0] == name else []
-    return _total(rows + ([part.bias_rows()] if _is_bias(name, part.seen.use) else []))
-
-
-def _total(rows: list[Tensor]) -> Tensor:
-    return sum(rows[1:], rows[0]).contiguous()
-
-
-def _prefers_rows(task: Task, uses: list[Sizes]) -> bool:
-    """Whether weight gradients of each row cost less than pairs of places, for a pair of rows."""
-    layout, places = task.layout, sum(sizes.places for sizes in uses)
-    _, d, c, match = uses[0]
-    formed = places * layout.outputs * c * d / task.fewest
-    if layout.mode == "block":
-        pairs = min(cost(places, layout.outputs, c) for cost in (one_side_cost, all_pairs_cost))
-        return formed + layout.outputs**2 * c * d / 2 <= pairs + places**2 * match
-    pairs = layout.outputs * all_pairs_cost(places, 1, c)
-    return formed + layout.outputs * c * d <= pairs + places**2 * match
-
-
-def _weight_rows(part: _Part) -> Float[Tensor, "s n p"]:
-    """Gradient of the weight (and bias) for each output and row."""
-    kind = part.seen.use.kind
-    if kind not in PAIRED:
-        return part.seen.weight_rows(part.gradients)
-    return _embedding([part]).summed().rows if kind == "Embedding" else _sums_over_places([part])
-
-
-def _sums_over_places(parts: list[_Part]) -> Float[Tensor, "s n p"]:
-    """Sum over places of all uses of g a', for each output and row, a few rows at a time."""
-    g = parts[0].at_places if len(parts) == 1 else torch.cat([p.at_places for p in parts], dim=2)
-    inputs, swapped = [part.inputs() for part in parts], is_swapped(parts[0].seen.use)
-    outputs, count, length, fan_out = g.shape
-    fan_in = inputs[0](slice(0, 1)).shape[2]
-    rows = g.new_empty(outputs, count, *((fan_in, fan_out) if swapped else (fan_out, fan_in)))
-    step = max(1, PATCH_BYTES // (length * fan_in * g.element_size()))
-    for start in range(0, count, step):
-        chunk = slice(start, start + step)
-        met = [make(chunk) for make in inputs]
-        met = met[0] if len(met) == 1 else torch.cat(met, dim=1)
-        for output, here in zip(rows, g, strict=True):
-            pair = (met.mT, here[chunk]) if swapped else (here[chunk].mT, met)
-            torch.bmm(*pair, out=output[chunk])
-    return rows.flatten(2)
+def _has_outputs_of_few(task: Task, x: Inputs, outputs: Float[Tensor, "n o"]) -> bool:
+    groups = [[-1, len(x) // 2, 0], [-1], [0]]
+    parameters = task.model.parameters
+    found = task.model.at(parameters, lambda function: [function(x[rows]) for rows in groups])
+    allowed = tolerance(outputs.dtype) * outputs.abs().max()
+    pairs = zip(groups, found, strict=True)
+    return all(bool(((few - outputs[rows]).abs() <= allowed).all()) for rows, few in pairs)
