@@ -16,6 +16,7 @@ README, RESULTS = HERE.parent / "README.md", HERE / "results"
 START, END = "<!-- benchmarks: start (made by `make bench`) -->", "<!-- benchmarks: end -->"
 SCRIPTS = {
     "empirical_kernels.py": "Block kernels (peers: neural-tangents 0.6.5, torch.func)",
+    "architectures.py": "Networks that people bring, one thread (peers: torch.func's tutorial)",
     "limit_kernels.py": "Infinite width (peer: neural-tangents 0.6.5)",
     "top_eigenpairs.py": "Matrix-free eigenpairs",
     "training_engines.py": "One training step, 10 seeds, one thread (peers: JAX scan, torch.func)",

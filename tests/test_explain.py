@@ -27,15 +27,21 @@ class Net(nn.Module):
 
 
 def tied():
-    """The weight of `a` acts in its matrix product, and in a sine beside it."""
+    """The weight of `a` acts in its matrix product, and in an arctangent beside it."""
     return Net(
-        lambda net, x: net.b(F.linear(net.a(x).tanh(), net.a.weight.sin())),
+        lambda net, x: net.b(torch.atan2(net.a(x), net.a.weight[0])),
         a=nn.Linear(4, 4), b=nn.Linear(4, 9),
     )  # fmt: skip
 
 
 def uncalled():
-    return Net(lambda net, x: net.b(x @ net.a.weight.cos()), a=nn.Linear(4, 4), b=nn.Linear(4, 9))
+    layers = dict(a=nn.Linear(4, 4), b=nn.Linear(4, 9))
+    return Net(lambda net, x: net.b(torch.atan2(x, net.a.weight[0])), **layers)
+
+
+def from_the_left():
+    """A weight that multiplies columns."""
+    return Net(lambda net, x: net.b((net.a.weight @ x.T).T), a=nn.Linear(4, 3), b=nn.Linear(3, 9))
 
 
 def multiplied():
@@ -68,10 +74,10 @@ def shifted():
     return Net(lambda net, x: net.b(net.a(x[None]).tanh()[0]), a=nn.Linear(4, 3), b=nn.Linear(3, 9))
 
 
-def mostly_sines():
+def mostly_arctangents():
     return Net(
-        lambda net, x: net.b(x @ net.a.weight.sin()), a=nn.Linear(9, 4, bias=False),
-        b=nn.Linear(9, 1),
+        lambda net, x: net.b(torch.atan2(x[:, :, None], net.a.weight).sum(1)),
+        a=nn.Linear(9, 4, bias=False), b=nn.Linear(9, 1),
     )  # fmt: skip
 
 
@@ -104,25 +110,20 @@ CASES = {
     "grouped": (grouped, 32, "layerwise", {}),
     "shifted": (shifted, 4, "layerwise", {}),
     "recursive": (recursive, 4, "layerwise", {}),
-    "tied": (tied, 4, "layerwise", {"a.weight": "^read by Sin, which no rule covers$"}),
-    "uncalled": (uncalled, 4, "layerwise", {"a.weight": "^read by Cos, which no rule covers$"}),
-    "multiplied": (
-        multiplied, 4, "layerwise",
-        dict.fromkeys(("a.weight", "a.bias"), "^read by Mul, in a form that no rule covers$"),
+    "tied": (tied, 4, "layerwise", {"a.weight": "^read by Atan2, which no rule covers$"}),
+    "uncalled": (uncalled, 4, "layerwise", {"a.weight": "^read by Atan2, which no rule covers$"}),
+    "from the left": (
+        from_the_left, 4, "layerwise", {"a.weight": "^read by Mm, in a form that no rule covers$"}
     ),
-    "scaled": (
-        scaled, 4, "jacobian",
-        {"a.bias": "^the rows are on no single axis of its elementwise product, or another row",
-         "a.weight": "^does not act on the outputs$",
-         "b.weight": "^read by Sin"},
-    ),
+    "multiplied": (multiplied, 4, "layerwise", {}),
+    "scaled": (scaled, 4, "layerwise", {}),
     "across": (
         across, 4, "layerwise",
         dict.fromkeys(("a.weight", "a.bias"), "^the rows are not the first axis of its convolution")
     ),
     "most elsewhere": (
-        mostly_sines, 4, "jacobian",
-        {"a.weight": "^read by Sin", "b.weight": KNOWN, "b.bias": KNOWN},
+        mostly_arctangents, 4, "jacobian",
+        {"a.weight": "^read by Atan2", "b.weight": KNOWN, "b.bias": KNOWN},
     ),
     "row by row": (row_by_row, 4, "jacobian", dict.fromkeys(("a.weight", "a.bias"), UNLIKE)),
     "looping": (looping, 4, "autograd", dict.fromkeys(("a.weight", "a.bias"), UNLIKE)),
@@ -245,14 +246,14 @@ def test_functions_go_the_ways_of_modules(rows, known):
     parameters = {"w": torch.randn(4, 2).double()}
 
     def network(p, x):
-        return (x @ (p["w"] if known else p["w"].sin())).tanh()
+        return (x @ p["w"] if known else torch.atan2(x[..., None], p["w"]).sum(1)).tanh()
 
     summary = ntkflow.explain(network, x1, x2, parameters=parameters)
     kernel = ntkflow.empirical_ntk(network, x1, x2, parameters=parameters)
     slow = "vector_product" if 1 in rows else "jacobian"
     assert summary.method == kernel.method == ("layerwise" if known else slow)
     (only,) = summary.parameters
-    assert only.reason == ("matrix product" if known else "read by Sin, which no rule covers")
+    assert only.reason == ("matrix product" if known else "read by Atan2, which no rule covers")
     assert any("100% of the parameters go a slower way" in e for e in summary.faster) != known
 
 

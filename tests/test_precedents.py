@@ -349,3 +349,22 @@ def test_hooks_inside_are_looked_at_every_time():
         with torch.no_grad():
             network.b.weight.mul_(factor)
         assert is_right(network, rows())
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_recurrent_networks_of_two_lengths_go_by_layers_and_are_proved_once(proofs, kind):
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.read = kind(3, 6, batch_first=True), nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.read(self.body(x)[0][:, -1])
+
+    network = Last().double().eval()
+    x1, x2 = (torch.randn(4, steps, 3, dtype=torch.float64) for steps in (5, 2))
+    for _ in range(2):
+        found = empirical_ntk(network, x1, x2)
+    assert (found.method, len(proofs)) == ("layerwise", 1)
+    expected = empirical_ntk(network, x1, x2, method="autograd").values
+    torch.testing.assert_close(found.values, expected, rtol=1e-10, atol=1e-12)

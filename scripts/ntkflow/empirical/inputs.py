@@ -169,3 +169,9 @@ def in_double(x: Inputs) -> Inputs:
 def constant(x: Inputs) -> Inputs:
     """The values without their graph, also those of a tensor made in inference mode."""
     return apply(lambda tensor: tensor.clone() if tensor.is_inference() else tensor.detach(), x)
+
+
+def shapes_of_rows(x: Inputs) -> tuple:
+    """Shapes of what a row holds, by number or keyword."""
+    members = {0: x} if isinstance(x, Tensor) else x.tensors
+    return tuple((key, tensor.shape[1:]) for key, tensor in members.items())

@@ -20,7 +20,7 @@ from .capture import (
 )
 from .factors import JacobianFactor
 from .graph import PLACES, Use, shape_of
-from .inputs import Inputs
+from .inputs import Inputs, shapes_of_rows
 from .jacobian import jacobian_factors
 from .layer_factors import Part, all_rows, is_bias, make_factor, prefers_rows, total
 from .proof import Unproved, tolerance
@@ -58,7 +58,7 @@ def layerwise_kernel(task: Task, plan: "LayerwisePlan | None" = None) -> dict[st
         task.evidence.plan = plan
 
     def factors(task: Task, x: Inputs) -> Factors:
-        found = _layer_factors(task, x, plan.claims)
+        found = _layer_factors(task, x, plan.claims[shapes_of_rows(x)])
         if plan.rest:
             found |= jacobian_factors(task, x, plan.rest)
         return found
@@ -67,17 +67,27 @@ def layerwise_kernel(task: Task, plan: "LayerwisePlan | None" = None) -> dict[st
 
 
 class LayerwisePlan(NamedTuple):
-    """Which parameters go through layers, which through their own Jacobian, and the cost."""
+    """Which parameters go through layers, which through their own Jacobian, and the cost.
 
-    claims: Claims
+    `claims` are those of the rows of x1 and of x2, by the shapes of what a row holds.
+    """
+
+    claims: dict[tuple, Claims]
+    claimed: set[str]
     rest: list[str]
     cost: Cost
 
 
 def plan_layerwise(task: Task) -> LayerwisePlan:
-    """Look at the network with one row and decide parameter by parameter."""
+    """Look at the network with one row of each kind and decide parameter by parameter."""
     model, outputs = task.model, len(task.selected)
     claims, uses = claimed_parameters(model, task.largest)
+    sides = {shapes_of_rows(task.largest): claims}
+    for x in (task.x1, task.other):
+        if shapes_of_rows(x) not in sides:
+            sides[shapes_of_rows(x)] = claimed_parameters(model, x)[0]
+    if any(side.claimed != claims.claimed for side in sides.values()):
+        raise Unproved("sees other parameters in x1 than in x2")
     rest = [name for name in model.parameters if name not in claims.claimed | claims.idle]
     entries = sum(model.parameters[name].numel() for name in rest) * outputs
     largest, grams = 0, 0
@@ -97,7 +107,7 @@ def plan_layerwise(task: Task) -> LayerwisePlan:
             made += 2 * gradients
         largest = max(largest, made)
     row_bytes = (entries + largest) * task.like.element_size() + model.row_bytes(task.largest)
-    return LayerwisePlan(claims, rest, Cost(row_bytes, 1 + grams))
+    return LayerwisePlan(sides, claims.claimed, rest, Cost(row_bytes, 1 + grams))
 
 
 @torch.enable_grad()
@@ -265,11 +275,11 @@ def _is_known(task: Task, x: Inputs, recording: Recording) -> bool:
         Unproved: if the plan was right for another graph.
     """
     evidence, graph = task.evidence, (len(x) > 1, *recording.found.operations)
-    if evidence is None or evidence.graph is None:
+    if evidence is None or evidence.graphs is None:
         if evidence is not None:
-            evidence.met.add(graph)
+            evidence.met.setdefault(shapes_of_rows(x), set()).add(graph)
         return False
-    if graph != evidence.graph:
+    if graph != evidence.graphs.get(shapes_of_rows(x)):
         raise Unproved("meets other operations than before")
     if len(x) > 1 and not _has_outputs_of_few(task, x, recording.outputs.detach()):
         raise Unproved("has other outputs for some rows than for all")

@@ -79,7 +79,7 @@ def _by_precedent(task: Task, method: str) -> Computed | None:
     precedent = find_precedent(task, method)
     if precedent is None:
         return None
-    posed = replace(task, evidence=Evidence(precedent.graph))
+    posed = replace(task, evidence=Evidence(precedent.graphs))
     try:
         with refusing("layerwise"):
             parts = layerwise_kernel(posed, precedent.plan)

@@ -19,19 +19,22 @@ MOST = 16  # situations that are kept for a module
 
 
 class Precedent(NamedTuple):
-    """A plan that was right, and the operations of the graph for which it was."""
+    """A plan that was right, and the operations of the graphs of x1 and x2 for which it was."""
 
     plan: Any
-    graph: tuple
+    graphs: dict[tuple, tuple]
 
 
 @dataclass
 class Evidence:
-    """The graph for which the plan is known to be right (None: it is not), and what is met now."""
+    """The graphs for which the plan is known to be right, if it is, and those that are met now.
 
-    graph: tuple | None = None
+    They are kept by the shapes of what a row holds.
+    """
+
+    graphs: dict[tuple, tuple] | None = None
     plan: Any = None
-    met: set[tuple] = field(default_factory=set)
+    met: dict[tuple, set[tuple]] = field(default_factory=dict)
 
 
 _KEPT: WeakKeyDictionary[nn.Module, dict[tuple, Precedent]] = WeakKeyDictionary()
@@ -47,21 +50,22 @@ def find_precedent(task: Task, method: str) -> Precedent | None:
 
 
 def keep_precedent(task: Task, method: str, evidence: Evidence, proof: Proof | None) -> None:
-    """Keep that the plan was right, if all rows have one graph and every gradient was met.
+    """Keep that the plan was right, if rows of a side have one graph and every gradient was met.
 
     A gradient that is zero agrees with anything.
     """
     module = task.model.module
-    if module is None or proof is None or len(evidence.met) != 1:
+    alike = all(len(graphs) == 1 for graphs in evidence.met.values())
+    if module is None or proof is None or not alike:
         return
     plan, situation = evidence.plan, _situation(task, method)
-    proved = all(proof.has_gradient(name) for name in [*plan.claims.claimed, *plan.rest])
+    proved = all(proof.has_gradient(name) for name in [*plan.claimed, *plan.rest])
     if situation is None or not proved:
         return
     kept = _KEPT.setdefault(module, {})
     if len(kept) >= MOST:
         del kept[next(iter(kept))]
-    kept[situation] = Precedent(plan, *evidence.met)
+    kept[situation] = Precedent(plan, {form: graph for form, (graph,) in evidence.met.items()})
 
 
 def _situation(task: Task, method: str) -> tuple | None:
