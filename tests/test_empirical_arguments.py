@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import ntkflow
-from ntkflow.errors import ConfigurationError
+from ntkflow.errors import ConfigurationError, NtkflowError, UnsupportedLayerError, first_words
 
 torch.set_num_threads(1)
 
@@ -71,3 +71,77 @@ def test_other_samples_are_an_error(samples):
     operator = ntkflow.ntk_operator(network(), X)
     one_line(ConfigurationError, words, operator.trace, samples=samples)
     assert operator.trace(samples=np.int64(2)).value > 0
+
+
+@pytest.mark.parametrize("returned", [None, (1,), torch.ones(4, dtype=torch.int64)])
+@pytest.mark.parametrize("name", ["empirical_ntk", "ntk_operator", "gradient_norms", "explain"])
+def test_what_an_operator_must_return(name, returned):
+    words = "operator: returns a .* one real floating-point tensor"
+    call = CALLS[name]
+    error = one_line(
+        UnsupportedLayerError, words, call, network(), X, operator=lambda f, x: returned
+    )
+    assert "output=" not in str(error)
+    assert isinstance(returned, torch.Tensor) or "use a function of (f, x)" in str(error)
+
+
+class Failing(nn.Linear):
+    """A network that refuses its inputs itself."""
+
+    def forward(self, x):
+        raise ValueError("no such inputs.\nAnd more.")
+
+
+WRONG = {
+    "width": (network(), torch.randn(4, 5), "mat1 and mat2 shapes cannot be multiplied"),
+    "device": (network(), X.to("meta"), "Tensor on device"),
+    "type": (network().double(), X, "mat1 and mat2 must have the same dtype"),
+    "its own": (Failing(3, 2), X, "no such inputs.$"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("name", ["empirical_ntk", "ntk_operator", "gradient_norms", "explain"])
+def test_inputs_that_a_network_does_not_take(name, wrong):
+    net, x, reason = WRONG[wrong]
+    words = f"x1?: the network fails on its first row: {reason}"
+    error = one_line(UnsupportedLayerError, words, CALLS[name], net, x)
+    assert not isinstance(error.__cause__, NtkflowError | None)
+
+
+def test_the_second_inputs_are_named():
+    words = "x2: the network fails on its first row: mat1 and mat2 must have the same dtype"
+    for name in ("empirical_ntk", "ntk_operator"):
+        one_line(UnsupportedLayerError, words, CALLS[name], network().double(), X.double(), X)
+
+
+def test_operators_that_fail_are_told():
+    words = "x1: the network, or what is made of it, fails on its first row: division by zero"
+    one_line(
+        UnsupportedLayerError,
+        words,
+        ntkflow.empirical_ntk,
+        network(),
+        X,
+        operator=lambda f, x: 1 / 0,
+    )
+
+
+def test_a_type_that_a_network_does_not_take_is_told():
+    fixed = nn.Sequential(network())
+    fixed.forward = lambda x: fixed[0](x.float())
+    words = r"dtype: the network fails in torch.float64 \(mat1 and mat2 must"
+    one_line(ConfigurationError, words, ntkflow.empirical_ntk, fixed, X, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a 1.5 x 2. Then more", "a 1.5 x 2."),
+        ("one line\nand another", "one line"),
+        ("", "RuntimeError"),
+        ("word " * 50, ("word " * 50)[:116].rstrip() + " ..."),
+    ],
+)
+def test_first_words(text, words):
+    assert first_words(RuntimeError(text)) == words
