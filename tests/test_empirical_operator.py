@@ -240,10 +240,42 @@ def test_top_eigenpairs_of_a_matrix(case):
     torch.testing.assert_close(pairs.values, torch.linalg.eigvalsh(matrix).flip(0)[:2])
 
 
-@pytest.mark.parametrize("k", [0, 21])
+@pytest.mark.parametrize("k", [0, 22, 2.5, True])
+@pytest.mark.usefixtures("unchecked_types")
 def test_k_out_of_range_is_an_error(case, k):
-    with pytest.raises(ConfigurationError, match="k: "):
+    with pytest.raises(ConfigurationError, match=r"^k: .* use a whole number from 1 to 21$"):
         top_eigenpairs(ntk_operator(*case), k)
+    with pytest.raises(ConfigurationError, match=r"^k: .* use a whole number from 1 to 99$"):
+        top_eigenpairs(torch.eye(100), 100 if k == 22 else k)
+    with pytest.raises(ConfigurationError, match=r"^operator: shape \(5, 3\) is not square$"):
+        top_eigenpairs(torch.ones(5, 3), 1)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 64])
+def test_small_matrices_have_all_their_eigenpairs(size):
+    root = torch.randn(size, size, dtype=torch.float64)
+    matrix = root @ root.T
+    for k in {1, size - 1, size} - {0}:
+        pairs = top_eigenpairs(matrix, k)
+        exactly = torch.linalg.eigvalsh(matrix).flip(0)[:k]
+        torch.testing.assert_close(pairs.values, exactly, rtol=1e-9, atol=1e-10)
+        assert pairs.vectors.shape == (size, k)
+        assert (pairs.residual_norms <= 1e-10 * pairs.values[0]).all()
+
+
+def test_one_row_and_output_has_an_eigenpair():
+    network, x = mlp(4, [8], 1).double(), torch.randn(1, 4).double()
+    pairs = top_eigenpairs(ntk_operator(network, x), 1)
+    torch.testing.assert_close(pairs.values, dense(network, x)[0])
+    torch.testing.assert_close(pairs.vectors.abs(), torch.ones(1, 1).double())
+
+
+def test_large_matrices_go_by_their_products():
+    root = torch.randn(80, 80, dtype=torch.float64)
+    pairs = top_eigenpairs(root @ root.T, 3)
+    exactly = torch.linalg.eigvalsh(root @ root.T).flip(0)[:3]
+    torch.testing.assert_close(pairs.values, exactly, rtol=1e-8, atol=0)
+    assert (pairs.residual_norms <= 1e-6 * pairs.values[0]).all()
 
 
 def test_no_convergence_is_an_error():

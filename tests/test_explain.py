@@ -235,6 +235,8 @@ def test_refusals_are_told():
     assert list(summary.refused) == ["layerwise", "jacobian"]
     assert summary.refused["layerwise"] == "has most parameters in other operations"
     assert summary.refused["jacobian"].startswith("fails on this network (")
+    assert summary.refused["jacobian"].endswith(".)")  # the first sentence of torch
+    assert all(len(reason) < 150 for reason in summary.refused.values())
     assert "not taken   layerwise: has most parameters in other operations" in str(summary)
 
 

@@ -128,6 +128,13 @@ def tanh_copy(network):
 
 
 X, Y = torch.randn(4, 3), torch.randn(4, 2)
+ENTROPIES = nn.CrossEntropyLoss(reduction="none")
+
+
+def squares(f, y):
+    return (f - y).square().sum(1)
+
+
 MISTAKES = {
     "no targets": (dict(loss=F.mse_loss), ConfigurationError, "loss: needs targets and no oper"),
     "no loss": (dict(targets=Y), ConfigurationError, "loss: needs targets and no operator"),
@@ -142,9 +149,55 @@ MISTAKES = {
         r'loss: returns shape \(\) for 1 row\(s\); .*reduction="none"',
     ),
     "rows": (
-        dict(loss=lambda f, y: (f - y).square().sum(1), targets=Y[:3]),
+        dict(loss=squares, targets=Y[:3]),
         ConfigurationError,
-        r"x\['targets of the loss'\]: 3 row\(s\), but x\[0\] has 4",
+        r"targets: shape \(3, 2\) .* 4 r",
+    ),
+    "one target": (dict(loss=squares, targets=Y[0, 0]), ConfigurationError, r"targets: shape \(\)"),
+    "a word": (
+        dict(loss="mse", targets=Y),
+        ConfigurationError,
+        "loss: 'mse' is not allowed; use a function of outputs and targets",
+    ),
+    "nothing": (
+        dict(loss=lambda f, y: None, targets=Y),
+        UnsupportedLayerError,
+        "loss: returns a NoneType for 1 row",
+    ),
+    "no class": (
+        dict(loss=ENTROPIES, targets=torch.tensor([5, 0, 0, 0])),
+        ConfigurationError,
+        "loss: fails for these outputs and targets: Target 5 is out of bounds",
+    ),
+    "no class later": (
+        dict(loss=ENTROPIES, targets=torch.tensor([0, 0, 7, 0])),
+        ConfigurationError,
+        "loss: fails for these outputs and targets: Target 7 is out of bounds",
+    ),
+    "no class in another type": (
+        dict(loss=ENTROPIES, targets=torch.tensor([5, 0, 0, 0]), dtype=torch.float64),
+        ConfigurationError,
+        "loss: fails for these outputs and targets: Target 5 is out of bounds",
+    ),
+    "type": (
+        dict(loss=ENTROPIES, targets=torch.zeros(4)),
+        ConfigurationError,
+        "loss: fails for these outputs and targets: expected target dtype",
+    ),
+    "type in another type": (
+        dict(loss=ENTROPIES, targets=torch.zeros(4), dtype=torch.float64),
+        ConfigurationError,
+        "loss: fails for these outputs and targets: expected target dtype",
+    ),
+    "one argument": (
+        dict(loss=lambda f: f.sum(1), targets=Y),
+        ConfigurationError,
+        "loss: fails for these outputs and targets: .* takes 1 positional argument",
+    ),
+    "its own": (
+        dict(loss=lambda f, y: 1 / 0, targets=Y),
+        ConfigurationError,
+        "loss: fails for these outputs and targets: division by zero",
     ),
 }
 
@@ -156,3 +209,14 @@ def test_mistakes_are_an_error_in_one_line(name):
     with pytest.raises(kind, match=f"^{words}") as caught:
         gradient_norms(tanh_mlp(3, 2), X, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_loss_that_no_transform_takes_goes_by_plain_autograd():
+    network = tanh_mlp(3, 2).double()
+    x, y = X.double(), torch.tensor([0, 1, 1, 0])
+
+    def loss(f, y):
+        assert all(each.item() < 2 for each in y)
+        return F.cross_entropy(f, y, reduction="none")
+
+    equal(gradient_norms(network, x, loss=loss, targets=y), losses(network, (x,), y))

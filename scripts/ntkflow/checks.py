@@ -1,5 +1,6 @@
 """Checks of the tensors that a user hands to the library; errors name the argument."""
 
+import operator
 from collections.abc import Iterable, Mapping
 from types import EllipsisType
 
@@ -68,6 +69,23 @@ def check_positive(name: str, value: float | int) -> None:
     """Raise a ConfigurationError unless the number is > 0."""
     if not value > 0:
         raise ConfigurationError(f"{name}: {value!r} is not allowed; use a number > 0")
+
+
+def as_whole(name: str, value: object, least: int, most: int | None = None) -> int:
+    """A whole number of Python, NumPy or torch, between these or equal to one of them.
+
+    Raises:
+        ConfigurationError: if it is another number, or something else.
+    """
+    whole = not isinstance(value, bool) and hasattr(value, "__index__")
+    try:
+        number = operator.index(value) if whole else None
+    except TypeError:  # a tensor of floating-point numbers, or of several
+        number = None
+    if number is None or number < least or (most is not None and number > most):
+        allowed = f"from {least} on" if most is None else f"from {least} to {most}"
+        raise ConfigurationError(f"{name}: {value!r} is not allowed; use a whole number {allowed}")
+    return number
 
 
 def check_not_negative(name: str, value: float | int) -> None:

@@ -1,7 +1,11 @@
 """Errors that a user can cause: one line with the culprit, its value and what is allowed."""
 
 import difflib
+import re
 from collections.abc import Sequence
+
+# Characters of what another library says, within a line of ours.
+LONGEST = 120
 
 
 class NtkflowError(ValueError):
@@ -26,6 +30,13 @@ class KernelError(NtkflowError):
 
 class DownloadError(NtkflowError):
     """No mirror gave a file with the right content."""
+
+
+def first_words(error: BaseException) -> str:
+    """The first sentence of an error's text, cut after some 120 characters."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    sentence = re.split(r"(?<=[.!?])\s", lines[0], maxsplit=1)[0]
+    return sentence if len(sentence) <= LONGEST else f"{sentence[: LONGEST - 4].rstrip()} ..."
 
 
 def unknown(key: str, given: object, known: Sequence[str]) -> ConfigurationError:

@@ -1,13 +1,16 @@
 """The kernel block by block of rows, so that the factors fit a memory budget."""
 
 import math
+import sys
 from collections.abc import Callable, Iterator
+from numbers import Real
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..errors import ConfigurationError
 from .factors import Factor
 from .inputs import Inputs
 from .layout import TILE_HEIGHT
@@ -20,10 +23,23 @@ from .task import Factors, Task
 DEFAULT_BUDGET = 2**30
 
 
+def check_budget(memory_budget: object) -> None:
+    """Raise a ConfigurationError unless this is a number of bytes > 0, infinity too, or None."""
+    if memory_budget is None:
+        return
+    number = isinstance(memory_budget, Real) and not isinstance(memory_budget, bool)
+    if not number or not memory_budget > 0:
+        raise ConfigurationError(
+            f"memory_budget: {memory_budget!r} is not allowed; use a number of bytes > 0, such as "
+            "2**30, or float('inf')"
+        )
+
+
 def as_budget(memory_budget: int | float | None, device: torch.device) -> int:
     """Bytes that were asked for; by default 1 GiB, on a GPU half of what is free."""
+    check_budget(memory_budget)
     if memory_budget is not None:
-        return int(memory_budget)
+        return sys.maxsize if memory_budget == math.inf else max(1, int(memory_budget))
     if device.type != "cuda":
         return DEFAULT_BUDGET
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

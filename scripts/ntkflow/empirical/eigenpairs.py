@@ -1,6 +1,6 @@
 """Leading eigenpairs of a symmetric map that is known by its products alone."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy  # its parts load when they are used
@@ -8,8 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..checks import as_whole
 from ..errors import ConfigurationError, NtkflowError
 from .operator import NtkOperator
+
+# Size up to which the matrix is formed; Lanczos's method takes about as many products then.
+FORM_UP_TO = 64
 
 
 class Eigenpairs(NamedTuple):
@@ -30,9 +34,11 @@ def top_eigenpairs(
 ) -> Eigenpairs:
     """Largest k eigenvalues of a symmetric map by implicitly restarted Lanczos (ARPACK).
 
+    Up to a size of 64 the matrix is formed and decomposed.
+
     Args:
         operator: `NtkOperator`, or a symmetric matrix.
-        k: how many, below the size of the operator.
+        k: how many, below the size of the operator; all of them are allowed up to a size of 64.
         tolerance: relative accuracy asked of the eigenvalues; rounding in the operator's own type
             limits the residuals (float32: about 1e-6 of the largest eigenvalue).
         max_iterations: restarts before giving up; default: ten times the size.
@@ -42,7 +48,7 @@ def top_eigenpairs(
         `Eigenpairs` with the residual norms |A u - lambda u| computed anew.
 
     Raises:
-        ConfigurationError: if k does not lie between 1 and the size less one, or the operator is
+        ConfigurationError: if k is not allowed, the matrix is not square, or the operator is
             between two sets of rows.
         NtkflowError: if the iteration does not converge.
 
@@ -58,12 +64,34 @@ def top_eigenpairs(
     if isinstance(operator, NtkOperator):
         operator.check_symmetric("an eigenpair")
     size = operator.shape[0]
-    if not 1 <= k < size:
-        raise ConfigurationError(f"k: {k} is not allowed; use 1 to {size - 1}")
-    start = np.random.default_rng(seed).standard_normal(size)
+    if tuple(operator.shape) != (size, size):
+        raise ConfigurationError(f"operator: shape {tuple(operator.shape)} is not square")
+    k = as_whole("k", k, 1, size if size <= FORM_UP_TO else size - 1)
     matrix = operator.to_scipy() if isinstance(operator, NtkOperator) else operator.cpu().numpy()
+    if size <= FORM_UP_TO:
+        found = _dense(matrix, k)
+    else:
+        found = _iterated(matrix, k, tolerance, max_iterations, seed)
+    values, vectors = (torch.as_tensor(each, device=operator.device) for each in found)
+    values, vectors = values.flip(0), vectors.flip(1)
+    residuals = operator @ vectors - vectors * values
+    return Eigenpairs(values, vectors, residuals.norm(dim=0))
+
+
+def _dense(matrix: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of the matrix itself, ascending: Lanczos's method does not take k near the size."""
+    formed = matrix @ np.eye(matrix.shape[0], dtype=matrix.dtype)
+    values, vectors = np.linalg.eigh((formed + formed.T) / 2)
+    return values[-k:].copy(), vectors[:, -k:].copy()
+
+
+def _iterated(
+    matrix: Any, k: int, tolerance: float, max_iterations: int | None, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of products with vectors, ascending."""
+    start = np.random.default_rng(seed).standard_normal(matrix.shape[0])
     try:
-        found = scipy.sparse.linalg.eigsh(
+        return scipy.sparse.linalg.eigsh(
             matrix,
             k,
             which="LA",
@@ -76,7 +104,3 @@ def top_eigenpairs(
             f"top_eigenpairs: {len(error.eigenvalues)} of {k} eigenvalues converged; "
             "allow more iterations or a larger tolerance"
         ) from error
-    values, vectors = (torch.as_tensor(each, device=operator.device) for each in found)
-    values, vectors = values.flip(0), vectors.flip(1)
-    residuals = operator @ vectors - vectors * values
-    return Eigenpairs(values, vectors, residuals.norm(dim=0))

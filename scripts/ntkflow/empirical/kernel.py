@@ -10,12 +10,13 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from ..errors import NtkflowError, UnsupportedLayerError, first_words
 from .blocks import as_budget
 from .differential import KeptGraphs, Operator, as_operator
 from .inputs import Inputs, Several, as_inputs, constant, in_type
 from .layout import Layout
 from .methods import compute
-from .model import Applied, as_model
+from .model import Applied, Model, as_model
 from .outputs import Pick
 from .overflow import check_overflow
 from .precision import check_dtype, computing, refusing_type, summing_type
@@ -202,15 +203,33 @@ def pose(
     if dtype is not None:
         cast = partial(in_type, dtype=dtype)
         model, x1, x2 = model.build(cast), cast(x1), None if x2 is None else cast(x2)
-    with refusing_type(dtype), nullcontext() if operator is None else KeptGraphs():
-        like = model.first(x1, name)
+    with nullcontext() if operator is None else KeptGraphs():
+        like = _first(model, x1, name, dtype)
         if x2 is not None:
-            model.first(x2, "x2")
+            _first(model, x2, "x2", dtype)
     outputs = read_outputs(outputs, like.shape[1], conventions)
     selected, layout = _layout(outputs, like.shape[1])
     types = like.to(summing_type(like.dtype)), like.dtype
     budget = as_budget(memory_budget, like.device)
     return Task(model, x1, x2, selected, layout, by_layer, *types, budget), outputs
+
+
+def _first(model: Model, x: Inputs, name: str, dtype: torch.dtype | None) -> Tensor:
+    """Outputs of the first row; what a network raises there as an error in one line.
+
+    Raises:
+        ConfigurationError, UnsupportedLayerError: as `Model.first`, or if the network fails.
+    """
+    try:
+        with refusing_type(dtype):
+            return model.first(x, name)
+    except (NtkflowError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        what = "the network" if model.operator is None else "the network, or what is made of it,"
+        raise UnsupportedLayerError(
+            f"{name}: {what} fails on its first row: {first_words(error)}"
+        ) from error
 
 
 def _layout(outputs: str | int | list[int], count: int) -> tuple[list[int], Layout]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError, NtkflowError, UnsupportedLayerError
+from ..errors import ConfigurationError, NtkflowError, UnsupportedLayerError, first_words
 from .autograd import autograd_kernel
 from .jacobian import jacobian_kernel
 from .layerwise import layerwise_kernel, plan_layerwise
@@ -106,7 +106,7 @@ def refusing(name: str) -> Iterator[None]:
     except (NtkflowError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        words = (str(error) or type(error).__name__).splitlines()[0]
+        words = first_words(error)
         if name == "autograd":
             message = f"network: torch cannot differentiate it: {words}"
             raise Refusal(message, words) from error

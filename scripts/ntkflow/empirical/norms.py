@@ -1,6 +1,7 @@
 """Norms of the gradients of single rows, without the kernel of pairs of rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from ..checks import check_tensors
-from ..errors import ConfigurationError, UnsupportedLayerError
+from ..errors import ConfigurationError, NtkflowError, UnsupportedLayerError, first_words
 from .differential import Operator, as_operator
 from .inputs import Arguments, Inputs, Several, as_inputs
 from .kernel import pose
@@ -21,6 +22,7 @@ from .precision import computing
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 TARGETS = "targets of the loss"
+IN_LOSS = "raised in loss(outputs, targets)"
 
 
 def gradient_norms(
@@ -59,7 +61,7 @@ def gradient_norms(
 
     Raises:
         ConfigurationError: if the inputs or parameters are not allowed, a loss is given without
-            targets or targets without a loss, or a loss with an operator.
+            targets or targets without a loss, or a loss with an operator, or the loss fails.
         UnsupportedLayerError: as `empirical_ntk`.
 
     Example:
@@ -74,29 +76,66 @@ def gradient_norms(
         raise ConfigurationError("loss: needs targets and no operator, and targets need a loss")
     applied, inputs = as_operator(operator), as_inputs("x", x)
     if loss is not None:
+        _check_loss(loss, inputs, targets)
         applied, inputs = _with_loss(loss, inputs, targets)
     options = dict(parameters=parameters, output=output, operator=applied, dtype=dtype)
     options |= dict(by_layer=False, memory_budget=memory_budget)
-    with computing(dtype):
+    with _telling_of_the_loss(), computing(dtype):
         task, _ = pose(network, inputs, None, "diagonal", name="x", **options)
         _, parts = compute(replace(task, own_rows=True), "auto")
     return parts[""].clamp_(min=0).sqrt_()
 
 
+def _check_loss(loss: object, x: Inputs, targets: object) -> None:
+    """Raise a ConfigurationError unless this is a function, and there is a target for each row."""
+    if not callable(loss):
+        raise ConfigurationError(
+            f"loss: {loss!r} is not allowed; use a function of outputs and targets, such as "
+            'torch.nn.CrossEntropyLoss(reduction="none")'
+        )
+    check_tensors(targets=targets)
+    if targets.shape[:1] != (len(x),):
+        raise ConfigurationError(
+            f"targets: shape {tuple(targets.shape)} is not allowed for {len(x)} row(s) of x; use "
+            f"({len(x)}, ...), one target for each row"
+        )
+
+
+@contextmanager
+def _telling_of_the_loss() -> Iterator[None]:
+    """Errors that were raised in the loss as such, whatever they were taken for on the way."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, NtkflowError) or IN_LOSS not in getattr(cause, "__notes__", ()):
+            raise
+        raise ConfigurationError(
+            f"loss: fails for these outputs and targets: {first_words(cause)}"
+        ) from cause
+
+
 def _with_loss(loss: Loss, x: Inputs, targets: Tensor) -> tuple[Applied, Arguments]:
     """The loss as an operator of inputs that hold the targets too."""
-    check_tensors(targets=targets)
     alone = isinstance(x, Tensor)
     members, constants = ({0: x}, {}) if alone else (x.tensors, x.constants)
 
     def applied(network: Callable[[Inputs], Any], both: Inputs) -> Tensor:
         members = {key: each for key, each in both.tensors.items() if key != TARGETS}
         outputs = network(members[0] if alone else Arguments(members, constants))
-        losses = loss(outputs, both.tensors[TARGETS])
-        if losses.shape != (len(both),):
+        try:
+            losses = loss(outputs, both.tensors[TARGETS])
+        except Exception as error:
+            error.add_note(IN_LOSS)
+            raise
+        if not isinstance(losses, Tensor) or losses.shape != (len(both),):
+            tensor = isinstance(losses, Tensor)
+            what = f"shape {tuple(losses.shape)}" if tensor else f"a {type(losses).__name__}"
             raise UnsupportedLayerError(
-                f"loss: returns shape {tuple(losses.shape)} for {len(both)} row(s); one number for "
-                'each is needed, (N,), as with reduction="none"'
+                f"loss: returns {what} for {len(both)} row(s); one number for each is needed, "
+                '(N,), as with reduction="none"'
             )
         return losses
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Real, Shaped
 from torch import Tensor, nn
 from torch.utils import _pytree
 
-from ..checks import check_tensors
+from ..checks import as_whole, check_tensors
 from ..errors import ConfigurationError, UnsupportedLayerError
 from .differential import Operator, as_operator
 from .inputs import Inputs, Several, apply, as_inputs, constant
@@ -21,6 +21,7 @@ from .kernel import pose
 from .methods import Refusal, refusing
 from .operator_proof import find_jacobians, plain_jacobians
 from .outputs import Pick
+from .precision import check_dtype
 from .selection import Outputs, select_parameters
 from .task import Task
 
@@ -89,6 +90,7 @@ def ntk_operator(
         ((4, 5), torch.Size([5]))
     """
     x1, x2 = as_inputs("x1", x1), None if x2 is None else as_inputs("x2", x2)
+    check_dtype(dtype)
     with torch.inference_mode(False), torch.enable_grad():
         if dtype is not None:
             network, parameters = _cast(network, parameters, dtype)
@@ -190,10 +192,10 @@ class NtkOperator:
         the mean over `samples` >= 2 independent z.
 
         Raises:
-            ConfigurationError: if `samples` is below 2, or the operator is not symmetric.
+            ConfigurationError: if `samples` is no whole number from 2 on, or the operator is not
+                symmetric.
         """
-        if samples < 2:
-            raise ConfigurationError(f"samples: {samples} is not allowed; use at least 2")
+        samples = as_whole("samples", samples, 2)
         self.check_symmetric("a trace")
         stream = np.random.default_rng(seed)
         squares = []

@@ -8,7 +8,10 @@ from torch import Tensor
 from ..errors import UnsupportedLayerError
 
 NEEDED = "one real floating-point tensor (N, ...), rows first, is needed"
-HINT = "give output= (a key, an index or a function of what it returns)"
+HINTS = {
+    "network": "give output= (a key, an index or a function of what it returns)",
+    "operator": "use a function of (f, x) that returns it, such as ntkflow.laplacian",
+}
 
 Pick = str | int | Callable | None
 
@@ -25,7 +28,9 @@ def as_rows(
     """
     outputs = picked(returned, pick)
     if not isinstance(outputs, Tensor):
-        raise UnsupportedLayerError(f"{source}: returns {_words(outputs)}; {NEEDED}; {HINT}")
+        raise UnsupportedLayerError(
+            f"{source}: returns {_words(outputs)}; {NEEDED}; {HINTS[source]}"
+        )
     if not outputs.is_floating_point():
         kind = str(outputs.dtype).removeprefix("torch.")
         raise UnsupportedLayerError(f"{source}: returns a tensor of {kind}; {NEEDED}")

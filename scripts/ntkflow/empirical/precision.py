@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, first_words
 
 
 def check_dtype(dtype: object) -> None:
@@ -30,8 +30,9 @@ def refusing_type(dtype: torch.dtype | None) -> Iterator[None]:
     except RuntimeError as error:
         if dtype is None:
             raise
-        words = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigurationError(f"dtype: the network fails in {dtype} ({words})") from error
+        raise ConfigurationError(
+            f"dtype: the network fails in {dtype} ({first_words(error)})"
+        ) from error
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Measures the tangent kernel in a training loop, within a share of its time."""
 
 import math
-import operator
 from time import perf_counter
 from typing import Any
 
@@ -9,7 +8,8 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from ..checks import check_choice, check_positive, check_tensors
+from ..checks import as_whole, check_choice, check_positive, check_tensors
+from ..empirical.blocks import check_budget
 from ..errors import ConfigurationError
 from .subject import LOSSES, Loss, Subject, evaluating
 from .values import COLUMNS, KEPT, FormedKernel, KernelProducts, Meter
@@ -101,9 +101,10 @@ class Tracker:
         _check_network(network, loss, y)
         check_tensors(x=x, y=y)
         check_positive("share", share)
+        check_budget(memory_budget)
         if len(x) == 0:
             raise ConfigurationError("x: no rows; give at least one input")
-        self._every, self._share = _whole("every", every, 1), share
+        self._every, self._share = as_whole("every", every, 1), share
         self._subject = Subject(network, x, y, loss, parameters, memory_budget)
         _ = self._subject.targets  # y is checked before any training
         size = len(x) * self._subject.outputs
@@ -129,7 +130,7 @@ class Tracker:
         Raises:
             ConfigurationError: if the step is not above the last one, or the rate not above 0.
         """
-        step = _whole("step", step, self._last_step + 1)
+        step = as_whole("step", step, self._last_step + 1)
         if learning_rate is not None:
             check_positive("learning_rate", learning_rate)
         self._last_step = step
@@ -179,16 +180,6 @@ def _check_network(network: object, loss: object, y: object) -> None:
         )
     elif y is None:
         raise ConfigurationError("y: None is not allowed for a loss of your own; give targets")
-
-
-def _whole(name: str, value: object, least: int) -> int:
-    """A whole number of Python, NumPy or torch."""
-    allowed = not isinstance(value, bool) and hasattr(value, "__index__")
-    if not allowed or operator.index(value) < least:
-        raise ConfigurationError(
-            f"{name}: {value!r} is not allowed; use a whole number from {least} on"
-        )
-    return operator.index(value)
 
 
 def _finish(device: torch.device) -> None:
