@@ -80,6 +80,8 @@ def _call(main: Callable[..., None], record: dict[str, Any]) -> None:
 def _prepare_torch(threads: int, gpu: int) -> str:
     import torch
 
+    # Sums of MKL do not depend on addresses then, which they do on some processors.
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
     torch.set_num_threads(threads)
     # Saturated softmaxes and decayed weights fall below 1e-38, where a CPU is four times slower.
     torch.set_flush_denormal(True)

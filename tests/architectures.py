@@ -118,7 +118,7 @@ ARCHITECTURES = {
     **on(ids, "vector_product", embedding_bag=odd.bag),
     **on(ids, *EVERYTHING, shortened_embedding=odd.shortened_embedding),
     **on(padded_ids, padding_mask=on_sequences.padding_mask),
-    **on(padded_ids, *LAYERWISE, *VMAP, gpt2_classifier=on_sequences.gpt2_classifier),
+    **on(padded_ids, *VMAP, gpt2_classifier=on_sequences.gpt2_classifier),
     **known("burgers", points, *DOUBLE_VMAP),
     **known("hamiltonian", vectors, *DOUBLE_VMAP),
     **known("laplacian by torch.func", points),

@@ -1,5 +1,7 @@
 """Fixtures of several test files."""
 
+import os
+
 import jaxtyping
 import pytest
 import torch
@@ -7,6 +9,8 @@ from hypothesis import settings
 from study_cases import labelled_data, labelled_networks
 from workflow import TINY, copy_project, write_overlay
 
+# Sums of MKL do not depend on addresses then, as in jobs of the workflow.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 # A busy machine is no failure.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import register_parametrization
 
 from ntkflow import Kernel, empirical_ntk, ntk_operator
@@ -160,11 +159,11 @@ def test_result_states_convention_and_method(case):
     assert "output o = 1 alone" in empirical_ntk(*case[:2], outputs=1).convention
 
 
-class Sliced(nn.Linear):
-    """A layer that uses two rows of its weight."""
+class Angles(nn.Linear):
+    """A layer whose weight meets its inputs in no operation that is known."""
 
     def forward(self, x):
-        return F.linear(x, self.weight[:2], self.bias[:2])
+        return torch.atan2(x[:, None], self.weight).sum(-1) + self.bias
 
 
 @pytest.mark.parametrize(
@@ -178,7 +177,7 @@ class Sliced(nn.Linear):
 )
 @pytest.mark.parametrize("function", [False, True])
 def test_method_is_chosen_by_operations_and_rows(rows, known, method, function):
-    network, x = nn.Linear(4, 2) if known else Sliced(4, 5), torch.randn(5, 4)
+    network, x = nn.Linear(4, 2) if known else Angles(4, 5), torch.randn(5, 4)
     parameters = dict(network.named_parameters())
 
     def call(parameters, x):
@@ -191,7 +190,7 @@ def test_method_is_chosen_by_operations_and_rows(rows, known, method, function):
 
 
 def test_network_of_other_layers_takes_its_jacobian():
-    network = nn.Sequential(weight_norm(nn.Linear(4, 3)), nn.Linear(3, 1)).double()
+    network = nn.Sequential(Angles(4, 3), nn.Linear(3, 1)).double()
     kernel = empirical_ntk(network, torch.randn(3, 4).double())
     assert kernel.method == "jacobian"
 

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,10 +99,12 @@ def test_a_device_is_prepared_where_it_is_asked_for(gpu, monkeypatch):
     seen, threads, flushed = {}, [], []
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     monkeypatch.setattr(torch, "set_flush_denormal", flushed.append)
+    monkeypatch.delenv("MKL_CBWR")
     job._call(lambda device: seen.update(device=device), {"threads": 2, "gpu": gpu})
     assert flushed == [True]
     assert seen == {"device": "cuda" if gpu else "cpu"}
     assert threads == [2]
+    assert os.environ["MKL_CBWR"] == "AUTO,STRICT"
     assert torch.get_float32_matmul_precision() == "highest"
     assert not torch.backends.cudnn.allow_tf32
 

@@ -11,6 +11,7 @@ def problem(m=6, n=4, outputs=(), dtype=torch.float64):
     generator = torch.Generator().manual_seed(m + 10 * n)
     features = torch.randn(m + n, m + n + 3, generator=generator, dtype=dtype)
     gram = features @ features.T
+    gram = (gram + gram.T) / 2  # a product need not be symmetric in its last digit
     targets = torch.randn(m, *outputs, generator=generator, dtype=dtype)
     return gram[:m, :m], gram[m:, :m], gram[m:, m:], targets
 

@@ -128,7 +128,7 @@ def _for_each(work: Callable[[tuple], None], items: Iterable[tuple], device) -> 
     """Do the work for each item, on a CPU in as many threads as torch uses for one operation.
 
     A tile is too small for two threads to share each of its operations. As each runs in one
-    thread, results do not depend on the number of threads.
+    thread, results do not depend on the number of threads (see `train_ensemble` on MKL_CBWR).
     """
     threads = torch.get_num_threads() if device.type == "cpu" else 1
     if threads == 1:

@@ -55,7 +55,8 @@ def train_ensemble(
     theta <- theta - eta dL/dtheta with L = (1/M) sum_i l(f(x_i), y_i) / alpha^2 and f = alpha h or
     alpha (h - h_0); see `Objective`. Source: Jacot et al. 2018 (arXiv:1806.07572).
 
-    A seed's numbers do not depend on its neighbours: bitwise at one thread.
+    A seed's numbers do not depend on its neighbours: bitwise at one thread; on some processors
+    (AMD) only with MKL_CBWR=AUTO,STRICT in the environment, as sums of MKL depend on addresses.
 
     Layers in training mode train as such: batch normalisation uses and differentiates the
     statistics of all M samples, dropout draws new masks for each seed and step, on the device of
