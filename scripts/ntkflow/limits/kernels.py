@@ -137,7 +137,8 @@ def _for_each(work: Callable[[tuple], None], items: Iterable[tuple], device) -> 
         return
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(threads) as pool:
+        # A new thread has a number of threads of its own.
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             list(pool.map(work, items))
     finally:
         torch.set_num_threads(threads)
