@@ -161,12 +161,6 @@ ARCHITECTURES = {
     **known("orthogonal", vectors),
 }
 
-# In float32 torch runs these layers in one operation, without a forward derivative on some CPUs.
-REFUSED_IN_SINGLE = {name: {"vector_product"} for name in ("lstm", "deep lstm", "lstm on ids")}
-
-# Where the graph of one row is another than that of several, which "layerwise" does not take.
-REFUSED_ROW_BY_ROW = {"poisson": {"layerwise"}}
-
 # Where a product takes one backward pass for each row and output: torch has no second derivative,
 # leaves part of it out without a word, or rounds it otherwise.
 PRODUCTS_BY_PLAIN_AUTOGRAD = {"llama", "embedding bag", "cdist", "once differentiable"}

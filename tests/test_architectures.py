@@ -9,14 +9,12 @@ import torch
 from architectures import (
     ARCHITECTURES,
     PRODUCTS_BY_PLAIN_AUTOGRAD,
-    REFUSED_IN_SINGLE,
-    REFUSED_ROW_BY_ROW,
     build,
 )
 from never_wrong_networks import plain_kernels
 
 from ntkflow import empirical_ntk, ntk_operator
-from ntkflow.errors import NtkflowError, UnsupportedLayerError
+from ntkflow.errors import NtkflowError
 
 torch.set_num_threads(1)
 
@@ -181,21 +179,7 @@ def turns():
         if method not in ARCHITECTURES[name].refused
     ]
     turns = zip(takers, cycle(CONVENTIONS), strict=False)
-    return [
-        (name, method, turn)
-        for (name, method), turn in turns
-        if method not in REFUSED_ROW_BY_ROW.get(name, ())
-    ]
-
-
-@pytest.mark.parametrize("name", REFUSED_ROW_BY_ROW)
-def test_refused_row_by_row(name):
-    network, x, _ = build(name)
-    for method in REFUSED_ROW_BY_ROW[name]:
-        with pytest.raises(UnsupportedLayerError, match="does not see every use"):
-            empirical_ntk(network, x, method=method, memory_budget=1)
-        right(empirical_ntk(network, x, method=method).values, expected(name, "block", slice(3)))
-    right(empirical_ntk(network, x, memory_budget=1).values, expected(name, "block", slice(3)))
+    return [(name, method, turn) for (name, method), turn in turns]
 
 
 @pytest.mark.slow
@@ -214,7 +198,7 @@ def test_conventions_by_every_method(name, method, convention):
 @pytest.mark.parametrize("method", ["auto", "autograd", *FAST])
 @pytest.mark.parametrize("name", TAKEN)
 def test_single_precision_by_every_method(name, method):
-    if method not in ARCHITECTURES[name].refused | REFUSED_IN_SINGLE.get(name, set()):
+    if method not in ARCHITECTURES[name].refused:
         found = found_or_refusal(name, torch.float32, method)
         right(found, expected(name, "block", slice(3, 5)))
 

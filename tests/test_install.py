@@ -32,7 +32,9 @@ for module in pkgutil.walk_packages(ntkflow.__path__, prefix="ntkflow."):
     print(module.name)
 assert importlib.util.find_spec("ntkstudy") is None
 assert importlib.resources.files(ntkflow).joinpath("py.typed").is_file()
-exec(compile(sys.argv[1], "README.md", "exec"), {})
+known = {}
+for example in sys.argv[1:]:
+    exec(compile(example, "README.md", "exec"), known)
 """
 
 
@@ -96,8 +98,9 @@ def test_installed_library_needs_what_it_declares_and_no_more(wheel, tmp_path):
     run(python, "-m", "pip", "install", "--disable-pip-version-check", "-c", pins, wheel)
     run(python, "-m", "pip", "check")
     blocks = re.findall(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
-    (example,) = (block for block in blocks if "ntkstudy" not in block)
-    imported = run(python, "-I", "-W", "error", "-c", USE, example).split()
+    examples = [block for block in blocks if "ntkstudy" not in block]
+    assert examples
+    imported = run(python, "-I", "-W", "error", "-c", USE, *examples).split()
     names = {re.sub(r"(/__init__)?\.py$", "", name).replace("/", ".") for name in MODULES}
     assert {"ntkflow", *imported} == names
 

@@ -53,6 +53,10 @@ class JacobianFactor:
 
     rows: Float[Tensor, "s n p"]
 
+    def first(self) -> "JacobianFactor":
+        """Of the first row alone."""
+        return JacobianFactor(self.rows[:, :1])
+
     def terms(self, other: "Summed") -> list[Term]:
         """The product with the factor of other rows."""
         other = other if isinstance(other, JacobianFactor) else other.summed()
@@ -74,6 +78,10 @@ class GramFactor:
     inputs: Float[Tensor, "t n d"]
     gradients: Float[Tensor, "t s n c"]
     swapped: bool = False
+
+    def first(self) -> "GramFactor":
+        """Of the first row alone."""
+        return GramFactor(self.inputs[:, :1], self.gradients[:, :, :1], self.swapped)
 
     def summed(self) -> JacobianFactor:
         """The same as rows of a Jacobian: sum over places of g a'."""
@@ -104,6 +112,10 @@ class EmbeddingFactor:
     gradients: Float[Tensor, "t s n c"]
     rows: int
 
+    def first(self) -> "EmbeddingFactor":
+        """Of the first row alone."""
+        return EmbeddingFactor(self.indices[:, :1], self.gradients[:, :, :1], self.rows)
+
     def summed(self) -> JacobianFactor:
         """The same as rows of a Jacobian: the whole table for each output and row."""
         g, indices = self.gradients.permute(1, 2, 0, 3), self.indices.mT[None, :, :, None]
@@ -130,6 +142,10 @@ class TiedFactor:
 
     table: EmbeddingFactor
     matrix: GramFactor
+
+    def first(self) -> "TiedFactor":
+        """Of the first row alone."""
+        return TiedFactor(self.table.first(), self.matrix.first())
 
     def summed(self) -> JacobianFactor:
         """The same as rows of a Jacobian: the whole table for each output and row."""
@@ -162,6 +178,10 @@ class ReadoutFactor:
     """Last layer f = W a: the product is <a, a'> where o = o', else 0."""
 
     inputs: Float[Tensor, "n d"]
+
+    def first(self) -> "ReadoutFactor":
+        """Of the first row alone."""
+        return ReadoutFactor(self.inputs[:1])
 
     def gram(self, other: "ReadoutFactor") -> Float[Tensor, "n1 n2"]:
         """The product where o = o'."""

@@ -18,7 +18,7 @@ from .capture import (
     edges,
     record,
 )
-from .factors import JacobianFactor
+from .factors import Factor, JacobianFactor
 from .graph import PLACES, Use, shape_of
 from .inputs import Inputs, shapes_of_rows
 from .jacobian import jacobian_factors
@@ -115,6 +115,10 @@ def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
     recording = record(task.model, x, claims.made)
     known = _is_known(task, x, recording)
     uses = accounted(recording, claims, len(x))
+    if uses is None and len(x) == 1:
+        # One row may have a graph of its own, two equal ones have that of many.
+        twice = _layer_factors(task, x[[0, 0]], claims)
+        return {names: partial(_first, make) for names, make in twice.items()}
     if uses is None:
         raise Unproved("does not see every use of a parameter")
     if not uses:
@@ -126,6 +130,10 @@ def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
     if len(x) > 1 and not outputs.is_meta and not keep.issuperset(recording.found.kinds):
         _check_order(outputs, uses, gradients, task.selected)
     return _factors(task, uses, gradients, claims, recording)
+
+
+def _first(make: Callable[[], Factor]) -> Factor:
+    return make().first()
 
 
 def _factors(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import scipy  # its parts load when they are used
 import torch
-from jaxtyping import Float, Real, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.utils import _pytree
 
@@ -161,7 +161,7 @@ class NtkOperator:
         adjoint._jacobians, adjoint.shape = Jacobians(method, right, left), self.shape[::-1]
         return adjoint
 
-    def __matmul__(self, vectors: Real[Tensor, "m *k"]) -> Float[Tensor, "m2 *k"]:
+    def __matmul__(self, vectors: Shaped[Tensor, "m *k"]) -> Float[Tensor, "m2 *k"]:
         """Apply to one vector (N2 S,), or to each column of (N2 S, k), in the operator's type."""
         self._check_vectors(vectors)
         with torch.inference_mode(False):
