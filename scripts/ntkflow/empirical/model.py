@@ -1,7 +1,7 @@
 """One view of everything that has an empirical kernel: named parameters and a function of them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -155,13 +155,18 @@ def _plain_attention() -> Iterator[None]:
 
 
 @contextmanager
-def _plain_recurrence(layers: Iterable[nn.Module]) -> Iterator[None]:
-    """An LSTM in elementary operations: the fused one lacks the same, and vmap."""
+def _plain_layers(layers: Collection[nn.Module]) -> Iterator[None]:
+    """An LSTM in elementary operations: the fused one lacks the same, and vmap.
+
+    Scripted layers as they are written: what TorchScript makes of them depends on earlier calls.
+    """
     before = torch.backends.mkldnn.enabled
     if any(isinstance(layer, nn.LSTM) for layer in layers):
         torch.backends.mkldnn.enabled = False
+    scripted = any(isinstance(layer, torch.jit.ScriptModule) for layer in layers)
     try:
-        yield
+        with torch.jit.optimized_execution(False) if scripted else nullcontext():
+            yield
     finally:
         torch.backends.mkldnn.enabled = before
 
@@ -256,7 +261,7 @@ def run_unchanged(
             prefix = f"{name}." if name else ""
             buffers |= {f"{prefix}running_mean": None, f"{prefix}running_var": None}
     named = {f"network.{name}": value for name, value in (buffers | dict(parameters)).items()}
-    with _kept_tensors(layers.values()), _plain_recurrence(layers.values()):
+    with _kept_tensors(layers.values()), _plain_layers(layers.values()):
         return torch.func.functional_call(_Held(module), named, (work,))
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Shaped
 from torch import Tensor
 
 from ..errors import KernelError
@@ -34,7 +34,7 @@ def check_overflow(task: Task, values: Tensor) -> None:
     raise KernelError(f"kernel: not finite for {_culprit(bad)}, {reason}")
 
 
-def _culprit(bad: Bool[Tensor, "n1 n2"]) -> str:
+def _culprit(bad: Shaped[Tensor, "n1 n2"]) -> str:
     for name, all_bad in (("x1", bad.all(1)), ("x2", bad.all(0))):
         if all_bad.any() and not bad.all():
             return f"input {all_bad.nonzero()[0].item()} of {name}"
