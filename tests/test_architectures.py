@@ -59,6 +59,7 @@ def asked_for(name, convention):
 
 def right(found, plainly):
     """Relative to the largest entry of the kernel."""
+    assert not isinstance(found, str), found
     assert found.shape == plainly.shape
     deviation = (found.double() - plainly).abs().max()
     assert deviation <= TOLERANCES[found.dtype] * plainly.abs().max()

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, Node
+from torch.autograd.graph import GradientEdge
 
 from .graph import Found, Use, find_uses, shape_of
 from .inputs import Inputs
 from .model import Model
 from .rules import RowAxis, Seen
-from .walking import Shapes, same_for_all_rows
+from .walking import Node, Shapes, same_for_all_rows
 
 IMAGES = ("Convolution", "Transposed", "Grouped")
 LOOKED_AT = 2  # rows in the graph whose uses are planned for

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, Node
+from torch.autograd.graph import GradientEdge
 
-from .walking import Made, Shapes, Walk, find_made, shapes_of, walk
+from .walking import Made, Node, Shapes, Walk, find_made, shapes_of, walk
 
 # Operations that hand the numbers of a tensor on in their order.
 RESHAPES = frozenset(

@@ -1,13 +1,15 @@
 """Nodes of an autograd graph, and which of them are made of parameters alone."""
 
 from collections.abc import Callable, Container, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, Node
+from torch.autograd.graph import GradientEdge
 
+# A torch.autograd.graph.Node, or one of C++ that is not registered as such.
+Node = Any
 # Shapes of what nodes return, by their place in a walk.
 Shapes = Mapping[int, list[torch.Size]]
 
