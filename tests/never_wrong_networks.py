@@ -316,3 +316,15 @@ def plain_kernels(network, x1, x2):
     """Block kernel (O, O, N1, N2) of every parameter."""
     left, right = plain_jacobian(network, x1), plain_jacobian(network, x2)
     return {name: torch.einsum("nop,mqp->oqnm", left[name], right[name]) for name in left}
+
+
+class Broken(torch.autograd.Function):
+    """A copy whose backward pass raises an error of two lines."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 1
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise RuntimeError("no derivative\nis known")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from never_wrong_cases import CASES, INTERACTING
-from never_wrong_networks import build, plain_jacobian, plain_kernels, tanh_mlp, two
+from never_wrong_networks import Broken, build, plain_jacobian, plain_kernels, tanh_mlp, two
 from torch import nn
 from torch.nn import functional as F
 
@@ -203,15 +203,6 @@ def test_experts_that_the_first_row_does_not_meet():
 
 
 def test_what_cannot_be_differentiated_is_refused_in_one_line():
-    class Broken(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x * 1
-
-        @staticmethod
-        def backward(ctx, gradient):
-            raise RuntimeError("no derivative\nis known")
-
     network = two(lambda net, x: net.b(Broken.apply(net.a(x)))).double()
     with pytest.raises(
         UnsupportedLayerError, match=r"^network: torch cannot diff.*: no derivative$"

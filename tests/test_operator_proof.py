@@ -6,7 +6,7 @@ import pytest
 import torch
 from architecture_odd import Cube
 from never_wrong_cases import CASES, INTERACTING
-from never_wrong_networks import Net, build, plain_kernels, tanh_mlp, two
+from never_wrong_networks import Broken, Net, build, plain_kernels, tanh_mlp, two
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import spectral_norm
@@ -130,15 +130,6 @@ def test_middle_rows_without_a_second_derivative():
 
 
 def test_what_torch_cannot_differentiate_is_refused_in_one_line():
-    class Broken(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x * 1
-
-        @staticmethod
-        def backward(ctx, gradient):
-            raise RuntimeError("no derivative\nis known")
-
     network = two(lambda net, x: net.b(Broken.apply(net.a(x)))).double()
     with pytest.raises(UnsupportedLayerError, match=r"^network: torch cannot diff.*: no deriv\w+$"):
         ntk_operator(network, X)

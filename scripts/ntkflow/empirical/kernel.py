@@ -97,7 +97,8 @@ def empirical_ntk(
 
     Outputs in a batch are compared with those of single rows, and what a fast method finds for two
     rows with plain autograd: what deviates is not handed out. The two rows cost one backward pass
-    each.
+    each. A module is not compared with autograd again while its modes, hooks, attributes and the
+    operations of its graph are the same; the outputs of three of its rows are looked at every time.
 
     Args:
         network: module in evaluation mode, or function of (parameters, x).
