@@ -7,14 +7,12 @@ from plain autograd in float64, relative to the largest entry. Prints CSV.
     python benchmarks/architectures.py [--repeats 5] [WORK ...]
 """
 
-import argparse
 import csv
-import json
 import sys
 import warnings
 from collections.abc import Callable
 
-from side_by_side import peak_mb, print_peak, seconds
+from side_by_side import peak_mb, print_peak, read_options, seconds
 
 WORKS = {
     "ResNet-18": (8, "block"),
@@ -118,11 +116,7 @@ def print_one_peak(work: str, name: str) -> None:
 
 def main() -> None:
     """Read the command line and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("works", nargs="*", help="default: all", metavar="WORK")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--peak", type=json.loads, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = read_options(__doc__)
     import torch
 
     torch.set_num_threads(1)

@@ -6,13 +6,11 @@ what a process of its own needs for one kernel beyond its imports. Prints CSV.
     python benchmarks/empirical_kernels.py [--repeats 7] [WORK ...]
 """
 
-import argparse
 import csv
-import json
 import sys
 
 import numpy as np
-from side_by_side import peak_mb, print_peak, seconds
+from side_by_side import peak_mb, print_peak, read_options, seconds
 
 WORKS = {
     "mlp block kernel, N = 1000": ("mlp", 1000),
@@ -102,11 +100,7 @@ def compare(work: str, repeats: int) -> list:
 
 def main() -> None:
     """Read the command line and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("works", nargs="*", help="default: all", metavar="WORK")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--peak", type=json.loads, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = read_options(__doc__)
     if options.peak:
         name, kind, count = options.peak
         globals()[name](kind, 2)()  # imports and compiles, which is not counted

@@ -1,5 +1,6 @@
 """Measure calls against each other: interleaved medians of time, and peak memory."""
 
+import argparse
 import json
 import os
 import statistics
@@ -13,6 +14,15 @@ from pathlib import Path
 # Two thread pools share the cores: a thread of one that spins would keep the other waiting.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
+
+def read_options(doc: str) -> argparse.Namespace:
+    """Works to compare, repetitions, and the job of `peak_mb`, from the command line."""
+    parser = argparse.ArgumentParser(description=doc.split("\n")[0])
+    parser.add_argument("works", nargs="*", help="default: all", metavar="WORK")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--peak", type=json.loads, help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
 def seconds(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
