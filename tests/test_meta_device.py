@@ -23,7 +23,12 @@ LABELS = torch.empty(5, dtype=torch.int64, **M)
 
 RUNS = {
     "Abs": lambda: ntkflow.Abs()(X),
+    "Conv1d": lambda: ntkflow.Conv1d(6, 2, 3, **M)(IMAGES[:, 0]),
     "Conv2d": lambda: ntkflow.Conv2d(1, 2, 3, **M)(IMAGES),
+    "Conv3d": lambda: ntkflow.Conv3d(1, 2, 3, **M)(IMAGES[:, None]),
+    "ConvTranspose1d": lambda: ntkflow.ConvTranspose1d(6, 2, 3, **M)(IMAGES[:, 0]),
+    "ConvTranspose2d": lambda: ntkflow.ConvTranspose2d(1, 2, 3, **M)(IMAGES),
+    "ConvTranspose3d": lambda: ntkflow.ConvTranspose3d(1, 2, 3, **M)(IMAGES[:, None]),
     "Dense": lambda: ntkflow.Dense(3, 2, **M)(X),
     "Erf": lambda: ntkflow.Erf()(X),
     "GlobalAveragePool": lambda: ntkflow.GlobalAveragePool()(IMAGES),

@@ -137,6 +137,13 @@ def _unchecked_types():
         jaxtyping.config.update("jaxtyping_disable", before)
 
 
+def _is_plain(layer: networks.Conv2d) -> bool:
+    """Whether a convolution has one side, zeros around, and neither strides nor groups."""
+    steps = {*layer.stride, *layer.dilation, layer.groups}
+    sides = len(set(layer.kernel_size)) == len(set(layer.margins)) == 1
+    return sides and steps == {1} and layer.padding_mode == "zeros"
+
+
 class _Reader:
     """Walks a graph backwards from its output, so that shape arithmetic is never looked at."""
 
@@ -206,8 +213,9 @@ class _Reader:
         self.used.add(node.target)
         options = (self.label(node), layer.sigma_w, layer.sigma_b, layer.bias_init, layer.fan_in)
         if isinstance(layer, networks.Conv2d):
-            padding = layer.kernel_size // 2 if layer.padding == "same" else 0
-            operation = Convolution(*options, layer.kernel_size, padding)
+            if not _is_plain(layer):
+                raise self.unsupported(node)
+            operation = Convolution(*options, layer.kernel_size[0], layer.margins[0])
         else:
             operation = Dense(*options)
         source = self.value(node.args[0])

@@ -1,6 +1,6 @@
 """Where a layer's scales go: into its forward pass, or into its initialisation.
 
-- "ntk": h = sigma_w W x / sqrt(fan_in) + sigma_b b, everything N(0, 1) (`layers`);
+- "ntk": h = sigma_w W x / sqrt(fan_in) + sigma_b b, everything N(0, 1) (`layers`, `convolutions`);
 - "standard": h = W x + b with W ~ N(0, sigma_w^2 / fan_in) and b ~ N(0, sigma_b^2): the same
   function at initialisation, but another kernel, which grows like the width;
 - "pytorch": torch.nn's own layers, h = W x + b, weights and biases uniform with variance
@@ -14,7 +14,9 @@ from torch import nn
 
 from ..checks import check_choice
 from ..errors import ConfigurationError
-from .layers import Conv2d, Dense, check_scales
+from .convolutions import Conv2d
+from .layers import Dense
+from .scaled import check_scales
 
 
 class StandardLinear(nn.Linear):
