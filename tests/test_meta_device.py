@@ -31,16 +31,28 @@ RUNS = {
     "ConvTranspose3d": lambda: ntkflow.ConvTranspose3d(1, 2, 3, **M)(IMAGES[:, None]),
     "Dense": lambda: ntkflow.Dense(3, 2, **M)(X),
     "Erf": lambda: ntkflow.Erf()(X),
+    "Embedding": lambda: ntkflow.Embedding(9, 2, padding_idx=0, **M)(LABELS),
+    "GRU": lambda: ntkflow.GRU(6, 2, **M)(IMAGES[:, 0])[0],
+    "GRUCell": lambda: ntkflow.GRUCell(3, 2, **M)(X),
     "GlobalAveragePool": lambda: ntkflow.GlobalAveragePool()(IMAGES),
+    "LSTM": lambda: ntkflow.LSTM(6, 2, **M)(IMAGES[:, 0])[0],
+    "LSTMCell": lambda: ntkflow.LSTMCell(3, 2, **M)(X)[1],
     "Linearized": lambda: ntkflow.Linearized(NETWORK)(X),
     "LinearizedTraining": lambda: ntkflow.LinearizedTraining(
         NETWORK, X, Y, learning_rate=0.1
     ).weights(3)["0.weight"],
+    "MultiheadAttention": lambda: ntkflow.MultiheadAttention(6, **M)(*[IMAGES[:, 0]] * 3)[0],
+    "RNN": lambda: ntkflow.RNN(6, 2, **M)(IMAGES[:, 0])[0],
+    "RNNCell": lambda: ntkflow.RNNCell(3, 2, **M)(X),
     "Residual": lambda: ntkflow.Residual(ntkflow.Dense(3, 3, **M))(X),
     "ScaledOutput": lambda: ntkflow.ScaledOutput(NETWORK, 10.0)(X),
     "Sin": lambda: ntkflow.Sin()(X),
     "StandardConv2d": lambda: ntkflow.StandardConv2d(1, 2, 3, **M)(IMAGES),
     "StandardLinear": lambda: ntkflow.StandardLinear(3, 2, **M)(X),
+    "TransformerEncoder": lambda: ntkflow.TransformerEncoder(
+        [ntkflow.TransformerEncoderLayer(6, 2, 4, **M)]
+    )(IMAGES[:, 0]),
+    "TransformerEncoderLayer": lambda: ntkflow.TransformerEncoderLayer(6, 2, 4, **M)(IMAGES[:, 0]),
     "TrainingDynamics": lambda: DYNAMICS.train_mean(Y, t=3),
     "block_matrix": lambda: ntkflow.block_matrix(BLOCK),
     "cnn": lambda: ntkflow.cnn(1, [2], 3, image_size=6, **M)(IMAGES),
