@@ -86,6 +86,7 @@ RUNS = {
     ),
     "mlp": lambda: NETWORK(X),
     "ntk_operator": lambda: ntkflow.ntk_operator(NETWORK, X) @ torch.empty(10, **M),
+    "ntk_parameterization": lambda: ntkflow.ntk_parameterization(nn.Linear(3, 2, **M))(X),
     "output_coupling": lambda: ntkflow.output_coupling(BLOCK),
     "parameter_distances": lambda: ntkflow.parameter_distances(STARTS, STARTS).relative,
     "relative_distances": lambda: ntkflow.relative_distances(BLOCK[0], GRAM).mean_square,

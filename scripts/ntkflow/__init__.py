@@ -91,6 +91,7 @@ _HOMES = {
     "loss_growth": "dynamics.stable_steps",
     "mlp": "networks",
     "ntk_operator": "empirical",
+    "ntk_parameterization": "networks",
     "output_coupling": "linalg.block_structure",
     "parameter_distances": "lazy",
     "participation_ratio": "linalg.spectra",

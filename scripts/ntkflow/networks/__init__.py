@@ -18,6 +18,7 @@ from .layers import Dense, GlobalAveragePool, Residual
 from .parameterizations import StandardConv2d, StandardLinear
 from .recurrence import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .transformers import TransformerEncoder, TransformerEncoderLayer
+from .twin import ntk_parameterization
 
 __all__ = [
     "ACTIVATIONS",
@@ -54,4 +55,5 @@ __all__ = [
     "has_modes",
     "member",
     "mlp",
+    "ntk_parameterization",
 ]
