@@ -268,6 +268,13 @@ def test_scales_by_layer():
     assert (twin.rnn.cells[0].hidden.sigma_w, twin.rnn.cells[0].input.sigma_w) == (2.0, 0.5)
 
 
+def test_a_layer_alone_has_no_name():
+    twin = ntk_parameterization(nn.Linear(3, 2), overrides={"": {"sigma_w": 2.0}})
+    assert twin.sigma_w == 2.0
+    with pytest.raises(ConfigurationError, match=r"^sigma_b: -1.0 is not allowed"):
+        ntk_parameterization(nn.Linear(3, 2), sigma_b=-1.0, overrides={"": {"sigma_w": 2.0}})
+
+
 def spread(weights):
     """Standard deviation of torch's weights, and its standard error."""
     return weights.std().item(), weights.std().item() / weights.numel() ** 0.5

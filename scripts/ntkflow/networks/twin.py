@@ -62,7 +62,8 @@ def ntk_parameterization(
             limit: sigma_w^2 = 1/3 for linear layers, convolutions, the state of recurrent layers
             and the outputs of attention, 1 for embeddings, 1/2 for queries, keys and values.
             `sigma_w` is left out then, and `sigma_b` named where there are biases.
-        overrides: scales of single layers, by name or pattern ("encoder.*"), the last one counts:
+        overrides: scales of single layers, by name or pattern ("encoder.*"; a shared one under its
+            first name, the network itself under ""), of which the last one counts:
             sigma_w, sigma_b; sigma_u of the input of recurrent layers, sigma_qk, sigma_v, sigma_o,
             sigma_b_v and sigma_b_qk of attention.
         keep: names or patterns of parameters that stay though they look like weights.
@@ -116,7 +117,7 @@ class _Choice:
         self.named, self.overrides, self.by_torch = named, overrides, by_torch
         self.attention, self.bias = attention, bias
         self.used: set[tuple[str, str]] = set()
-        for options in ({"": named} | dict(overrides)).values():
+        for options in (named, *overrides.values()):
             for key, value in options.items():
                 if key not in _SCALES:
                     raise unknown("overrides", key, _SCALES)
