@@ -201,7 +201,7 @@ def test_unsupported_forwards(function, message):
         (nn.Linear(3, 3), r"1 \(Linear\) has no known limit; use ntkflow\.Dense, whose"),
         (nn.BatchNorm1d(3), r"1 \(BatchNorm1d\) has no known limit"),
         (nn.Dropout(), r"1 \(Dropout\)"),
-        (nn.Hardtanh(), r"1 \(Hardtanh\)"),
+        (nn.Softmax(-1), r"1 \(Softmax\)"),
         (Conv2d(1, 1, 3), r"1 \(Conv2d\): .*images"),
         (ntkflow.GlobalAveragePool(), r"1 \(GlobalAveragePool\): .*images"),
     ],

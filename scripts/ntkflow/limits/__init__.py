@@ -1,7 +1,7 @@
 """Neural tangent kernels and Gaussian-process kernels of infinitely wide networks."""
 
+from .activations import register_activation
 from .circle import circle_eigenvalues
 from .kernels import LimitKernels, limit_kernels
-from .tracing import register_activation
 
 __all__ = ["LimitKernels", "circle_eigenvalues", "limit_kernels", "register_activation"]

@@ -24,6 +24,12 @@ class Dual(Protocol):
     def variance(self, q: Tensor) -> Tensor:
         """E[s(u)^2] of rows with variance q."""
 
+    def mean(self, q: Tensor) -> Tensor:
+        """E[s(u)] of rows with variance q."""
+
+    def slope_mean(self, q: Tensor) -> Tensor:
+        """E[s'(u)] of rows with variance q."""
+
     def prepare(self, q: Tensor) -> tuple[Tensor, ...]:
         """What `respond` needs of each row, last axis as in q."""
 
@@ -46,10 +52,19 @@ class Homogeneous:
         up, down = function(torch.tensor([1.0, -1.0], dtype=torch.float64)).tolist()
         self.slope, self.slope_at_zero = (up - down) / 2, max(0.0, -down)
         self.odd, self.even = ((up - down) / 2) ** 2, ((up + down) / 2) ** 2
+        self.bend = (up + down) / 2
 
     def variance(self, q: Tensor) -> Tensor:
         """E[s(u)^2] = (a^2 + b^2) q."""
         return (self.odd + self.even) * q
+
+    def mean(self, q: Tensor) -> Tensor:
+        """E[s(u)] = b sqrt(2 q / pi)."""
+        return q.sqrt() * (self.bend * math.sqrt(2 / math.pi))
+
+    def slope_mean(self, q: Tensor) -> Tensor:
+        """E[s'(u)] = a; where q = 0, s'(0)."""
+        return torch.where(q > 0, self.slope, self.slope_at_zero * self.bend).to(q.dtype)
 
     def prepare(self, q: Tensor) -> tuple[Tensor, ...]:
         """Which rows vanish, if any do."""
@@ -104,10 +119,25 @@ def smooth_gap(value: Tensor, root1: Tensor, root2: Tensor) -> Tensor:
 
 
 class ClosedForm:
-    """Smooth activation with moments (E[s s], E[s' s']) known as functions of q, q' and delta."""
+    """Smooth activation with known moments.
 
-    def __init__(self, moments: Callable[[Tensor, Tensor, Tensor], Moments]):
-        self.moments = moments
+    `moments` gives (E[s s], E[s' s']) of q, q' and delta, `means` (E[s], E[s']) of q.
+    """
+
+    def __init__(
+        self,
+        moments: Callable[[Tensor, Tensor, Tensor], Moments],
+        means: Callable[[Tensor], Moments],
+    ):
+        self.moments, self.means = moments, means
+
+    def mean(self, q: Tensor) -> Tensor:
+        """E[s(u)]."""
+        return self.means(q)[0]
+
+    def slope_mean(self, q: Tensor) -> Tensor:
+        """E[s'(u)]."""
+        return self.means(q)[1]
 
     def variance(self, q: Tensor) -> Tensor:
         """E[s(u)^2], the moment at delta = 0."""
@@ -162,6 +192,50 @@ def cos_moments(q1: Tensor, q2: Tensor, delta: Tensor) -> Moments:
     """The moments of sin, exchanged."""
     value, slope = sin_moments(q1, q2, delta)
     return slope, value
+
+
+def exp_moments(q1: Tensor, q2: Tensor, delta: Tensor) -> Moments:
+    """E[s s] = E[s' s'] = exp((q+q')/2 + S); overflows at q = 350 in float64."""
+    value = torch.exp((q1 + q2) / 2 + _covariance(q1, q2, delta))
+    return value, value.clone()
+
+
+def erfc_moments(q1: Tensor, q2: Tensor, delta: Tensor) -> Moments:
+    """Moments of 1 - erf, erf being odd."""
+    value, slope = erf_moments(q1, q2, delta)
+    return value + 1, slope
+
+
+def erf_means(q: Tensor) -> Moments:
+    """E[s] = 0 and E[s'] = 2 / sqrt(pi (1+2q))."""
+    return torch.zeros_like(q), 2 / (math.pi * (1 + 2 * q)).sqrt()
+
+
+def erfc_means(q: Tensor) -> Moments:
+    """E[s] = 1 and the slope of -erf."""
+    value, slope = erf_means(q)
+    return value + 1, -slope
+
+
+def gelu_means(q: Tensor) -> Moments:
+    """E[s] = q / sqrt(2 pi (1+q)) and E[s'] = 1/2."""
+    return q / (2 * math.pi * (1 + q)).sqrt(), torch.full_like(q, 0.5)
+
+
+def sin_means(q: Tensor) -> Moments:
+    """E[s] = 0 and E[s'] = exp(-q/2)."""
+    return torch.zeros_like(q), torch.exp(-q / 2)
+
+
+def cos_means(q: Tensor) -> Moments:
+    """E[s] = exp(-q/2) and E[s'] = 0."""
+    return torch.exp(-q / 2), torch.zeros_like(q)
+
+
+def exp_means(q: Tensor) -> Moments:
+    """E[s] = E[s'] = exp(q/2)."""
+    value = torch.exp(q / 2)
+    return value, value.clone()
 
 
 def _covariance(q1: Tensor, q2: Tensor, delta: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedLayerError
 from .duals import Moments, smooth_gap
+from .quadrature import differentiate
 
 _MAX_DEGREE = 1024
 _REACH, _STEP = 13.0, 0.02  # the trapezoid rule converges exponentially on analytic functions
@@ -34,6 +35,14 @@ class HermiteDual:
         values, _ = _on_rows(self._squares, q)
         return values
 
+    def mean(self, q: Tensor) -> Tensor:
+        """E[s(u)]."""
+        return _on_rows(self._means, q)[0]
+
+    def slope_mean(self, q: Tensor) -> Tensor:
+        """E[s'(u)]."""
+        return _on_rows(self._means, q)[1]
+
     def prepare(self, q: Tensor) -> tuple[Tensor, ...]:
         """Standard deviation (*pixels, N); coefficients of s and of s' (degree, *pixels, N)."""
         coefficients, squares = _on_rows(self._coefficients, q), _on_rows(self._squares, q)
@@ -42,23 +51,25 @@ class HermiteDual:
     def respond(self, delta: Tensor, eta: Tensor | None, first: list, second: list) -> Moments:
         """Gap and slope from Mehler's formula."""
         (root1, value1, slope1), (root2, value2, slope2) = first, second
-        value = _series(value1, value2, 1 - delta)
-        return smooth_gap(value, root1, root2), _series(slope1, slope2, 1 - delta)
+        value = series(value1, value2, 1 - delta)
+        return smooth_gap(value, root1, root2), series(slope1, slope2, 1 - delta)
 
     def _samples(self, q: Tensor) -> Moments:
         """Values of s and s' at sqrt(q) z for all nodes z, each (rows, nodes)."""
         nodes, _, _ = _rule(q.dtype, q.device)
-        with torch.enable_grad():
-            u = (q.sqrt()[:, None] * nodes).requires_grad_()
-            value = self.function(u)
-            (slope,) = torch.autograd.grad(value.sum(), u)
-        return value.detach(), slope
+        return differentiate(self.function, q.sqrt()[:, None] * nodes)
 
     def _squares(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """E[s^2] and E[s'^2], each (rows,)."""
         _, weights, _ = _rule(q.dtype, q.device)
         value, slope = self._samples(q)
         return value.square() @ weights, slope.square() @ weights
+
+    def _means(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """E[s] and E[s'], each (rows,)."""
+        _, weights, _ = _rule(q.dtype, q.device)
+        value, slope = self._samples(q)
+        return value @ weights, slope @ weights
 
     def _coefficients(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """Hermite coefficients of s and s', each (degree, rows)."""
@@ -77,7 +88,8 @@ class HermiteDual:
             raise UnsupportedLayerError(
                 f"{self.name}: its Hermite series of degree {_MAX_DEGREE} leaves out "
                 f"{missing:.1e} of the variance at q = {q.max().item():.3g}; allowed is "
-                f"{_ALLOWED:.0e} (a smooth activation, inputs of moderate size)"
+                f"{_ALLOWED:.0e} (a smooth activation, inputs of moderate size); one whose value, "
+                "slope or curvature jumps can be registered with register_activation(..., kinks=)"
             )
         needed = ((rest / scale) > _TARGET).flatten(1).any(1)
         return coefficients[: int(needed.sum())]
@@ -101,7 +113,7 @@ def _on_rows(function, q: Tensor) -> list[Tensor]:
     return [torch.cat(each, -1).unflatten(-1, q.shape) for each in zip(*parts, strict=True)]
 
 
-def _series(first: Tensor, second: Tensor, rho: Tensor) -> Tensor:
+def series(first: Tensor, second: Tensor, rho: Tensor) -> Tensor:
     """Horner's rule for sum_k first[k] second[k] rho^k."""
     total = torch.zeros_like(rho)
     for a1, a2 in reversed(list(zip(first, second, strict=False))):

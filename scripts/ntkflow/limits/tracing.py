@@ -9,20 +9,11 @@ from typing import NamedTuple
 import jaxtyping
 import torch
 from torch import fx, nn
-from torch.nn import functional as F
 
 from .. import networks
 from ..errors import UnsupportedLayerError
-from .duals import (
-    ClosedForm,
-    Dual,
-    Homogeneous,
-    cos_moments,
-    erf_moments,
-    gelu_moments,
-    sin_moments,
-)
-from .hermite import HermiteDual
+from .activations import ACTIVATIONS, find_dual
+from .duals import Dual
 from .operations import Activation, Convolution, Dense, Flatten, Pool, Sum, Unflatten
 from .recursion import Program, Step
 
@@ -37,55 +28,6 @@ SUPPORTED = (
     "ntkflow's Dense, Conv2d, Residual and GlobalAveragePool, nn.Flatten, nn.Identity, sums, means "
     "over space, and activations (others: ntkflow.register_activation)"
 )
-
-
-def _homogeneous(function: Callable, name: str) -> Dual:
-    return Homogeneous(function)
-
-
-def _closed_form(moments: Callable) -> Callable[[Callable, str], Dual]:
-    return lambda function, name: ClosedForm(moments)
-
-
-def _gelu(function: Callable, name: str) -> Dual:
-    options = getattr(function, "keywords", vars(function) if hasattr(function, "forward") else {})
-    exact = options.get("approximate", "none") == "none"
-    return ClosedForm(gelu_moments) if exact else HermiteDual(function, name)
-
-
-_HOMOGENEOUS = [nn.ReLU, nn.LeakyReLU, networks.Abs]
-_HOMOGENEOUS += [torch.relu, F.relu, F.leaky_relu, torch.abs]
-_SMOOTH = [nn.Tanh, nn.Sigmoid, nn.SiLU, nn.Softplus, nn.Mish]
-_SMOOTH += [torch.tanh, F.tanh, torch.sigmoid, F.sigmoid, F.silu, F.softplus, F.mish]
-_ACTIVATIONS: dict[object, Callable[[Callable, str], Dual]] = {
-    **dict.fromkeys(_HOMOGENEOUS, _homogeneous),
-    **dict.fromkeys([networks.Erf, torch.erf], _closed_form(erf_moments)),
-    **dict.fromkeys([networks.Sin, torch.sin], _closed_form(sin_moments)),
-    torch.cos: _closed_form(cos_moments),
-    **dict.fromkeys([nn.GELU, F.gelu], _gelu),
-    **dict.fromkeys(_SMOOTH, HermiteDual),
-}
-
-
-def register_activation(activation: type[nn.Module] | Callable) -> None:
-    """Let `limit_kernels` take an elementwise activation of one's own, by its Hermite series.
-
-    It must be smooth: where the series has not converged at degree 1024 (as with any kink),
-    `limit_kernels` raises an UnsupportedLayerError.
-
-    Args:
-        activation: a module class, or a function of one tensor that a `forward` calls by its name.
-
-    Example:
-        >>> class Gaussian(torch.nn.Module):
-        ...     def forward(self, x):
-        ...         return torch.exp(-x.square() / 2)
-        >>> ntkflow.register_activation(Gaussian)
-        >>> network = torch.nn.Sequential(ntkflow.Dense(3, 1), Gaussian(), ntkflow.Dense(1, 1))
-        >>> ntkflow.limit_kernels(network, torch.randn(5, 3)).ntk.shape
-        torch.Size([5, 5])
-    """
-    _ACTIVATIONS[activation] = HermiteDual
 
 
 class _Value(NamedTuple):
@@ -108,13 +50,13 @@ class _Tracer(fx.Tracer):
     """Symbolic tracing that stops at layers and activations."""
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-        known = isinstance(module, _LEAVES) or type(module) in _ACTIVATIONS
+        known = isinstance(module, _LEAVES) or type(module) in ACTIVATIONS
         return known or super().is_leaf_module(module, qualified_name)
 
 
 def trace(network: nn.Module) -> Program:
     """Program of a network; a layer without a known limit is an error that names it."""
-    functions = tuple(f for f in _ACTIVATIONS if not isinstance(f, type))
+    functions = tuple(f for f in ACTIVATIONS if not isinstance(f, type))
     root = nn.Sequential(network)  # a network that is a single layer has to be a leaf, too
     try:
         with _unchecked_types():
@@ -183,7 +125,7 @@ class _Reader:
         if node.target in _FLATTENS and self.is_flatten(node):
             return self.append(Flatten(self.label(node)), node.args[0])
         function = getattr(torch, node.target, None) if node.op == "call_method" else node.target
-        if isinstance(function, Callable) and function in _ACTIVATIONS:
+        if isinstance(function, Callable) and function in ACTIVATIONS:
             return self.read_function(node, function)
         raise self.unsupported(node)
 
@@ -201,8 +143,8 @@ class _Reader:
             return self.append(
                 Unflatten(self.label(node), tuple(module.unflattened_size)), node.args[0]
             )
-        if type(module) in _ACTIVATIONS:
-            dual = _ACTIVATIONS[type(module)](module, self.label(node))
+        if type(module) in ACTIVATIONS:
+            dual = find_dual(type(module), module, self.label(node))
             return self.append_activation(node, dual)
         raise self.unsupported(node)
 
@@ -228,7 +170,7 @@ class _Reader:
         bound = functools.partial(function, **options)
         if len(node.args) > 1:
             bound = lambda x: function(x, *node.args[1:], **options)  # noqa: E731
-        return self.append_activation(node, _ACTIVATIONS[function](bound, self.label(node)))
+        return self.append_activation(node, find_dual(function, bound, self.label(node)))
 
     def read_sum(self, node: fx.Node) -> _Value:
         """Step of a sum whose terms are uncorrelated: at most one is not centred Gaussian."""
