@@ -161,14 +161,23 @@ def test_sum_of_two_layers_is_one_layer_of_both_variances():
     torch.testing.assert_close(limit_kernels(TwoBranches(), x), limit_kernels(one, x))
 
 
+def written(h):
+    """A value that is written into through another view of it."""
+    view = h.view(-1, 3)
+    torch.relu_(h)
+    return view
+
+
 class Lambda(nn.Module):
     """A forward given as a function of (layers, x)."""
 
     def __init__(self, function):
         super().__init__()
         self.function = function
-        self.a, self.b, self.last = Dense(1, 1), Dense(1, 1), Dense(1, 1)
+        self.a, self.b, self.last = Dense(3, 3), Dense(3, 3), Dense(3, 1)
         self.skip = Residual(nn.ReLU())
+        self.mix, self.one = Dense(3, 2), Dense(3, 1)
+        self.scale = nn.Parameter(torch.ones(1))
 
     def forward(self, x):
         return self.function(self, x)
@@ -177,17 +186,24 @@ class Lambda(nn.Module):
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda m, x: m.last(m.a(x) + torch.relu(m.a(x))), "used twice|correlated"),
-        (lambda m, x: m.last(m.skip(m.a(x))), "correlated"),
-        (lambda m, x: m.last(torch.relu(m.a(x)) + torch.relu(m.b(x))), "correlated"),
         (lambda m, x: m.last(x + m.a(x)), "inputs themselves"),
         (lambda m, x: m.last(torch.relu(torch.sin(m.a(x)))), r"relu .*right before"),
-        (lambda m, x: m.last(torch.relu(x)), r"relu .*right before"),
+        (lambda m, x: m.last(torch.relu(m.skip(m.a(x)))), r"relu .*Gaussian and a non-Gaussian"),
         (lambda m, x: torch.relu(m.a(x)), r"relu .*end with a weight layer"),
-        (lambda m, x: m.last(m.a(x) * 2), r"mul .*no known limit"),
-        (lambda m, x: m.last(torch.relu(m.a(m.a(x)))), r"a \(Dense\): .*used twice"),
+        (lambda m, x: m.last(m.a(x) * m.scale), r"mul .*learnable number"),
+        (lambda m, x: m.last(m.a(x).cumsum(1)), r"cumsum .*no known limit"),
+        (lambda m, x: m.a(torch.relu(m.a(x))), r"a \(Dense\): .*read-out are used inside"),
         (lambda m, x: m.last(x) if x.sum() > 0 else x, "cannot trace"),
         (lambda m, x: (m.a(x), m.b(x)), "not one tensor"),
+        (lambda m, x: m.last(m.a(x).mean(-1, keepdim=True) + m.a(x)), "over channels"),
+        (lambda m, x: m.last(torch.relu(m.a(x)) * m.one(m.b(x))), "some channels"),
+        (lambda m, x: m.last(m.a(x) - m.a(x).mean(0)), "axis of the rows"),
+        (lambda m, x: m.last(m.a(m.a(x).flip(-1)) + m.a(m.a(x))), "two different orders"),
+        (lambda m, x: m.last(written(m.a(x))), "written into"),
+        (lambda m, x: m.last(F.linear(m.a(x), m.a.weight.T)), "linear .*no known limit"),
+        (lambda m, x: m.last(m.a(x).softmax(-1)), "softmax"),
+        (lambda m, x: m.last(m.a(x)[:, [int(m.a(x)[0, 0]), 0]]), "looks at numbers"),
+        (lambda m, x: m.last(m.mix(m.a(x[:, None] * x[:, :, None]).mT).mT.mean(1)), "all channels"),
     ],
 )
 def test_unsupported_forwards(function, message):

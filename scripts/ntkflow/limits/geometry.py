@@ -1,8 +1,8 @@
 """Angles between rows without cancellation, and how rows of two sides meet in one array.
 
-Quantities of one input ("rows") have shape (*pixels, N), N last. Quantities of pairs have shape
-(N1, N2), (h, w, N1, N2) where only equal pixels meet, or (h, w, N1, h, w, N2) where all do
-(`crossed`).
+Quantities of one input ("rows") have shape (B, P, N): B a batch, P places (pixels, tokens), N
+inputs. Quantities of pairs have shape (B, P, N1, N2) where only equal places meet, or
+(B, P, N1, P', N2) where all do (`crossed`). For pairs of an input with itself, B are the inputs.
 
 Correlations rho are carried as delta = 1 - rho. Near rho = 1 the angle is sqrt(2 delta), so an
 error of 1e-16 in rho is one of 1e-8 in the angle; delta itself, taken from |u - v|^2 / 2, is not
@@ -19,18 +19,18 @@ _DENSE_SHARE = 16  # recompute the whole tile where more than 1/16 of it needs i
 _SHORT_ROWS = 16  # or where the rows are so short that gathering costs a CPU more than computing
 
 
-def left(row: Tensor, spread: bool) -> Tensor:
-    """View of a row quantity that broadcasts along the second side (`spread`: its pixels too)."""
-    return row[..., None, None, None] if spread else row[..., None]
+def left(row: Tensor, crossed: bool) -> Tensor:
+    """View of a row quantity (..., B, P, N) that broadcasts along the second side."""
+    return row[..., None, None] if crossed else row[..., None]
 
 
-def right(row: Tensor, spread: bool) -> Tensor:
-    """View of a row quantity that broadcasts along the first side (`spread`: its pixels too)."""
-    return row if spread else row[..., None, :]
+def right(row: Tensor, crossed: bool) -> Tensor:
+    """View of a row quantity (..., B, P, N) that broadcasts along the first side."""
+    return row[..., :, None, None, :, :] if crossed else row[..., None, :]
 
 
 def gap(u: Tensor, v: Tensor, crossed: bool, base: Tensor | None = None) -> Tensor:
-    """Pair array base + 1 - <u, v> of unit rows (K, *pixels, N), accurate where it is small.
+    """Pair array base + 1 - <u, v> of unit rows (K, B, P, N), accurate where it is small.
 
     One matrix product gives it up to rounding errors of order eps; entries below eps^(1/4) are
     replaced by base + |u - v|^2 / 2, which has no cancellation. `base` is used up.
@@ -53,7 +53,7 @@ def opposite_gap(u: Tensor, v: Tensor, crossed: bool, delta: Tensor) -> Tensor |
         return None
     eta = 2 - delta
     u, v = _batched(u, crossed), _batched(v, crossed)
-    return _refine(eta.view(u.shape[0], u.shape[1], v.shape[1]), u, v.neg()).view(delta.shape)
+    return _refine(eta.reshape(u.shape[0], u.shape[1], v.shape[1]), u, v.neg()).view(delta.shape)
 
 
 def _is_small_somewhere(delta: Tensor) -> bool:
@@ -67,17 +67,14 @@ def _threshold(dtype: torch.dtype) -> float:
 
 
 def _pair_shape(u: Tensor, v: Tensor, crossed: bool) -> tuple[int, ...]:
-    """Shape of the pair array of two row quantities (K, *pixels, N)."""
-    if crossed and u.ndim == 4:
-        return *u.shape[1:], *v.shape[1:]
-    return *u.shape[1:], v.shape[-1]
+    """Shape of the pair array of two row quantities (K, B, P, N)."""
+    return (*u.shape[1:], *v.shape[2:]) if crossed else (*u.shape[1:], v.shape[-1])
 
 
 def _batched(u: Tensor, crossed: bool) -> Tensor:
-    """Rows (K, *pixels, N) as (B, I, K): pixels are a batch, or more rows where crossed."""
-    if crossed or u.ndim == 2:
-        return u.flatten(1).mT[None]
-    return u.flatten(1, -2).permute(1, 2, 0)
+    """Rows (K, B, P, N) as (G, I, K): places are a batch, or more rows where crossed."""
+    u = u.permute(1, 2, 3, 0)
+    return u.flatten(1, 2) if crossed else u.flatten(0, 1)
 
 
 def _refine(delta: Tensor, u: Tensor, v: Tensor, base: Tensor | None = None) -> Tensor:
@@ -118,23 +115,3 @@ def _chunks(indices: Tensor, length: int):
     """Split index rows so that each chunk gathers a bounded number of values."""
     for chunk in indices.split(math.ceil(_GATHERED / length)):
         yield chunk.unbind(1)
-
-
-def window_sum(array: Tensor, axes: tuple[int, ...], size: int, padding: int) -> Tensor:
-    """Sum over `size` shifts, made along all the axes together, with zero padding."""
-    length = array.shape[axes[0]]
-    out_length = length + 2 * padding - size + 1
-    total = _narrow(array, axes, 0, out_length).clone()
-    for shift in range(-padding, size - padding):
-        start, stop = max(0, -shift), min(out_length, length - shift)
-        if shift and stop > start:
-            target = _narrow(total, axes, start, stop - start)
-            target += _narrow(array, axes, start + shift, stop - start)
-    return total
-
-
-def _narrow(array: Tensor, axes: tuple[int, ...], start: int, length: int) -> Tensor:
-    """View of `length` entries from `start` along each of the axes."""
-    for axis in axes:
-        array = array.narrow(axis, start, length)
-    return array

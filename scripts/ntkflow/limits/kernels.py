@@ -1,19 +1,19 @@
 """Limit kernels of a network, computed in tiles."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from ..checks import check_choice, check_tensors
 from ..errors import UnsupportedLayerError
-from .operations import Row, covariance
-from .recursion import Program, State, pairs, rows, take
-from .tracing import trace
+from .reading import trace
+from .recursion import Plan, Program, State, output_plan, pairs, rows
 
 _TILE_CPU, _TILE_ACCELERATOR = 2**20, 2**26  # bytes per array: within a core's cache, or many
 
@@ -27,8 +27,8 @@ class LimitKernels(NamedTuple):
 
 def limit_kernels(
     network: nn.Module,
-    x1: Float[Tensor, "n1 *shape"],
-    x2: Float[Tensor, "n2 *shape"] | None = None,
+    x1: Shaped[Tensor, "n1 *shape"],
+    x2: Shaped[Tensor, "n2 *shape"] | None = None,
     *,
     only: str | None = None,
     dtype: torch.dtype = torch.float64,
@@ -42,25 +42,33 @@ def limit_kernels(
         K_{l+1} = sigma_w^2 E[s(u) s(v)] + sigma_b^2,
         theta_{l+1} = K_{l+1} + theta_l sigma_w^2 E[s'(u) s'(v)].
 
-    A convolution does the same for each pair of pixels, averaged over the k x k diagonal shifts; a
-    flatten head keeps equal pixels and a pooling head averages over all pairs; a residual sum adds
-    kernels. A bias with `bias="zero"` counts in theta only. Every output has the same kernel and
-    different outputs are independent, so the kernels are neither summed nor averaged over outputs.
+    The same rule holds for every pair of values that share weights, so that layers may be used
+    several times: outputs h_i = W s_i of one layer have K(h_i, h_j) = sigma_w^2 E[s_i s_j] +
+    sigma_b^2, those of different layers are independent. A convolution averages over the shifts of
+    both pixels, a flatten head keeps equal pixels, a pooling head averages over all pairs; a
+    recurrent cell pairs time steps. A bias with `bias="zero"` counts in theta only. Every output
+    has the same kernel and different outputs are independent, so the kernels are neither summed nor
+    averaged over outputs. Learnt gains of norms count.
 
     Angles between inputs are accurate to rounding error even where inputs are nearly parallel or
-    antiparallel. The exception: an activation with a kink that follows a smooth activation or a
-    mean over space sees angles above 1e-4 to about 1e-12, smaller ones to about 1e-8.
+    antiparallel. The exception: an activation with a kink that follows a smooth activation, a mean
+    over places, attention or a sum of correlated values sees angles above 1e-4 to about 1e-12,
+    smaller ones to about 1e-8.
 
     Args:
-        network: made of ntkflow's layers, activations, nn.Flatten, means over space and sums, in
-            any forward that torch.fx can trace. Only its structure, scales and input size are
-            read: widths and parameters do not matter, and it may live on the meta device.
-        x1: inputs (N1, d) or images (N1, C, H, W).
+        network: made of ntkflow's layers, norms, attention, activations, means over places, sums,
+            products, views and slices, in any forward whose Python depends on shapes alone
+            (`ntkflow.ntk_parameterization` makes one of torch's own layers). Only its structure,
+            scales and input size are read: parameters do not matter, and it may live on the meta
+            device. Widths matter where values are concatenated, by their ratio. Where channels and
+            places are told apart by size alone, widths have to be larger than 1.
+        x1: inputs (N1, d), images (N1, C, H, W), sequences (N1, T, d) or tokens (N1, T); rows on
+            the first axis.
         x2: other inputs; default: x1 again, and then half of the tiles are mirrored.
         only: "nngp" or "ntk" to leave the other one out (None in the result).
         dtype: precision of the computation and of the result.
         tile: inputs per side of a tile; default: as many as fit the cache. Working memory is a
-            dozen arrays of tile^2 numbers (times pixels, or pixels^2 under pooling).
+            dozen arrays of tile^2 numbers (times places, or places^2 where all pairs are needed).
 
     Returns:
         LimitKernels (nngp, ntk), each (N1, N2), on the device of x1.
@@ -70,7 +78,8 @@ def limit_kernels(
         ConfigurationError: if `only` is unknown, or inputs do not fit the first layer.
 
     Source: Jacot et al. 2018, arXiv:1806.07572, Theorem 1; Arora et al. 2019, arXiv:1904.11955,
-    section 4 (convolutions); Yang 2020, arXiv:2006.14548 (sums).
+    section 4 (convolutions); Yang 2019, arXiv:1910.12478, Yang 2020, arXiv:2006.14548 (shared
+    weights, recurrence, norms); Hron et al. 2020, arXiv:2006.10540 (attention).
 
     Example:
         >>> network = ntkflow.mlp(784, [1, 1, 1], sigma_w=2**0.5, sigma_b=0.1, device="meta")
@@ -80,38 +89,73 @@ def limit_kernels(
     check_tensors(x1=x1, x2=x2)
     if only is not None:
         check_choice("only", only, LimitKernels._fields)
-    program = trace(network)
+    program = trace(network, x1, dtype)
+    plan = output_plan(program)
     with torch.no_grad():
-        first = _checked_rows(program, x1.to(dtype))
-        second = first if x2 is None else _checked_rows(program, x2.to(dtype))
-        shape = first[-1].q.shape[-1], second[-1].q.shape[-1]
+        first = rows(program)
+        first.prepare(plan)
+        second = first if x2 is None else _second(network, x1, x2, program, plan, dtype)
+        shape = _count(program, first), _count(program, second)
         kernels = {
             name: torch.empty(shape, dtype=dtype, device=x1.device)
             for name in LimitKernels._fields
             if only in (None, name)
         }
-        side = tile or _default_tile(program, first)
+        side = tile or _default_tile(plan, kernels)
 
     def fill(inputs: tuple[slice, slice]) -> None:
-        states = [take(rows, each) for rows, each in zip((first, second), inputs, strict=True)]
-        values = _tile(program, *states, kernels)
+        states = [rows.take(each) for rows, each in zip((first, second), inputs, strict=True)]
+        values = _tile(plan, *states, kernels, x2 is None and inputs[0] == inputs[1])
         for kernel, value in zip(kernels.values(), values, strict=True):
             _write(kernel, value, *inputs, symmetric=x2 is None)
 
     _for_each(fill, _tiles(*shape, side, symmetric=x2 is None), x1.device)
+    _check_range(program, kernels)
     return LimitKernels(kernels.get("nngp"), kernels.get("ntk"))
 
 
+def _second(
+    network, x1: Tensor, x2: Tensor, program: Program, plan: Plan, dtype: torch.dtype
+) -> State:
+    """Rows of x2, read by the nodes of x1's program."""
+    other = trace(network, x2, dtype)
+    pairs_of_nodes = itertools.zip_longest(program.nodes, other.nodes)
+    for mine, theirs in pairs_of_nodes:
+        if mine is None or theirs is None or mine.signature != theirs.signature:
+            raise UnsupportedLayerError(
+                f"{(mine or theirs).name}: is not made of the same values for x2 as for x1; rows "
+                f"of both need one shape, here {tuple(x1.shape[1:])} and {tuple(x2.shape[1:])}"
+            )
+    found = rows(Program(program.nodes, other.data))
+    found.prepare(plan)
+    return found
+
+
+def _check_range(program: Program, kernels: dict[str, Tensor]) -> None:
+    """Raise an UnsupportedLayerError if a kernel left the range of its type."""
+    for name, kernel in kernels.items():
+        if not kernel.is_meta and not bool(kernel.isfinite().all()):
+            raise UnsupportedLayerError(
+                f"{program.nodes[-1].name}: its {name} overflows {kernel.dtype}; use smaller "
+                "scales, or dtype=torch.float64"
+            )
+
+
+def _count(program: Program, state: State) -> int:
+    return state.q(program.nodes[-1]).shape[-1]
+
+
 @torch.no_grad()
-def _tile(program: Program, first: list[State], second: list[State], names) -> list[Tensor]:
+def _tile(plan: Plan, first: State, second: State, names, same: bool) -> list[Tensor]:
     """The named kernels between the inputs of two sides."""
-    delta, theta, _ = pairs(program, first, second)
-    shape = first[-1].q.shape[-1], second[-1].q.shape[-1]
+    (delta, theta, _), meeting = pairs(plan, first, second, same)
+    output, _ = plan.order[-1]
+    shape = delta.shape[-2:]
     values = []
     if "nngp" in names:
-        values.append(covariance(first[-1], second[-1], delta, program.crossed).view(shape))
+        values.append(meeting.covariance(output, output, delta).view(shape))
     if "ntk" in names:
-        values.append(theta.view(shape))
+        values.append(theta.reshape(shape))
     return values
 
 
@@ -144,24 +188,13 @@ def _for_each(work: Callable[[tuple], None], items: Iterable[tuple], device) -> 
         torch.set_num_threads(threads)
 
 
-def _checked_rows(program: Program, x: Tensor) -> list[State]:
-    """Rows of all steps, the last of which has to be free of pixels."""
-    states = rows(program, x)
-    if states[-1].q.numel() != states[-1].q.shape[-1]:
-        raise UnsupportedLayerError(
-            f"{program.steps[-1].operation.name}: the network ends with a map of "
-            f"{tuple(states[-1].q.shape[:-1])} pixels; end with nn.Flatten() or a mean over space, "
-            "and Dense"
-        )
-    return states
-
-
-def _default_tile(program: Program, states: list[State]) -> int:
+def _default_tile(plan: Plan, kernels: dict[str, Tensor]) -> int:
     """Side of a tile whose arrays fit the cache (or fill an accelerator)."""
-    pixels = max(s.q.shape[:-1].numel() for s in states if isinstance(s, Row))
-    q = states[-1].q
-    numbers = (_TILE_CPU if q.device.type == "cpu" else _TILE_ACCELERATOR) // q.element_size()
-    return max(1, math.isqrt(numbers // (pixels**2 if program.crossed else pixels)))
+    (kernel, *_) = kernels.values()
+    numbers = (_TILE_CPU if kernel.device.type == "cpu" else _TILE_ACCELERATOR) // (
+        kernel.element_size()
+    )
+    return max(1, math.isqrt(numbers // plan.largest))
 
 
 def _tiles(n1: int, n2: int, side: int, *, symmetric: bool) -> Iterator[tuple[slice, slice]]:

@@ -1,0 +1,113 @@
+"""Calls of attention."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..attention import Attended, ManyHeads
+from .places import places_of
+
+
+def attention(
+    tracer,
+    module,
+    query,
+    key,
+    value,
+    key_padding_mask=None,
+    need_weights=True,
+    attn_mask=None,
+    average_attn_weights=True,
+    is_causal=False,
+) -> tuple[object, None]:
+    """Attention in one of the two scalings that have a limit."""
+    builder = tracer.builder
+    if key_padding_mask is not None:
+        raise builder.refused(
+            "attention",
+            "key_padding_mask differs from row to row and is not "
+            "supported; use attn_mask, or rows of one length",
+        )
+    if module.scaling == "1/sqrt(d)":
+        raise builder.refused(
+            "attention",
+            "a fixed number of heads with scores q.k/sqrt(d) has no deterministic "
+            'limit; use scaling="tied 1/d" or "many heads", or ntkflow.monte_carlo_kernels',
+        )
+    if module.training and module.dropout.p:
+        raise builder.refused(
+            "attention", "dropout of its weights has no known limit; use network.eval()"
+        )
+    if not module.batch_first:
+        query, key, value = (each.transpose(0, 1) for each in (query, key, value))
+    parts = (module.query(query), module.key(key), module.value(value))
+    axis = tracer.axis(parts[0])
+    nodes = [_whole_node(tracer, each) for each in parts]
+    mask = _score_mask(tracer, attn_mask, is_causal, nodes)
+    name, places = builder.here, nodes[0].places
+    if module.scaling == "tied 1/d":
+        node = builder.add(Attended, name, places, *nodes, _score(module, mask))
+    else:
+        node = builder.add(ManyHeads, name, places, *nodes, _seen(tracer, module, mask))
+    found = tracer.all_rows(builder.elements(node, module.features, (places,)), axis)
+    found = module.out(found)
+    return (found if module.batch_first else found.transpose(0, 1)), None
+
+
+def _whole_node(tracer, x):
+    """The node whose places, in order, are the tokens of a sequence."""
+    ids = tracer.axis(x).take(x.ids)
+    places = places_of(ids)[:, 0]
+    (owner, *others) = tracer.builder.sources(places)
+    node = tracer.builder.nodes[owner]
+    if others or not torch.equal(places, tracer.builder.places(node)):
+        raise tracer.builder.refused(
+            "attention", "reads tokens of several layers; put one layer over all of them before it"
+        )
+    return node
+
+
+def _score_mask(tracer, mask: Tensor | None, is_causal: bool, nodes) -> Tensor | None:
+    """A mask (T, S) that is added to the scores."""
+    if mask is None and is_causal:
+        mask = torch.ones(nodes[0].places, nodes[1].places, dtype=torch.bool).triu(1)
+    if mask is None:
+        return None
+    if mask.ndim != 2 or hasattr(mask, "rows"):
+        raise tracer.builder.refused(
+            "attention", "attn_mask has to be the same for all rows, (T, S)"
+        )
+    if mask.dtype == torch.bool:
+        return torch.zeros(mask.shape, dtype=tracer.dtype).masked_fill(mask, -torch.inf)
+    return mask.to(tracer.dtype)
+
+
+def _score(module, mask: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """Weights of the keys from scores (B, T, S)."""
+    hidden = None if mask is None else mask == -torch.inf
+
+    def score(scores: Tensor) -> Tensor:
+        if module.score == "softmax":
+            return torch.softmax(scores if mask is None else scores + mask, -1)
+        function = module.score if isinstance(module.score, nn.Module) else nn.Identity()
+        if mask is None:
+            return function(scores)
+        return function(scores + mask.masked_fill(hidden, 0)).masked_fill(hidden, 0)
+
+    return score
+
+
+def _seen(tracer, module, mask: Tensor | None) -> Tensor | None:
+    """Which keys each query sees, of attention with many heads."""
+    if module.score != "identity":
+        raise tracer.builder.refused(
+            "attention",
+            'many heads have a closed limit with score="identity" alone; use '
+            'scaling="tied 1/d", or ntkflow.monte_carlo_kernels',
+        )
+    if mask is None:
+        return None
+    if not bool(((mask == 0) | (mask == -torch.inf)).all()):
+        raise tracer.builder.refused("attention", "many heads take a mask of truths")
+    return mask == 0
