@@ -11,6 +11,7 @@ RESULTS = {
     "Kernel",
     "KernelPair",
     "LimitKernels",
+    "MonteCarloKernels",
     "Movement",
     "NtkOperator",
     "RelativeDistances",

@@ -23,6 +23,7 @@ ARRAY, GRAM = np.ones((2, 3)), torch.eye(2)
         ("x1", lambda: ntkflow.ntk_operator(NETWORK, ARRAY)),
         ("x1", lambda: ntkflow.limit_kernels(NETWORK, ARRAY)),
         ("x2", lambda: ntkflow.limit_kernels(NETWORK, X, ARRAY)),
+        ("x1", lambda: ntkflow.monte_carlo_kernels(lambda width: NETWORK, ARRAY)),
         (
             "y",
             lambda: ntkflow.train_ensemble(NETWORK, START, X, ARRAY, **descent(0.1, 1)),

@@ -115,6 +115,9 @@ NEED_VALUES = {
     ),
     "jacobian_norm": lambda: ntkflow.jacobian_norm(NETWORK, X),
     "kappa": lambda: ntkflow.kappa(NETWORK, X, Y),
+    "monte_carlo_kernels": lambda: ntkflow.monte_carlo_kernels(
+        lambda width: ntkflow.mlp(3, [width], **M), X
+    ),
     "second_derivative_norm": lambda: ntkflow.second_derivative_norm(NETWORK, X),
     "kernel_distance": lambda: ntkflow.kernel_distance(GRAM, GRAM),
     "kernel_drift": lambda: ntkflow.kernel_drift(GRAM, GRAM),
