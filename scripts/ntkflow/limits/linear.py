@@ -180,10 +180,11 @@ def _read(array: Tensor, axis: int, taps: Taps) -> Tensor:
         return array
     if taps.is_all:
         return array.sum(axis, keepdim=True)
-    matrix = array.new_zeros(len(taps.index), taps.source_places)
     places = torch.arange(len(taps.index))[:, None].expand_as(taps.index)
     kept = taps.index >= 0
-    matrix[places[kept].to(array.device), taps.index[kept].to(array.device)] = 1
+    read = tuple(each[kept].to(array.device) for each in (places, taps.index))
+    matrix = array.new_zeros(len(taps.index), taps.source_places)
+    matrix.index_put_(read, array.new_ones(()), accumulate=True)  # some are read more than once
     return torch.tensordot(matrix, array, ([1], [axis])).movedim(0, axis)
 
 

@@ -71,7 +71,8 @@ class Taps:
 
     def agrees(self, other: "Taps") -> bool:
         """Whether the same places are read, so that equal places meet equal places."""
-        return self is other or torch.equal(self.index, other.index)
+        alike = self.source_places == other.source_places
+        return self is other or (alike and torch.equal(self.index, other.index))
 
 
 def _selected(array: Tensor, axis: int, index: Tensor) -> Tensor:
