@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from limit_networks import Net, dense, images, sequences, vectors
+from limit_networks import Net, dense, sequences, vectors
 from torch import nn
 from torch.nn import functional as F
 
@@ -40,3 +40,91 @@ def hidden(m, x):
 def test_places_that_are_read_twice_count_twice(repeated, weighted):
     one, two = (net(lambda m, x, f=f: m.last(f(hidden(m, x))), d=4) for f in (repeated, weighted))
     assert_same(one, two, sequences())
+
+
+def overwritten(m, x):
+    h = m.a(hidden(m, x))
+    other = h.clone()
+    torch.relu_(other)
+    return m.last(h + other)
+
+
+def with_inplace_module(m, x):
+    h = m.first(x)
+    return m.last(m.a(m.act(h)) + h)
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        (overwritten, lambda m, x: (lambda h: m.last(h + torch.relu(h)))(m.a(hidden(m, x)))),
+        (with_inplace_module, lambda m, x: m.last(m.a(hidden(m, x)) + hidden(m, x))),
+    ],
+)
+def test_writing_in_place(written, plain):
+    assert_same(net(written, act=nn.ReLU(inplace=True)), net(plain), vectors())
+
+
+def without_gradients(m, x):
+    with torch.no_grad():
+        h = m.first(x)
+    return m.last(torch.relu(h))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (without_gradients, r"first \(Dense\): .*no_grad"),
+        (lambda m, x: m.last(hidden(m, x).detach()), "detach in Net: gradients stop"),
+        (lambda m, x: m.last(hidden(m, x).to(torch.int64)), r"to in Net: rounds .*int64"),
+        (lambda m, x: m.last(hidden(m, x).type("torch.LongTensor")), "type in Net: rounds"),
+        (lambda m, x: m.last(m.act(m.first(x))), r"act \(PReLU\): a learnable number"),
+        (lambda m, x: m.last(F.prelu(m.first(x), m.act.weight)), "prelu in Net: a learnable"),
+        (
+            lambda m, x: m.last(torch.add(m.first(x), m.first(x), out=torch.zeros(4, 4))),
+            "add in Net: writes into out=",
+        ),
+    ],
+)
+def test_what_changes_gradients_or_values_is_refused(function, message):
+    with pytest.raises(ntkflow.errors.UnsupportedLayerError, match=message):
+        limit_kernels(net(function, act=nn.PReLU()), vectors())
+
+
+def hooked(network):
+    network.a.register_forward_hook(lambda module, given, found: 2 * found)
+
+
+def replaced(network):
+    forward = network.a.forward
+    network.a.forward = lambda x: 3 * forward(x)
+
+
+def frozen(network):
+    network.a.weight.requires_grad_(False)
+
+
+def tied(network):
+    network.b.bias = network.a.bias
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (hooked, r"a \(Dense\) has no known limit: it has hooks"),
+        (replaced, r"a \(Dense\) has no known limit: it has hooks or another forward"),
+        (frozen, r"a frozen layer in a \(Dense\)"),
+        (tied, "shared weights in b .*of a and b"),
+    ],
+)
+def test_changed_layers_are_refused(change, message):
+    network = net(lambda m, x: m.last(torch.relu(m.a(hidden(m, x)) + m.b(hidden(m, x)))))
+    change(network)
+    with pytest.raises(ntkflow.errors.UnsupportedLayerError, match=message):
+        limit_kernels(network, vectors())
+
+
+def test_a_network_without_any_gradient_is_read_like_another():
+    network = net(lambda m, x: m.last(torch.relu(m.a(hidden(m, x)))))
+    before = limit_kernels(network, vectors())
+    assert torch.equal(limit_kernels(network.requires_grad_(False), vectors()).ntk, before.ntk)

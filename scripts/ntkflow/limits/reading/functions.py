@@ -13,7 +13,7 @@ from ..hermite import HermiteDual
 from ..linear import Linear
 from ..nodes import Node
 from ..normalization import Normalized
-from .arithmetic import add, div, mul, neg, per_node, rsub, sub
+from .arithmetic import add, as_number, div, mul, neg, per_node, rsub, sub
 from .norms import group_norm, layer_norm, rms_norm
 from .pooling import adaptive_pool, average_pool, interpolate, mean, total
 
@@ -32,7 +32,9 @@ def _activation_function(tracer, function: Callable, name: str, args, kwargs) ->
     """An activation called as a function or method, with its options bound."""
     options = {k: v for k, v in kwargs.items() if k not in ("inplace", "input")}
     x = args[0] if args else kwargs["input"]
-
+    for each in (*args[1:], *options.values()):
+        if isinstance(each, Tensor):
+            as_number(tracer, name, each)
     bound = functools.partial(function, **options)
     if len(args) > 1:
         bound = lambda u: function(u, *args[1:], **options)  # noqa: E731

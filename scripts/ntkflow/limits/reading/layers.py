@@ -18,6 +18,7 @@ from .places import channels_of, elements, places_of
 
 def apply_layer(tracer, module: nn.Module, args: tuple, kwargs: dict) -> object:
     """Value of a layer that is known as a whole."""
+    _check_unchanged(tracer, module)
     if type(module) in LEAVES:
         make = lambda: LEAVES[type(module)](tracer, module, *args, **kwargs)  # noqa: E731
         if not hasattr(module, "sigma_w"):
@@ -27,14 +28,40 @@ def apply_layer(tracer, module: nn.Module, args: tuple, kwargs: dict) -> object:
         return tracer.builder.once(("layer", module, Same(x)), make)
 
     builder = tracer.builder
+    if any(each.requires_grad for each in module.parameters()):
+        raise builder.refused(type(module).__name__, LEARNT_SLOPE)
     make = lambda: find_dual(type(module), module, builder.here)  # noqa: E731
     dual = builder.once(("module", module), make)
     return activate(tracer, dual, module, builder.here, *args, **kwargs)
 
 
+def _check_unchanged(tracer, module) -> None:
+    """What is put around a layer's forward would be passed over."""
+    hooks = module._forward_hooks or module._forward_pre_hooks
+    if hooks or "forward" in vars(module):
+        raise tracer.builder.unknown(
+            tracer.builder.here,
+            "a module of your own around it",
+            "it has hooks or another forward (as torch.nn.utils.weight_norm gives it)",
+        )
+
+
 def _check_weight(tracer, module) -> None:
+    """Weights and biases belong to one layer, and all of a network's are trained."""
+    for each in module.parameters():
+        _check_owner(tracer, module, each)
+    frozen = not all(each.requires_grad for each in module.parameters())
+    if frozen and tracer.is_trained:
+        raise tracer.builder.refused(
+            "a frozen layer",
+            "its weights have no part in the kernel, which is not supported; set requires_grad, "
+            "or use ntkflow.monte_carlo_kernels",
+        )
+
+
+def _check_owner(tracer, module, parameter: Tensor) -> None:
     """Weights that two layers share must be used in one way."""
-    owner = tracer.builder.once(("weight", id(module.weight)), lambda: module)
+    owner = tracer.builder.once(("weight", id(parameter)), lambda: module)
     if owner is not module:
         names = (tracer.builder.names.get(each, "?") for each in (owner, module))
         raise tracer.builder.refused(
@@ -122,6 +149,10 @@ def _sampled(tracer, module, *args, **kwargs) -> object:
         tracer.builder.here, "ntkflow.monte_carlo_kernels", "its gates multiply correlated values"
     )
 
+
+LEARNT_SLOPE = (
+    "a learnable number that many values share: its part of the kernel never concentrates; fix it"
+)
 
 INSTEAD = {"Linear": "Dense", **{f"Conv{k}d": f"Conv{k}d" for k in (1, 2, 3)}}
 

@@ -9,18 +9,19 @@ from torch.nn import functional as F
 from .places import NONE
 from .traced import Traced, flat, mapped
 
-VIEWS = """
+LOOKED_AT = """
     view view_as reshape reshape_as flatten unflatten ravel permute transpose swapaxes swapdims
     movedim moveaxis squeeze unsqueeze expand expand_as broadcast_to select narrow chunk split
     split_with_sizes tensor_split unbind t T mT H diagonal unfold atleast_1d atleast_2d atleast_3d
-    __getitem__ __iter__ contiguous clone detach to float double type type_as
+    __getitem__ __iter__ contiguous detach to float double type type_as
 """
 COPIES = """
-    cat concat concatenate stack hstack vstack dstack flip fliplr flipud roll repeat
+    clone cat concat concatenate stack hstack vstack dstack flip fliplr flipud roll repeat
     repeat_interleave tile index_select take_along_dim pixel_shuffle pixel_unshuffle
     channel_shuffle rot90 pad
 """
-MOVES = set(VIEWS.split()) | set(COPIES.split())
+VIEWS = set(LOOKED_AT.split())
+MOVES = VIEWS | set(COPIES.split())
 KEEP = {"contiguous", "clone", "detach", "to", "float", "double", "type", "type_as"}
 ASKED = """
     shape ndim size dim device dtype layout is_floating_point is_complex numel nelement __len__
@@ -38,7 +39,7 @@ def is_passive(name: str) -> bool:
 def moved(tracer, name: str, function: Callable, args: tuple, kwargs: dict, lifted: bool) -> object:
     """Do to elements, and to the rows of each, what torch does to numbers."""
     if name in KEEP and lifted:
-        return args[0]
+        return _kept(tracer, name, args, kwargs)
     if name == "pad":
         return _padded(tracer, args, kwargs, lifted)
     traced = [each for each in flat((args, kwargs)) if isinstance(each, Traced)]
@@ -54,6 +55,20 @@ def moved(tracer, name: str, function: Callable, args: tuple, kwargs: dict, lift
     if isinstance(found, Tensor):
         return wrap(found, rows)
     return type(found)(wrap(f, r) for f, r in zip(found, rows, strict=True))
+
+
+def _kept(tracer, name: str, args: tuple, kwargs: dict) -> object:
+    """The same numbers, in another place of memory or with another precision."""
+    if name == "detach":
+        raise tracer.builder.refused(
+            name, "gradients stop there, so that its part of the kernel is not known; leave it out"
+        )
+    given = [each.dtype if isinstance(each, Tensor) else each for each in args[1:]]
+    for each in (*given, *kwargs.values()):
+        whole = isinstance(each, torch.dtype) and not each.is_floating_point
+        if whole or (name == "type" and isinstance(each, str)):
+            raise tracer.builder.refused(name, f"rounds hidden values ({each})")
+    return tracer.lifted(args[0].ids, args[0].rows)
 
 
 def _is_constant(each: object) -> bool:

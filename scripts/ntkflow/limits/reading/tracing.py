@@ -18,7 +18,7 @@ from ..recursion import Program
 from .building import Builder
 from .functions import INSTEAD, apply_function
 from .layers import LEAVES, apply_layer
-from .moves import MOVES, is_passive, moved
+from .moves import MOVES, VIEWS, is_passive, moved
 from .places import RowAxis, row_axis
 from .traced import Data, Lifted, Memory, Traced, flat, mapped
 
@@ -34,11 +34,12 @@ class Tracer:
         self.network, self.rows, self.dtype = network, max(2, len(x)), dtype
         self.kept, self.x = len(x), torch.cat([x, x.new_zeros(self.rows - len(x), *x.shape[1:])])
         self.builder = Builder(network)
+        self.is_trained = any(each.requires_grad for each in network.parameters())
 
     def program(self) -> Program:
         """Nodes up to the network's output."""
         data = self.data(self.x.detach(), torch.arange(self.rows))
-        with _unchecked_types(), self._leaves(), torch.no_grad():
+        with _unchecked_types(), self._leaves(), torch.enable_grad():
             found = self._run(data)
         if not isinstance(found, Lifted):
             said = type(found).__name__ if isinstance(found, tuple | list | dict) else "values"
@@ -103,17 +104,29 @@ class Tracer:
                 "what a network does may depend on shapes alone"
             )
         lifted = [each for each in flat((args, kwargs)) if isinstance(each, Lifted)]
-        self._check_versions(name, lifted)
+        self._check_call(name, lifted, kwargs)
         if name in MOVES:
             found = moved(self, name, function, args, kwargs, bool(lifted))
-            return self._sharing(found, lifted[0].memory) if lifted else found
+            return self._sharing(found, lifted[0].memory) if lifted and name in VIEWS else found
         if not lifted:
             return self._call_data(function, args, kwargs)
         found = apply_function(self, function, name, args, kwargs)
         writes = (name.endswith("_") and not name.endswith("__")) or name.startswith("__i")
         return self._written(args[0], found) if writes or kwargs.get("inplace") else found
 
-    def _check_versions(self, name: str, given: list[Traced]) -> None:
+    def _check_call(self, name: str, given: list[Traced], kwargs: dict) -> None:
+        if given and kwargs.get("out") is not None:
+            raise self.builder.refused(name, "writes into out=; use the value that it returns")
+        self._check_given(name, given)
+
+    def _check_given(self, name: str, given: list[Traced]) -> None:
+        """Values have to be up to date, and gradients to pass."""
+        if given and not torch.is_grad_enabled():
+            raise self.builder.refused(
+                name,
+                "runs under torch.no_grad, where gradients stop, so that its part of the kernel is "
+                "not known; leave torch.no_grad out",
+            )
         for each in given:
             if each.version != each.memory.version:
                 raise self.builder.refused(
@@ -175,8 +188,9 @@ class Tracer:
             try:
                 given = [each for each in flat((args, kwargs)) if isinstance(each, Traced)]
                 if given and (type(module) in LEAVES or self.builder.is_registered(module)):
-                    self._check_versions(type(module).__name__, given)
-                    return apply_layer(self, module, args, kwargs)
+                    self._check_given(type(module).__name__, given)
+                    found = apply_layer(self, module, args, kwargs)
+                    return self._written(given[0], found) if _is_inplace(module) else found
                 return call(module, *args, **kwargs)
             finally:
                 self.builder.path.pop()
@@ -186,6 +200,11 @@ class Tracer:
             yield
         finally:
             nn.Module.__call__ = call
+
+
+def _is_inplace(module: nn.Module) -> bool:
+    """Whether an activation overwrites what it is applied to."""
+    return getattr(module, "inplace", False)
 
 
 def _name(function) -> str:
