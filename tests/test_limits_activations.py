@@ -212,7 +212,13 @@ def test_single_precision(name):
         torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-5)
 
 
-LAYERS = [*PIECEWISE.values(), nn.Softsign(), nn.PReLU(), nn.RReLU().eval(), nn.Softplus(1.0, 2.0)]
+LAYERS = [
+    *PIECEWISE.values(),
+    nn.Softsign(),
+    nn.PReLU().requires_grad_(False),
+    nn.RReLU().eval(),
+    nn.Softplus(1.0, 2.0),
+]
 
 
 class Between(nn.Module):
@@ -246,7 +252,7 @@ def test_networks_on_the_meta_device(activation):
         (F.selu, nn.SELU(inplace=True)),
         (F.softplus, nn.Softplus()),
         (F.hardswish, nn.Hardswish()),
-        (lambda x: F.leaky_relu(x, 0.25), nn.PReLU()),
+        (lambda x: F.leaky_relu(x, 0.25), nn.PReLU().requires_grad_(False)),
         (lambda x: F.leaky_relu(x, (1 / 8 + 1 / 3) / 2), nn.RReLU().eval()),
         (lambda x: x**2, lambda x: x.square()),
         (torch.sgn, torch.sign),
@@ -272,7 +278,7 @@ def test_random_slopes_and_slopes_of_channels_are_refused():
     with pytest.raises(UnsupportedLayerError, match=r"RReLU\): draws its slopes"):
         limit_kernels(Between(nn.RReLU()), torch.zeros(2, 3))
     with pytest.raises(UnsupportedLayerError, match=r"PReLU\): has a slope for each channel"):
-        limit_kernels(Between(nn.PReLU(3)), torch.zeros(2, 3))
+        limit_kernels(Between(nn.PReLU(3).requires_grad_(False)), torch.zeros(2, 3))
 
 
 def test_own_activation_with_kinks():
@@ -288,3 +294,10 @@ def test_own_activation_with_kinks():
     kernels = limit_kernels(Between(Tent()), x)
     assert torch.linalg.eigvalsh(kernels.ntk)[0] > 0
     del ACTIVATIONS[Tent]
+
+
+def test_a_learnt_slope_counts_as_fixed_and_says_so():
+    x = torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(UserWarning, match=r"PReLU.*counts as fixed"):
+        found = limit_kernels(Between(nn.PReLU()), x)
+    torch.testing.assert_close(found, limit_kernels(Between(nn.LeakyReLU(0.25)), x))

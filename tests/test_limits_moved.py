@@ -78,8 +78,6 @@ def without_gradients(m, x):
         (lambda m, x: m.last(hidden(m, x).detach()), "detach in Net: gradients stop"),
         (lambda m, x: m.last(hidden(m, x).to(torch.int64)), r"to in Net: rounds .*int64"),
         (lambda m, x: m.last(hidden(m, x).type("torch.LongTensor")), "type in Net: rounds"),
-        (lambda m, x: m.last(m.act(m.first(x))), r"act \(PReLU\): a learnable number"),
-        (lambda m, x: m.last(F.prelu(m.first(x), m.act.weight)), "prelu in Net: a learnable"),
         (
             lambda m, x: m.last(torch.add(m.first(x), m.first(x), out=torch.zeros(4, 4))),
             "add in Net: writes into out=",

@@ -1,6 +1,7 @@
 """Functions of hidden values, as nodes of a program."""
 
 import functools
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -33,7 +34,9 @@ def _activation_function(tracer, function: Callable, name: str, args, kwargs) ->
     options = {k: v for k, v in kwargs.items() if k not in ("inplace", "input")}
     x = args[0] if args else kwargs["input"]
     for each in (*args[1:], *options.values()):
-        if isinstance(each, Tensor):
+        if isinstance(each, Tensor) and each.requires_grad:
+            check_slope(tracer, name, name == "prelu")
+        elif isinstance(each, Tensor) and name != "prelu":
             as_number(tracer, name, each)
     bound = functools.partial(function, **options)
     if len(args) > 1:
@@ -43,6 +46,21 @@ def _activation_function(tracer, function: Callable, name: str, args, kwargs) ->
     key = (function, str(args[1:]), str(sorted(options.items())))
     dual = tracer.builder.once(key, lambda: find_dual(function, bound, label))
     return activate(tracer, dual, bound, label, x)
+
+
+def check_slope(tracer, name: str, is_prelu: bool) -> None:
+    """A learnt slope of PReLU counts as fixed, with a warning; other such numbers are refused."""
+    if not is_prelu:
+        raise tracer.builder.refused(
+            name,
+            "a learnable number that many values share: its part of the kernel never concentrates; "
+            "fix it by requires_grad_(False)",
+        )
+    warnings.warn(
+        f"{tracer.builder.label(name)}: its slope counts as fixed at its present value, as its "
+        "part of the kernel never concentrates (no warning: requires_grad_(False))",
+        stacklevel=2,
+    )
 
 
 def activate(tracer, dual: Dual, function: Callable, label: str, x) -> object:

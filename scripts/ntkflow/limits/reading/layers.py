@@ -12,7 +12,7 @@ from ..weights import Lookup
 from .attending import attention
 from .convolving import convolution, transposed
 from .fibres import Same, first_node, scales_of, weights_at
-from .functions import activate
+from .functions import activate, check_slope
 from .places import channels_of, elements, places_of
 
 
@@ -29,7 +29,7 @@ def apply_layer(tracer, module: nn.Module, args: tuple, kwargs: dict) -> object:
 
     builder = tracer.builder
     if any(each.requires_grad for each in module.parameters()):
-        raise builder.refused(type(module).__name__, LEARNT_SLOPE)
+        check_slope(tracer, type(module).__name__, isinstance(module, nn.PReLU))
     make = lambda: find_dual(type(module), module, builder.here)  # noqa: E731
     dual = builder.once(("module", module), make)
     return activate(tracer, dual, module, builder.here, *args, **kwargs)
@@ -149,10 +149,6 @@ def _sampled(tracer, module, *args, **kwargs) -> object:
         tracer.builder.here, "ntkflow.monte_carlo_kernels", "its gates multiply correlated values"
     )
 
-
-LEARNT_SLOPE = (
-    "a learnable number that many values share: its part of the kernel never concentrates; fix it"
-)
 
 INSTEAD = {"Linear": "Dense", **{f"Conv{k}d": f"Conv{k}d" for k in (1, 2, 3)}}
 
