@@ -368,3 +368,35 @@ def test_recurrent_networks_of_two_lengths_go_by_layers_and_are_proved_once(proo
     assert (found.method, len(proofs)) == ("layerwise", 1)
     expected = empirical_ntk(network, x1, x2, method="autograd").values
     torch.testing.assert_close(found.values, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_outputs_of_the_first_row_are_made_once_under_a_precedent():
+    network, counts = dense(), []
+    for _ in range(2):
+        empirical_ntk(network, rows())
+    forward = nn.Sequential.forward
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.Sequential, "forward", lambda *a: counts.append(len(a[1])) or forward(*a))
+        empirical_ntk(network, rows())
+    assert counts == [1, 5, 2]
+
+
+class Scaled(nn.Module):
+    """A network of rows and of a number that is the same for all of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = dense()
+
+    def forward(self, x, factor):
+        return self.body(x * factor)
+
+
+def test_outputs_of_an_equal_row_beside_another_constant_are_others(proofs):
+    network = Scaled()
+    x1, x2 = ({"x": rows(), "factor": factor} for factor in (1, -1))
+    for _ in range(2):
+        found = empirical_ntk(network, x1, x2)
+    assert (found.method, len(proofs)) == ("layerwise", 1)
+    expected = empirical_ntk(network, x1, x2, method="autograd").values
+    torch.testing.assert_close(found.values, expected, rtol=1e-10, atol=1e-12)

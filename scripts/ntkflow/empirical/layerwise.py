@@ -20,7 +20,7 @@ from .capture import (
 )
 from .factors import Factor, JacobianFactor
 from .graph import PLACES, Use, shape_of
-from .inputs import Inputs, shapes_of_rows
+from .inputs import Inputs, same_rows, shapes_of_rows
 from .jacobian import jacobian_factors
 from .layer_factors import Part, all_rows, is_bias, make_factor, prefers_rows, total
 from .proof import Unproved, tolerance
@@ -295,9 +295,10 @@ def _is_known(task: Task, x: Inputs, recording: Recording) -> bool:
 
 
 def _has_outputs_of_few(task: Task, x: Inputs, outputs: Float[Tensor, "n o"]) -> bool:
-    groups = [[0], [-1, len(x) // 2]]
-    parameters = task.model.parameters
-    found = task.model.at(parameters, lambda function: [function(x[rows]) for rows in groups])
+    parameters, groups = task.model.parameters, [[0], [-1, len(x) // 2]]
+    found = [alone for row, alone in task.alone if same_rows(row, x[:1])][:1]
+    rest = groups[len(found) :]
+    found += task.model.at(parameters, lambda function: [function(x[rows]) for rows in rest])
     allowed = tolerance(outputs.dtype) * outputs.abs().max()
     pairs = zip(groups, found, strict=True)
     return all(bool(((few - outputs[rows]).abs() <= allowed).all()) for rows, few in pairs)
