@@ -182,7 +182,7 @@ def taken(found: Found) -> tuple[bytes | None, ...] | None:
     nodes = [node for node in found.walk.nodes if kind_of(node) in TAKING]
     try:
         return tuple(_digest(index) for node in nodes for index in node._saved_indices)
-    except RuntimeError:  # it was overwritten or freed, or has no values
+    except (RuntimeError, TypeError):  # it was overwritten or freed, or has no values
         return None
 
 
