@@ -8,7 +8,7 @@ from torch import nn
 
 from ntkflow import empirical_ntk, gradient_norms
 from ntkflow.empirical import factors, layer_factors, layerwise, products
-from ntkflow.empirical.factors import GramFactor, JacobianFactor
+from ntkflow.empirical.factors import GramFactor, JacobianFactor, ReadoutFactor
 from ntkflow.empirical.factors import TiedFactor as Tied
 from ntkflow.empirical.layout import Layout, Sizes
 from ntkflow.empirical.products import fill_products
@@ -149,3 +149,27 @@ def test_places_without_a_gradient_are_left_out(tied, monkeypatch):
     empirical_ntk(network, ids, method="layerwise")
     found = {p.seen.use.names[0]: p.at_places.shape[2] for parts in places for p in parts}
     assert found == {"table.weight": 1, "middle.weight": 6}
+
+
+@pytest.mark.parametrize("mode", ["trace", "diagonal", "block"])
+def test_products_of_long_rows_are_as_exact_as_those_of_short_ones(mode):
+    rows = torch.randn(2, 3, 2**18, generator=torch.Generator().manual_seed(0))
+    found, expected = (
+        filled(JacobianFactor(each), Layout(mode, 2), len(rows[0]))
+        for each in (rows, rows.double())
+    )
+    assert (found - expected).abs().max() <= 2e-6 * expected.abs().max()
+
+
+def filled(factor, layout, count):
+    values = layout.empty(count, count, factor.rows)
+    fill_products([(factor, factor)], layout, values, symmetric=False)
+    return values
+
+
+def test_features_of_a_long_readout_are_multiplied_as_exactly():
+    rows = torch.randn(3, 2**18, generator=torch.Generator().manual_seed(0))
+    found, expected = (
+        ReadoutFactor(each).gram(ReadoutFactor(each)) for each in (rows, rows.double())
+    )
+    assert (found - expected).abs().max() <= 2e-6 * expected.abs().max()

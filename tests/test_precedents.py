@@ -9,7 +9,7 @@ from never_wrong_networks import Net
 from torch import nn
 
 from ntkflow import empirical_ntk
-from ntkflow.empirical import methods
+from ntkflow.empirical import layerwise, methods
 from ntkflow.errors import UnsupportedLayerError
 
 
@@ -368,3 +368,66 @@ def test_recurrent_networks_of_two_lengths_go_by_layers_and_are_proved_once(proo
     assert (found.method, len(proofs)) == ("layerwise", 1)
     expected = empirical_ntk(network, x1, x2, method="autograd").values
     torch.testing.assert_close(found.values, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_outputs_of_the_first_row_are_made_once_under_a_precedent():
+    network, counts = dense(), []
+    for _ in range(2):
+        empirical_ntk(network, rows())
+    forward = nn.Sequential.forward
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.Sequential, "forward", lambda *a: counts.append(len(a[1])) or forward(*a))
+        empirical_ntk(network, rows())
+    assert counts == [1, 5, 2]
+
+
+class Scaled(nn.Module):
+    """A network of rows and of a number that is the same for all of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = dense()
+
+    def forward(self, x, factor):
+        return self.body(x * factor)
+
+
+def test_outputs_of_an_equal_row_beside_another_constant_are_others(proofs):
+    network = Scaled()
+    x1, x2 = ({"x": rows(), "factor": factor} for factor in (1, -1))
+    for _ in range(2):
+        found = empirical_ntk(network, x1, x2)
+    assert (found.method, len(proofs)) == ("layerwise", 1)
+    expected = empirical_ntk(network, x1, x2, method="autograd").values
+    torch.testing.assert_close(found.values, expected, rtol=1e-10, atol=1e-12)
+
+
+def taking_places(net, x):
+    """Places in the order in which a list names them."""
+    return net.b(torch.tanh(net.a(x))[:, net.order])
+
+
+@pytest.fixture
+def order_checks(monkeypatch):
+    """How often a whole backward pass looked at the order of rows."""
+    made, check = [], layerwise._check_order
+    monkeypatch.setattr(layerwise, "_check_order", lambda *a: made.append(a) or check(*a))
+    return made
+
+
+def test_places_taken_as_before_need_no_look_at_the_order_of_rows(order_checks):
+    network = Net(taking_places, a=nn.Linear(3, 6), b=nn.Linear(2, 2)).double().eval()
+    network.order = [4, 1]
+    for seed in range(3):
+        assert is_right(network, rows(seed=seed))
+    assert len(order_checks) == 1
+
+
+def test_rows_taken_as_their_numbers_say_are_looked_at_every_time(order_checks):
+    network = Net(sorted_inside, a=nn.Linear(3, 6), read=nn.Linear(6, 2)).double().eval()
+    network.sorts = True
+    x = rows(7)
+    sorted_rows = x[x[:, 0].argsort()]
+    for each in (sorted_rows, sorted_rows + 1, sorted_rows[[1, 0, *range(2, 7)]], x):
+        assert is_right(network, each)
+    assert len(order_checks) >= 3

@@ -13,6 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 FEW_PLACES = 8  # pairs of places that are better added one by one than summed
+# Numbers that one matrix product sums. On a CPU it may add them one after the other, whose rounding
+# grows with their number; sums of so many are added up at no cost.
+LONGEST = 2**15
 
 
 class Term(NamedTuple):
@@ -36,6 +39,11 @@ class Term(NamedTuple):
         left, right = (each.transpose(1, 2).flatten(2)[:, None] for each in self[:2])
         return Term(left, right, self.scale)
 
+    def pieces(self) -> Iterator["Term"]:
+        """The same sum in products of rows that are not too long."""
+        for some in pieces(self.left.shape[-1]):
+            yield Term(self.left[..., some], self.right[..., some], self.scale)
+
     def split(self, pairs: int) -> Iterator["Term"]:
         """The same sum in parts of at most so many pairs of places."""
         width = min(len(self.right), pairs) if pairs >= FEW_PLACES else 1
@@ -45,6 +53,20 @@ class Term(NamedTuple):
                 here, there = slice(i, i + height), slice(j, j + width)
                 scale = None if self.scale is None else self.scale[here, :, there]
                 yield Term(self.left[here], self.right[there], scale)
+
+
+def pieces(length: int) -> list[slice]:
+    """Consecutive slices of rows of this length, at least one."""
+    return [slice(start, start + LONGEST) for start in range(0, max(1, length), LONGEST)]
+
+
+def row_products(left: Float[Tensor, "n k"], right: Float[Tensor, "m k"]) -> Float[Tensor, "n m"]:
+    """Products of rows with rows, of any length."""
+    first, *rest = pieces(left.shape[1])
+    total = left[:, first] @ right[:, first].mT
+    for some in rest:
+        total.addmm_(left[:, some], right[:, some].mT)
+    return total
 
 
 @dataclass(frozen=True)
@@ -93,7 +115,7 @@ class GramFactor:
         """The product with the factor of other rows, at more or fewer places."""
         if isinstance(other, JacobianFactor):
             return self.summed().terms(other)
-        scale = self.inputs.flatten(0, 1) @ other.inputs.flatten(0, 1).mT
+        scale = row_products(self.inputs.flatten(0, 1), other.inputs.flatten(0, 1))
         shape = *self.inputs.shape[:2], *other.inputs.shape[:2]
         return [Term(self.gradients, other.gradients, scale.view(shape))]
 
@@ -185,7 +207,7 @@ class ReadoutFactor:
 
     def gram(self, other: "ReadoutFactor") -> Float[Tensor, "n1 n2"]:
         """The product where o = o'."""
-        return self.inputs @ other.inputs.mT
+        return row_products(self.inputs, other.inputs)
 
     def gradient(self, weights: Float[Tensor, " s"], n: int) -> Float[Tensor, " p"]:
         """Of the weighted outputs of row n, the weights of these outputs alone."""

@@ -175,3 +175,12 @@ def shapes_of_rows(x: Inputs) -> tuple:
     """Shapes of what a row holds, by number or keyword."""
     members = {0: x} if isinstance(x, Tensor) else x.tensors
     return tuple((key, tensor.shape[1:]) for key, tensor in members.items())
+
+
+def same_rows(x: Inputs, other: Inputs) -> bool:
+    """Whether two inputs are of one form and hold the same numbers, constants too."""
+    mine, theirs = (Arguments({0: x}, {}) if isinstance(x, Tensor) else x for x in (x, other))
+    if mine.tensors.keys() != theirs.tensors.keys() or mine.constants != theirs.constants:
+        return False
+    pairs = [(tensor, theirs.tensors[key]) for key, tensor in mine.tensors.items()]
+    return all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)

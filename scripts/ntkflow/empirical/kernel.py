@@ -206,13 +206,15 @@ def pose(
         model, x1, x2 = model.build(cast), cast(x1), None if x2 is None else cast(x2)
     with nullcontext() if operator is None else KeptGraphs():
         like = _first(model, x1, name, dtype)
+        alone = [(x1[:1], like)]
         if x2 is not None:
-            _first(model, x2, "x2", dtype)
+            alone.append((x2[:1], _first(model, x2, "x2", dtype)))
     outputs = read_outputs(outputs, like.shape[1], conventions)
     selected, layout = _layout(outputs, like.shape[1])
     types = like.to(summing_type(like.dtype)), like.dtype
     budget = as_budget(memory_budget, like.device)
-    return Task(model, x1, x2, selected, layout, by_layer, *types, budget), outputs
+    task = Task(model, x1, x2, selected, layout, by_layer, *types, budget, alone=alone)
+    return task, outputs
 
 
 def _first(model: Model, x: Inputs, name: str, dtype: torch.dtype | None) -> Tensor:

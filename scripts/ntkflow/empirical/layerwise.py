@@ -19,8 +19,8 @@ from .capture import (
     record,
 )
 from .factors import Factor, JacobianFactor
-from .graph import PLACES, Use, shape_of
-from .inputs import Inputs, shapes_of_rows
+from .graph import PLACES, TAKING, Use, shape_of, taken
+from .inputs import Inputs, same_rows, shapes_of_rows
 from .jacobian import jacobian_factors
 from .layer_factors import Part, all_rows, is_bias, make_factor, prefers_rows, total
 from .proof import Unproved, tolerance
@@ -42,7 +42,7 @@ KEEP_ROWS = frozenset(KINDS.split())
 STEADY = """
     Alias Bmm ConstantPadNd Embedding Expand NativeGroupNorm PreluKernel Repeat Rsqrt SafeSoftmax
 """
-KEEP_ROWS_ONCE_RIGHT = KEEP_ROWS | PLACES.keys() | set(STEADY.split())
+KEEP_ROWS_ONCE_RIGHT = KEEP_ROWS.union(PLACES, STEADY.split())
 
 
 def layerwise_kernel(task: Task, plan: "LayerwisePlan | None" = None) -> dict[str, Tensor]:
@@ -113,7 +113,7 @@ def plan_layerwise(task: Task) -> LayerwisePlan:
 @torch.enable_grad()
 def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
     recording = record(task.model, x, claims.made)
-    known = _is_known(task, x, recording)
+    keep = _keeping_rows(task, x, recording)
     uses = accounted(recording, claims, len(x))
     if uses is None and len(x) == 1:
         # One row may have a graph of its own, two equal ones have that of many.
@@ -126,7 +126,6 @@ def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
     outputs = recording.outputs
     most = min(GRADIENT_BYTES, task.memory_budget // 4)
     gradients = _output_gradients(outputs, uses, task.selected, most)
-    keep = KEEP_ROWS_ONCE_RIGHT if known else KEEP_ROWS
     if len(x) > 1 and not outputs.is_meta and not keep.issuperset(recording.found.kinds):
         _check_order(outputs, uses, gradients, task.selected)
     return _factors(task, uses, gradients, claims, recording)
@@ -272,32 +271,37 @@ def _pull_back(
     return [gradient[None] for gradient in pull(unit)]
 
 
-def _is_known(task: Task, x: Inputs, recording: Recording) -> bool:
-    """Whether the graph is one for which the plan was right.
+def _keeping_rows(task: Task, x: Inputs, recording: Recording) -> frozenset[str]:
+    """Kinds of operations that leave rows in place; more where the plan was right for the graph.
 
     Rows that are reordered by what they hold, or scaled by it, leave no trace in it: the first row
     alone, and the last and the middle one in this order, must have the outputs that they have among
-    the others.
+    the others. Operations that take what tensors say take the same as when that was right.
 
     Raises:
         Unproved: if the plan was right for another graph.
     """
     evidence, graph = task.evidence, (len(x) > 1, *recording.found.operations)
-    if evidence is None or evidence.graphs is None:
-        if evidence is not None:
-            evidence.met.setdefault(shapes_of_rows(x), set()).add(graph)
-        return False
-    if graph != evidence.graphs.get(shapes_of_rows(x)):
+    if evidence is None:
+        return KEEP_ROWS
+    form, places = shapes_of_rows(x), (len(x), taken(recording.found))
+    if evidence.graphs is None:
+        evidence.met.setdefault(form, {}).setdefault(graph, set()).add(places)
+        return KEEP_ROWS
+    known, right = evidence.graphs.get(form, (None, set()))
+    if graph != known:
         raise Unproved("meets other operations than before")
     if len(x) > 1 and not _has_outputs_of_few(task, x, recording.outputs.detach()):
         raise Unproved("has other outputs for some rows than for all")
-    return True
+    same = places in right and None not in places
+    return KEEP_ROWS_ONCE_RIGHT | TAKING if same else KEEP_ROWS_ONCE_RIGHT
 
 
 def _has_outputs_of_few(task: Task, x: Inputs, outputs: Float[Tensor, "n o"]) -> bool:
-    groups = [[0], [-1, len(x) // 2]]
-    parameters = task.model.parameters
-    found = task.model.at(parameters, lambda function: [function(x[rows]) for rows in groups])
+    parameters, groups = task.model.parameters, [[0], [-1, len(x) // 2]]
+    found = [alone for row, alone in task.alone if same_rows(row, x[:1])][:1]
+    rest = groups[len(found) :]
+    found += task.model.at(parameters, lambda function: [function(x[rows]) for rows in rest])
     allowed = tolerance(outputs.dtype) * outputs.abs().max()
     pairs = zip(groups, found, strict=True)
     return all(bool(((few - outputs[rows]).abs() <= allowed).all()) for rows, few in pairs)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -219,7 +219,7 @@ def _module_model(
     shared = {id(every[name]) for name in chosen}
     others = {name: p for name, p in module.named_parameters() if id(p) not in shared}
     own = {name: every[name] for name in chosen if every[name].requires_grad}
-    layers = dict(module.named_modules())
+    layers = Layers.of(module)
 
     def build(cast: Cast) -> Model:
         def run(named: Mapping[str, Tensor], work: Callable) -> Any:
@@ -246,7 +246,7 @@ def run_unchanged(
     parameters: Mapping[str, Tensor],
     work: Callable[[Callable], Any],
     cast: Cast = _same,
-    layers: Mapping[str, nn.Module] | None = None,
+    layers: "Layers | None" = None,
 ) -> Any:
     """What `work` returns, given the module at these parameters, from the state it is in.
 
@@ -254,15 +254,35 @@ def run_unchanged(
     lost. Instance normalisation in training mode would write running averages that its outputs do
     not use, and gets none.
     """
-    layers = layers or dict(module.named_modules())
+    layers = layers or Layers.of(module)
     buffers = {name: cast(buffer).clone() for name, buffer in module.named_buffers()}
-    for name, layer in layers.items():
+    for name, layer in layers.named.items():
         if isinstance(layer, _InstanceNorm) and layer.training and layer.track_running_stats:
             prefix = f"{name}." if name else ""
             buffers |= {f"{prefix}running_mean": None, f"{prefix}running_var": None}
     named = {f"network.{name}": value for name, value in (buffers | dict(parameters)).items()}
-    with _kept_tensors(layers.values()), _plain_layers(layers.values()):
-        return torch.func.functional_call(_Held(module), named, (work,))
+    every = layers.named.values()
+    with _kept_tensors(every), _plain_layers(every):
+        # The search for tensors that are shared takes longer than a small network.
+        options = dict(tie_weights=layers.tied)
+        return torch.func.functional_call(_Held(module), named, (work,), **options)
+
+
+class Layers(NamedTuple):
+    """The parts of a module by name, and whether a tensor has more than one name in it."""
+
+    named: dict[str, nn.Module]
+    tied: bool
+
+    @classmethod
+    def of(cls, module: nn.Module) -> "Layers":
+        """Look at a module."""
+        every = dict(module.named_modules(remove_duplicate=False))
+        held = [[*layer._parameters.values(), *layer._buffers.values()] for layer in every.values()]
+        tensors = [tensor for each in held for tensor in each if tensor is not None]
+        first = {id(layer): name for name, layer in reversed(every.items())}
+        named = {name: layer for name, layer in every.items() if first[id(layer)] == name}
+        return cls(named, len(set(map(id, tensors))) < len(tensors))
 
 
 class _Held(nn.Module):

@@ -19,22 +19,23 @@ MOST = 16  # situations that are kept for a module
 
 
 class Precedent(NamedTuple):
-    """A plan that was right, and the operations of the graphs of x1 and x2 for which it was."""
+    """A plan that was right, and the graphs of x1 and x2 for which it was: see `Evidence`."""
 
     plan: Any
-    graphs: dict[tuple, tuple]
+    graphs: dict[tuple, tuple[tuple, set]]
 
 
 @dataclass
 class Evidence:
     """The graphs for which the plan is known to be right, if it is, and those that are met now.
 
-    They are kept by the shapes of what a row holds.
+    They are kept by the shapes of what a row holds. A graph is known by its operations, and with it
+    numbers of rows and what operations take that tensors tell what to take.
     """
 
-    graphs: dict[tuple, tuple] | None = None
+    graphs: dict[tuple, tuple[tuple, set]] | None = None
     plan: Any = None
-    met: dict[tuple, set[tuple]] = field(default_factory=dict)
+    met: dict[tuple, dict[tuple, set]] = field(default_factory=dict)
 
 
 _KEPT: WeakKeyDictionary[nn.Module, dict[tuple, Precedent]] = WeakKeyDictionary()
@@ -65,7 +66,8 @@ def keep_precedent(task: Task, method: str, evidence: Evidence, proof: Proof | N
     kept = _KEPT.setdefault(module, {})
     if len(kept) >= MOST:
         del kept[next(iter(kept))]
-    kept[situation] = Precedent(plan, {form: graph for form, (graph,) in evidence.met.items()})
+    met = {form: next(iter(graphs.items())) for form, graphs in evidence.met.items()}
+    kept[situation] = Precedent(plan, met)
 
 
 def _situation(task: Task, method: str) -> tuple | None:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .factors import Factor, ReadoutFactor, Term, tensors_of
+from .factors import Factor, ReadoutFactor, Term, row_products, tensors_of
 from .layout import TILE_HEIGHT, Layout, Sizes, Target
 
 # Bytes of factors that are held at once, or this part of the bytes of the kernel if it is more,
@@ -107,24 +107,24 @@ def _fill_terms(
         if not add:
             values.zero_()
         return
-    terms = sorted(terms, key=lambda term: term.scale is not None)
+    scaled = [term for term in terms if term.scale is not None]
+    pieces = [piece for term in terms if term.scale is None for piece in term.pieces()]
     n1, n2 = values.shape[-2:]
     entries = Sizes.on(values.device).tile
     buffer = values.new_empty(max(entries, TILE_HEIGHT * layout.outputs * n2))
-    plain = sum(term.scale is None for term in terms)
     for target in layout.targets(values, symmetric):
         height = max(TILE_HEIGHT, entries // target.values[..., 0, :].numel())
         for start in range(0, n1, height):
             rows = slice(start, min(start + height, n1))
             tile = target.values[..., rows, :]
             pairs = entries // tile.numel()
-            for index, term in enumerate(terms[:plain]):
-                product = _multiply(term, layout, target, rows, buffer, index > 0)
-            if plain:
+            for index, piece in enumerate(pieces):
+                product = _multiply(piece, layout, target, rows, buffer, index > 0)
+            if pieces:
                 found = product[:, 0, :, :, 0].transpose(2, 3)
                 tile.add_(found) if add else tile.copy_(found)
-            parts = (part for term in terms[plain:] for part in term.split(pairs))
-            for index, part in enumerate(parts, plain):
+            parts = (part for term in scaled for part in term.split(pairs))
+            for index, part in enumerate(parts, len(pieces)):
                 product = _multiply(part, layout, target, rows, buffer, False)
                 _add_scaled(tile, part.scale[:, rows], product, add or bool(index))
 
@@ -173,7 +173,7 @@ class _OneSide(NamedTuple):
         pairs = total.view(len(total), -1)
         if self.places_last:
             summed = torch.bmm(right.flatten(1, 2), scale.mT)  # (m, s2 k, t)
-            pairs.addmm_(left.flatten(1), summed.view(pairs.shape[1], -1).mT)
+            pairs.add_(row_products(left.flatten(1), summed.view(pairs.shape[1], -1)))
         else:
             summed = torch.bmm(scale, right.flatten(2)).view(len(right), -1, *right.shape[2:])
             summed = summed.transpose(0, 1).flatten(1, 2)  # (t, m s2, k)

@@ -1,6 +1,6 @@
 """What is to be computed, as the methods need to know it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -35,6 +35,7 @@ class Task:
         proof: the `proof.Proof` that the factors must agree with; None on the meta device.
         stands_for: rows in whose place these few are counted.
         evidence: the `precedents.Evidence` of what layers meet, where it is kept.
+        alone: first rows of x1 and x2, each with the outputs that it has alone.
     """
 
     model: Model
@@ -50,6 +51,7 @@ class Task:
     proof: Any = None
     evidence: Any = None
     stands_for: int | None = None
+    alone: Sequence[tuple[Inputs, Tensor]] = ()
 
     @property
     def fewest(self) -> int:
@@ -85,7 +87,7 @@ class Task:
         """The same in float64, without a proof."""
         x2 = None if self.x2 is None else in_double(self.x2)
         casts = dict(x1=in_double(self.x1), x2=x2, like=in_double(self.like))
-        casts |= dict(proof=None, evidence=None)
+        casts |= dict(proof=None, evidence=None, alone=())
         return replace(self, model=self.model.build(in_double), **casts)
 
 
