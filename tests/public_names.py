@@ -16,6 +16,7 @@ RESULTS = {
     "NtkOperator",
     "RelativeDistances",
     "ResidualModes",
+    "SampledKernels",
     "TraceEstimate",
     "TrainingResult",
 }

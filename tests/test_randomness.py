@@ -14,7 +14,7 @@ def test_streams_and_seeds_are_independent():
 
 
 def test_streams_never_change():
-    assert STREAMS == {"data": 0, "labels": 1, "init": 2, "split": 3, "dropout": 4}
+    assert dict(data=0, labels=1, init=2, split=3, dropout=4, scores=5) == STREAMS
     assert torch_seed(0, "init") == 8597659618385908031
     assert generator(0, "data").standard_normal() == pytest.approx(0.1257302210933933)
 

@@ -47,6 +47,7 @@ _HOMES = {
     "Penalty": "training",
     "Residual": "networks",
     "ResidualModes": "dynamics",
+    "SampledKernels": "limits",
     "ScaledOutput": "lazy",
     "Schedule": "training",
     "Sin": "networks",

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-STREAMS = {"data": 0, "labels": 1, "init": 2, "split": 3, "dropout": 4}
+STREAMS = {"data": 0, "labels": 1, "init": 2, "split": 3, "dropout": 4, "scores": 5}
 
 
 def generator(seed: int, stream: str) -> np.random.Generator:

@@ -2,6 +2,12 @@
 
 from .activations import register_activation
 from .circle import circle_eigenvalues
-from .kernels import LimitKernels, limit_kernels
+from .kernels import LimitKernels, SampledKernels, limit_kernels
 
-__all__ = ["LimitKernels", "circle_eigenvalues", "limit_kernels", "register_activation"]
+__all__ = [
+    "LimitKernels",
+    "SampledKernels",
+    "circle_eigenvalues",
+    "limit_kernels",
+    "register_activation",
+]

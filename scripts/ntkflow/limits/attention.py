@@ -71,18 +71,13 @@ class Attended(Node):
 
 
 @dataclass(eq=False)
-class ManyHeads(Node):
-    """Concatenated heads of q.k/sqrt(d) without softmax, their number growing with d.
-
-    K' = sum over s, s' of K_q[t, t'] K_k[s, s'] K_v[s, s'] where the mask lets t see s and t' see
-    s', theta' by the product rule. Source: Hron et al. 2020 (arXiv:2006.10540), theorem 3.
-    """
+class Heads(Node):
+    """Concatenated heads of q.k/sqrt(d), with weights of their own; their number grows with d."""
 
     rank: ClassVar[int] = 3
     query: Node
     key: Node
     value: Node
-    mask: Tensor | None
 
     def __post_init__(self):
         self.keys, self.gaussian, self.centred = self.value.keys, False, True
@@ -92,6 +87,23 @@ class ManyHeads(Node):
     def sources(self) -> list[Node]:
         """Queries, keys and values."""
         return [self.query, self.key, self.value]
+
+    def matched(self, other: Node) -> list[tuple[Node, Node]]:
+        """Pairs of queries, of keys and of values."""
+        if type(other) is not type(self):
+            raise NotImplementedError
+        return list(zip(self.sources, other.sources, strict=True))
+
+
+@dataclass(eq=False)
+class ManyHeads(Heads):
+    """Heads without softmax.
+
+    K' = sum over s, s' of K_q[t, t'] K_k[s, s'] K_v[s, s'] where the mask lets t see s and t' see
+    s', theta' by the product rule. Source: Hron et al. 2020 (arXiv:2006.10540), theorem 3.
+    """
+
+    mask: Tensor | None
 
     @property
     def own_requests(self) -> list[Request]:
@@ -104,22 +116,16 @@ class ManyHeads(Node):
         return (q * self._summed(k * v, False))[..., 0].clamp(min=0)
 
     def requests(self, other: Node, crossed: bool) -> list[Request]:
-        """Pairs of queries, of keys and of values."""
-        if not isinstance(other, ManyHeads):
-            raise NotImplementedError
-        return [
-            Request(self.query, other.query, crossed),
-            Request(self.key, other.key, True),
-            Request(self.value, other.value, True),
-        ]
+        """Pairs of queries, and all pairs of keys and of values."""
+        crossings = crossed, True, True
+        return [Request(*pair, c) for pair, c in zip(self.matched(other), crossings, strict=True)]
 
     def pairs(self, other: Node, meeting: Meeting, sources: list[Pair]) -> Pair:
         """K' and theta'."""
-        nodes = [(self.query, other.query), (self.key, other.key), (self.value, other.value)]
         crossings = meeting.crossed, True, True
         q, k, v = (
             meeting.crossing(c).covariance(*pair, source.delta)
-            for c, pair, source in zip(crossings, nodes, sources, strict=True)
+            for c, pair, source in zip(crossings, self.matched(other), sources, strict=True)
         )
         thetas = [source.theta for source in sources]
         products = self._summed(k * v, meeting.crossed)

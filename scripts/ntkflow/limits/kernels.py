@@ -10,19 +10,41 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from ..checks import check_choice, check_tensors
+from ..checks import as_whole, check_choice, check_tensors
 from ..errors import UnsupportedLayerError
 from .reading import trace
 from .recursion import Plan, Program, State, output_plan, pairs, rows
+from .scores import Draws
 
+_REPLICATES = 8  # whose spread gives the standard error of what is sampled
 _TILE_CPU, _TILE_ACCELERATOR = 2**20, 2**26  # bytes per array: within a core's cache, or many
 
 
 class LimitKernels(NamedTuple):
-    """Covariance of an output at initialisation (nngp) and tangent kernel of an output (ntk)."""
+    """Covariance of an output at initialisation (nngp) and tangent kernel of an output (ntk).
+
+    `errors`: standard errors of both where they are sampled, else None.
+    """
 
     nngp: Float[Tensor, "n1 n2"] | None
     ntk: Float[Tensor, "n1 n2"] | None
+
+    @property
+    def errors(self) -> "LimitKernels | None":
+        """None: the kernels are exact."""
+        return None
+
+
+class SampledKernels(LimitKernels):
+    """Means over replicates, and in `errors` their standard errors."""
+
+    errors: LimitKernels | None = None
+
+    def __new__(cls, nngp: Tensor | None, ntk: Tensor | None, errors: LimitKernels | None = None):
+        """A pair with a further attribute."""
+        kernels = super().__new__(cls, nngp, ntk)
+        kernels.errors = errors
+        return kernels
 
 
 def limit_kernels(
@@ -33,6 +55,8 @@ def limit_kernels(
     only: str | None = None,
     dtype: torch.dtype = torch.float64,
     tile: int | None = None,
+    samples: int = 4096,
+    seed: int = 0,
 ) -> LimitKernels:
     """NNGP and NTK of a network in the limit of infinite width.
 
@@ -69,13 +93,21 @@ def limit_kernels(
         dtype: precision of the computation and of the result.
         tile: inputs per side of a tile; default: as many as fit the cache. Working memory is a
             dozen arrays of tile^2 numbers (times places, or places^2 where all pairs are needed).
+        samples: draws of the scores of attention with many heads and another score than "identity",
+            for each layer, 16 or more. Networks without it are exact and ignore it.
+        seed: of these draws.
 
     Returns:
-        LimitKernels (nngp, ntk), each (N1, N2), on the device of x1.
+        LimitKernels (nngp, ntk), each (N1, N2), on the device of x1. Sampled ones are means over 8
+        replicates of samples / 8 draws, and have their standard errors, from the spread of the
+        replicates, in `errors`, which is None otherwise. Entries have the draws in common, so that
+        their errors are alike. As functions of means of samples / 8 draws they have a bias of the
+        order of 8 / samples, which is not in the errors.
 
     Raises:
         UnsupportedLayerError: if a layer, named in the message, has no known limit.
-        ConfigurationError: if `only` is unknown, or inputs do not fit the first layer.
+        ConfigurationError: if `only` is unknown, `samples` or `seed` is too small, or inputs do not
+            fit the first layer.
 
     Source: Jacot et al. 2018, arXiv:1806.07572, Theorem 1; Arora et al. 2019, arXiv:1904.11955,
     section 4 (convolutions); Yang 2019, arXiv:1910.12478, Yang 2020, arXiv:2006.14548 (shared
@@ -89,46 +121,79 @@ def limit_kernels(
     check_tensors(x1=x1, x2=x2)
     if only is not None:
         check_choice("only", only, LimitKernels._fields)
+    count, seed = as_whole("samples", samples, 2 * _REPLICATES), as_whole("seed", seed, 0)
     program = trace(network, x1, dtype)
-    plan = output_plan(program)
-    with torch.no_grad():
-        first = rows(program)
-        first.prepare(plan)
-        second = first if x2 is None else _second(network, x1, x2, program, plan, dtype)
-        shape = _count(program, first), _count(program, second)
-        kernels = {
-            name: torch.empty(shape, dtype=dtype, device=x1.device)
-            for name in LimitKernels._fields
-            if only in (None, name)
-        }
-        side = tile or _default_tile(plan, kernels)
+    programs = program, None if x2 is None else _second(network, x1, x2, program, dtype)
+    names = [name for name in LimitKernels._fields if only in (None, name)]
+    options = output_plan(program), names, dtype, tile
+    if not program.is_sampled:
+        return LimitKernels(**_named(_kernels(programs, None, *options)))
+    every = [Draws(count // (2 * _REPLICATES), seed, k) for k in range(_REPLICATES)]
+    means, errors = _averaged(_kernels(programs, draws, *options) for draws in every)
+    return SampledKernels(**_named(means), errors=LimitKernels(**_named(errors)))
+
+
+def _named(kernels: dict[str, Tensor]) -> dict[str, Tensor | None]:
+    return {name: kernels.get(name) for name in LimitKernels._fields}
+
+
+def _averaged(replicates: Iterable[dict[str, Tensor]]) -> tuple[dict, dict]:
+    """Means over replicates and their standard errors, holding one replicate at a time."""
+    means, squares = {}, {}
+    for count, kernels in enumerate(replicates, 1):
+        for name, kernel in kernels.items():
+            change = kernel - means.get(name, 0)
+            means[name] = means.get(name, 0) + change / count
+            squares[name] = squares.get(name, 0) + change * (kernel - means[name])
+    return means, {name: (each / (count * (count - 1))).sqrt() for name, each in squares.items()}
+
+
+def _kernels(
+    programs: tuple[Program, Program | None],
+    draws: Draws | None,
+    plan: Plan,
+    names: list[str],
+    dtype: torch.dtype,
+    tile: int | None,
+) -> dict[str, Tensor]:
+    """The named kernels, exact or of one replicate."""
+    symmetric = programs[1] is None
+    sides = [_rows(each, plan, draws) for each in programs if each is not None]
+    first, second = sides[0], sides[-1]
+    shape = _count(programs[0], first), _count(programs[0], second)
+    device = first.q(programs[0].nodes[-1]).device
+    kernels = {name: torch.empty(shape, dtype=dtype, device=device) for name in names}
 
     def fill(inputs: tuple[slice, slice]) -> None:
         states = [rows.take(each) for rows, each in zip((first, second), inputs, strict=True)]
-        values = _tile(plan, *states, kernels, x2 is None and inputs[0] == inputs[1])
+        values = _tile(plan, *states, kernels, symmetric and inputs[0] == inputs[1])
         for kernel, value in zip(kernels.values(), values, strict=True):
-            _write(kernel, value, *inputs, symmetric=x2 is None)
+            _write(kernel, value, *inputs, symmetric=symmetric)
 
-    _for_each(fill, _tiles(*shape, side, symmetric=x2 is None), x1.device)
-    _check_range(program, kernels)
-    return LimitKernels(kernels.get("nngp"), kernels.get("ntk"))
+    tiles = _tiles(*shape, tile or _default_tile(plan, kernels), symmetric=symmetric)
+    _for_each(fill, tiles, device)
+    _check_range(programs[0], kernels)
+    return kernels
 
 
-def _second(
-    network, x1: Tensor, x2: Tensor, program: Program, plan: Plan, dtype: torch.dtype
-) -> State:
-    """Rows of x2, read by the nodes of x1's program."""
+@torch.no_grad()
+def _rows(program: Program, plan: Plan, draws: Draws | None) -> State:
+    """Rows of one side, with what all pairs need of them."""
+    found = rows(program, draws)
+    found.prepare(plan)
+    return found
+
+
+def _second(network, x1: Tensor, x2: Tensor, program: Program, dtype: torch.dtype) -> Program:
+    """The nodes of x1's program with the numbers of x2."""
     other = trace(network, x2, dtype)
-    pairs_of_nodes = itertools.zip_longest(program.nodes, other.nodes)
-    for mine, theirs in pairs_of_nodes:
+    for mine, theirs in itertools.zip_longest(program.nodes, other.nodes):
         if mine is None or theirs is None or mine.signature != theirs.signature:
             raise UnsupportedLayerError(
                 f"{(mine or theirs).name}: is not made of the same values for x2 as for x1; rows "
                 f"of both need one shape, here {tuple(x1.shape[1:])} and {tuple(x2.shape[1:])}"
             )
-    found = rows(Program(program.nodes, other.data))
-    found.prepare(plan)
-    return found
+    return Program(program.nodes, other.data)
 
 
 def _check_range(program: Program, kernels: dict[str, Tensor]) -> None:

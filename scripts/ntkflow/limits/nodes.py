@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .duals import smooth_gap
 from .geometry import left, right
+from .scores import Draws
 from .taps import Taps
 
 
@@ -33,6 +34,8 @@ class Pair(NamedTuple):
 @runtime_checkable
 class Rows(Protocol):
     """What operations ask of one side: quantities (..., B, P, N) of the nodes so far."""
+
+    draws: Draws | None
 
     def q(self, node: "Node") -> Tensor:
         """Variance."""
@@ -99,7 +102,8 @@ class Node:
     `keys` are the weight layers on which it depends but through other weight layers: two nodes
     without a common one are independent. `centred`: the mean over channels is 0. `gains`: learnt
     gains whose part of theta is still random, u v instead of its mean K. Of a pair, the node of
-    higher `rank` is taken apart first: sums before what they sum.
+    higher `rank` is taken apart first: sums before what they sum. `is_sampled`: its expectations
+    are means over the draws of the rows.
     """
 
     name: str
@@ -110,6 +114,7 @@ class Node:
     centred: bool = field(init=False, default=False)
     gains: frozenset = field(init=False, default=frozenset())
     rank: ClassVar[int] = 0
+    is_sampled: ClassVar[bool] = False
 
     @property
     def sources(self) -> list["Node"]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedLayerError
 from .nodes import Meeting, Node, Pair, Request, turned_pair
+from .scores import Draws
 
 _BYTES = 2**27  # of the pairs of an input with itself that are held at once
 
@@ -23,6 +24,11 @@ class Program(NamedTuple):
 
     nodes: list[Node]
     data: dict[int, Tensor]  # (K, P, N)
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether some expectations are means over draws."""
+        return any(node.is_sampled for node in self.nodes)
 
 
 class Plan:
@@ -106,6 +112,11 @@ class Values:
             return _mapped(pair, lambda a: a[:, :, :, None])
         return pair
 
+    def covariance(self, request: Request) -> Tensor:
+        """K of a pair that is taken."""
+        v, w, crossed = request
+        return Meeting(self.first, self.second, crossed).covariance(v, w, self.take(request).delta)
+
 
 def _exchanged(pair: Pair, crossed: bool) -> Pair:
     return _mapped(turned_pair(pair, crossed), torch.Tensor.contiguous)
@@ -116,10 +127,13 @@ def _mapped(pair: Pair, change: Callable[[Tensor], Tensor]) -> Pair:
 
 
 class State:
-    """Rows of one side: quantities (..., B, P, N) of all nodes."""
+    """Rows of one side: quantities (..., B, P, N) of all nodes, and the draws of sampled ones."""
 
-    def __init__(self, data: dict, variances: dict, extras: dict | None = None):
+    def __init__(
+        self, data: dict, variances: dict, extras: dict | None = None, draws: Draws | None = None
+    ):
         self.numbers, self.variances, self.extras = data, variances, extras or {}
+        self.draws = draws
         self.cache: dict[tuple[str, int], object] = {}
 
     def q(self, node: Node) -> Tensor:
@@ -156,7 +170,7 @@ class State:
         """The rows of some inputs."""
         cut = lambda array: array[..., inputs]  # noqa: E731
         tables = self.numbers, self.variances, self.extras
-        state = State(*({k: cut(a) for k, a in table.items()} for table in tables))
+        state = State(*({k: cut(a) for k, a in table.items()} for table in tables), self.draws)
         for key, value in self.cache.items():
             state.cache[key] = cut(value) if isinstance(value, Tensor) else tuple(map(cut, value))
         return state
@@ -168,13 +182,13 @@ class State:
                 self.parts(node)
 
 
-def rows(program: Program) -> State:
+def rows(program: Program, draws: Draws | None = None) -> State:
     """Rows of one side, all of its inputs side by side (B = 1)."""
     own = Plan(request for node in program.nodes for request in node.own_requests)
     count = next(iter(program.data.values())).shape[-1]
     step = max(1, count) if not own.order else max(1, _BYTES // _own_bytes(own))
     parts = [
-        _own_rows(program, own, slice(start, min(start + step, count)))
+        _own_rows(program, own, slice(start, min(start + step, count)), draws)
         for start in range(0, max(1, count), step)
     ]
     one = parts[0]
@@ -182,7 +196,7 @@ def rows(program: Program) -> State:
         k: torch.cat([part.variances[k] for part in parts]).permute(2, 1, 0) for k in one.variances
     }
     extras = {k: torch.cat([part.extras[k] for part in parts], -2).mT for k in one.extras}
-    return State({k: a[:, None] for k, a in program.data.items()}, variances, extras)
+    return State({k: a[:, None] for k, a in program.data.items()}, variances, extras, draws)
 
 
 def _checked(node: Node, q: Tensor, state: State) -> Tensor:
@@ -216,27 +230,18 @@ def _own_bytes(plan: Plan) -> int:
     return 8 * 4 * plan.largest
 
 
-def _own_rows(program: Program, own: Plan, inputs: slice) -> State:
+def _own_rows(program: Program, own: Plan, inputs: slice, draws: Draws | None) -> State:
     """Rows of some inputs as a batch, node by node, with the pairs that variances need."""
     data = {k: a[..., inputs].permute(0, 2, 1)[..., None] for k, a in program.data.items()}
-    state = State(data, {})
+    state = State(data, {}, draws=draws)
     values = Values(own, state, state, True)
     waiting = list(reversed(own.order))
     for node in program.nodes:
-        covariances = _own_covariances(values, state)
-        state.variances[node.index] = _checked(node, node.variance(state, covariances), state)
+        found = node.variance(state, values.covariance)
+        state.variances[node.index] = _checked(node, found, state)
         while waiting and _order(waiting[-1])[0] <= node.index:
             values.form(*waiting.pop())
     return state
-
-
-def _own_covariances(values: Values, state: State) -> Callable[[Request], Tensor]:
-    def covariance(request: Request) -> Tensor:
-        v, w, _ = request
-        pair = values.take(request)
-        return Meeting(state, state, request.crossed).covariance(v, w, pair.delta)
-
-    return covariance
 
 
 def pairs(plan: Plan, first: State, second: State, same: bool) -> tuple[Pair, Meeting]:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ..attention import Attended, ManyHeads
+from ..heads import SampledHeads
+from ..scores import Elementwise, Score, Softmax
 from .places import places_of
 
 
@@ -48,8 +50,10 @@ def attention(
     name, places = builder.here, nodes[0].places
     if module.scaling == "tied 1/d":
         node = builder.add(Attended, name, places, *nodes, _score(module, mask))
+    elif module.score == "identity" and _is_of_truths(mask):
+        node = builder.add(ManyHeads, name, places, *nodes, None if mask is None else mask == 0)
     else:
-        node = builder.add(ManyHeads, name, places, *nodes, _seen(tracer, module, mask))
+        node = builder.add(SampledHeads, name, places, *nodes, _sampled_score(module, mask))
     found = tracer.all_rows(builder.elements(node, module.features, (places,)), axis)
     found = module.out(found)
     return (found if module.batch_first else found.transpose(0, 1)), None
@@ -98,16 +102,13 @@ def _score(module, mask: Tensor | None) -> Callable[[Tensor], Tensor]:
     return score
 
 
-def _seen(tracer, module, mask: Tensor | None) -> Tensor | None:
-    """Which keys each query sees, of attention with many heads."""
-    if module.score != "identity":
-        raise tracer.builder.refused(
-            "attention",
-            'many heads have a closed limit with score="identity" alone; use '
-            'scaling="tied 1/d", or ntkflow.monte_carlo_kernels',
-        )
-    if mask is None:
-        return None
-    if not bool(((mask == 0) | (mask == -torch.inf)).all()):
-        raise tracer.builder.refused("attention", "many heads take a mask of truths")
-    return mask == 0
+def _sampled_score(module, mask: Tensor | None) -> Score:
+    """Weights of the keys from drawn scores."""
+    if module.score == "softmax":
+        return Softmax(mask)
+    return Elementwise(module.score if isinstance(module.score, nn.Module) else nn.Identity(), mask)
+
+
+def _is_of_truths(mask: Tensor | None) -> bool:
+    """Whether a mask says no more than which keys are seen."""
+    return mask is None or bool(((mask == 0) | (mask == -torch.inf)).all())
