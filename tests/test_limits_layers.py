@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 import torch
 from limit_layers import Recurrent, network_of
+from limit_networks import Net, dense, vectors
+from torch import nn
 
+from ntkflow import Dense
 from ntkflow.limits import limit_kernels
 
 ORACLE = Path(__file__).parent / "data" / "oracle"
@@ -31,3 +34,21 @@ def test_reference_kernels(name):
         torch.testing.assert_close(
             getattr(cross, kernel), torch.tensor(data[f"{kernel}_21"]), **tolerances
         )
+
+
+def test_shared_weights_on_values_without_common_ones_are_like_two_layers():
+    def limit(count):
+        layers = [Dense(16, 16, sigma_w=1.3, dtype=torch.float64) for _ in range(count)]
+        network = Net(
+            lambda m, x: m.last(
+                torch.relu(layers[0](m.first(x))) + torch.relu(layers[-1](m.other(x)))
+            ),
+            first=dense(6, 16),
+            other=dense(6, 16),
+            last=dense(16, 1),
+            layers=nn.ModuleList(layers),
+        )
+        return limit_kernels(network, vectors())
+
+    for shared, apart in zip(limit(1), limit(2), strict=True):
+        torch.testing.assert_close(shared, apart)

@@ -202,7 +202,7 @@ class Weights(Layer):
             return turned_pair(other._meet_hidden(self, swapped(meeting)), meeting.crossed)
         pairs = list(zip(self._meetings(other), sources, strict=True))
         theta = self._sum_theta(pairs, meeting)
-        if self.is_single and other.is_single and self.groups[0].taps.is_identity:
+        if sources and self.is_single and other.is_single and self.groups[0].taps.is_identity:
             delta, eta = sources[0].delta, sources[0].eta
         else:
             delta, eta = self._gap(other, pairs, meeting), None
