@@ -126,3 +126,45 @@ def test_a_network_without_any_gradient_is_read_like_another():
     network = net(lambda m, x: m.last(torch.relu(m.a(hidden(m, x)))))
     before = limit_kernels(network, vectors())
     assert torch.equal(limit_kernels(network.requires_grad_(False), vectors()).ntk, before.ntk)
+
+
+def chunks(m, x):
+    return m.wide(hidden(m, x)).chunk(3, -1)
+
+
+def layers(m, x):
+    return [layer(hidden(m, x)) for layer in (m.a, m.b, m.c)]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda u, v, w: u * torch.sigmoid(v) + u * torch.sigmoid(w),
+        lambda u, v, w: u * (v * torch.sigmoid(w)),
+        lambda u, v, w: u * torch.sigmoid(v) + w,
+        lambda u, v, w: torch.relu(u + v) - w,
+        lambda u, v, w: torch.cat([u + v, torch.relu(u - v)], -1)[..., :4],
+    ],
+)
+def test_channels_of_one_layer_are_like_layers_of_their_own(function):
+    parts = dict(wide=dense(4, 12), c=dense(4, 4))
+    one, two = (
+        net(lambda m, x, f=f: m.last(function(*f(m, x))), **parts) for f in (chunks, layers)
+    )
+    assert_same(one, two, vectors())
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda u, v: u * v * v, "correlated values"),
+        (lambda u, v: u + (u + v.flip(-1)), "channels in two different orders"),
+        (lambda u, v: u * v + u * v.flip(-1), "channels in two different orders"),
+    ],
+)
+def test_channels_that_meet_others_and_themselves_are_refused(function, message):
+    network = net(
+        lambda m, x: m.last(function(*m.wide(hidden(m, x)).chunk(2, -1))), wide=dense(4, 8)
+    )
+    with pytest.raises(ntkflow.errors.UnsupportedLayerError, match=message):
+        limit_kernels(network, vectors())

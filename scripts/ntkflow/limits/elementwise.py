@@ -108,15 +108,10 @@ def _said(dual: Dual) -> dict:
 
 @dataclass(eq=False)
 class Product(Node):
-    """Product of independent values, channel by channel: kernels multiply.
-
-    Values are independent if they have no weights in common, or if they are different channels
-    (`apart`), as the halves of a gated layer.
-    """
+    """Product of independent values, channel by channel: kernels multiply."""
 
     rank: ClassVar[int] = 2
     factors: tuple[Node, Node]
-    apart: bool
 
     def __post_init__(self):
         self.keys = self.factors[0].keys | self.factors[1].keys
@@ -151,8 +146,6 @@ class Product(Node):
         """Whether first factors covary with first factors alone, and second with second."""
         (a, b), (c, d) = self.factors, other.factors
         zero = any(uncorrelated(*pair) for pair in ((a, c), (b, d)))
-        if self.apart or other.apart:
-            return self.apart and other.apart and not zero
         return independent(a, d) and independent(b, c) and not zero
 
     def pairs(self, other: Node, meeting: Meeting, sources: list[Pair]) -> Pair:

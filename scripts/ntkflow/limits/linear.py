@@ -11,7 +11,18 @@ from torch import Tensor
 from ..errors import UnsupportedLayerError
 from . import geometry
 from .geometry import left, right
-from .nodes import Meeting, Node, Pair, Request, Rows, fitted, of_means, uncorrelated, unit_terms
+from .nodes import (
+    Meeting,
+    Node,
+    Pair,
+    Request,
+    Rows,
+    fitted,
+    independent,
+    of_means,
+    uncorrelated,
+    unit_terms,
+)
 from .taps import Taps
 from .weights import combined_gap
 
@@ -244,14 +255,67 @@ class Split(Node):
 
 
 @dataclass(eq=False)
+class Shifted(Node):
+    """Other channels of a value: channel c is the source's channel c + offset.
+
+    Different channels are independent, and so are a value and its shifted self.
+    """
+
+    rank: ClassVar[int] = 1
+    source: Node
+    offset: int
+
+    def __post_init__(self):
+        self.keys, self.gains = map(self._moved, (self.source.keys, self.source.gains))
+        self.gaussian, self.centred = self.source.gaussian, self.source.centred
+
+    def _moved(self, keys: frozenset) -> frozenset:
+        return frozenset((key, offset + self.offset) for key, offset in keys)
+
+    @property
+    def sources(self) -> list[Node]:
+        """What is shifted."""
+        return [self.source]
+
+    def variance(self, rows: Rows, own: Callable) -> Tensor:
+        """Q is the same for all channels."""
+        return rows.q(self.source)
+
+    def mean(self, rows: Rows) -> Tensor:
+        """So is the mean."""
+        return rows.mean(self.source)
+
+    def requests(self, other: Node, crossed: bool) -> list[Request]:
+        """The pair of what is shifted, if by the same number."""
+        if independent(self, other):
+            return []
+        if not isinstance(other, Shifted) or self.offset != other.offset:
+            raise UnsupportedLayerError(
+                f"{self.name}: meets the same channels of {other.name} in another order; put a "
+                "weight layer between them"
+            )
+        return [Request(self.source, other.source, crossed)]
+
+    def pairs(self, other: Node, meeting: Meeting, sources: list[Pair]) -> Pair:
+        """The same pair."""
+        return sources[0] if sources else of_means(self, other, meeting)
+
+
+class Code(NamedTuple):
+    """Key of constants."""
+
+    number: int
+
+
+@dataclass(eq=False)
 class Fixed(Node):
     """Constants, as a code of positions: K = <p, p'> / channels; learnt ones add 1 to theta."""
 
-    key: object
+    key: Code
     is_learnt: bool
 
     def __post_init__(self):
-        self.keys = frozenset([self.key])
+        self.keys = frozenset([(self.key, 0)])
 
     def variance(self, rows: Rows, own: Callable) -> Tensor:
         """Mean square over channels."""

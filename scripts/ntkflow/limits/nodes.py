@@ -99,11 +99,12 @@ class Request(NamedTuple):
 class Node:
     """A value of the network.
 
-    `keys` are the weight layers on which it depends but through other weight layers: two nodes
-    without a common one are independent. `centred`: the mean over channels is 0. `gains`: learnt
-    gains whose part of theta is still random, u v instead of its mean K. Of a pair, the node of
-    higher `rank` is taken apart first: sums before what they sum. `is_sampled`: its expectations
-    are means over the draws of the rows.
+    `keys` are the weight layers on which it depends but through other weight layers, and which of
+    their channels, relative to its own: two nodes without a common one are independent. `centred`:
+    the mean over channels is 0. `gains`: learnt gains, with channels alike, whose part of theta is
+    still random, u v instead of its mean K. Of a pair, the node of higher `rank` is taken apart
+    first: sums before what they sum. `is_sampled`: its expectations are means over the draws of
+    the rows.
     """
 
     name: str

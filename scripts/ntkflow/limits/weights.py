@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,14 +29,13 @@ from .taps import Taps
 class Layer(Node):
     """A layer of weights: what tells it from others, its scales, and whether its bias is drawn."""
 
-    rank: ClassVar[int] = 1
     key: object
     sigma_w: float
     sigma_b: float
     bias: str
 
     def __post_init__(self):
-        self.keys, self.gaussian, self.centred = frozenset([self.key]), True, True
+        self.keys, self.gaussian, self.centred = frozenset([(self.key, 0)]), True, True
 
     def terms(self, rows: Rows) -> Tensor:
         """Standard deviations of the independent summands but the bias, (K, B, P, N)."""

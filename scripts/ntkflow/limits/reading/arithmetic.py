@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..elementwise import Activation, Product
 from ..hermite import HermiteDual
-from ..linear import Fixed, Linear, Term
+from ..linear import Code, Fixed, Linear, Shifted, Term
 from ..nodes import Node, independent
 from ..taps import Taps
 from .places import BITS, NONE, channels_of, grouped, places_of
@@ -93,9 +93,7 @@ def _add(tracer, name: str, a, b, first: float, second: float) -> object:
     if numbers[0]:
         return scaled(tracer, b, second)
 
-    def make(sources: list[Node], taps: list[Taps], aligned: bool) -> Node:
-        if not aligned and not independent(*sources):
-            raise tracer.builder.refused(name, "adds different channels of correlated values")
+    def make(sources: list[Node], taps: list[Taps]) -> Node:
         factors = first, second
         terms = tuple(Term(*each) for each in zip(sources, taps, factors, strict=True))
         return tracer.builder.add(Linear, tracer.builder.label(name), len(taps[0].index), terms)
@@ -130,7 +128,7 @@ def _code(tracer, name: str, numbers: Tensor, one: Tensor, each: Tensor) -> Tens
     table[inverse, channels.flatten()] = numbers.flatten()
     if bool(table.isnan().any()):
         raise builder.refused(name, "adds a constant to some channels of a place alone")
-    node = builder.add(Fixed, builder.label(name), len(table), id(each), each.requires_grad)
+    node = builder.add(Fixed, builder.label(name), len(table), Code(id(each)), each.requires_grad)
     data = table.to(tracer.dtype).mT[..., None].expand(-1, -1, tracer.rows)
     builder.data[node.index] = data
     return (((builder.starts[node.index] + inverse) << BITS) | channels.flatten()).view(one.shape)
@@ -171,9 +169,7 @@ def _pairs_of(tracer, name: str, flat: list[Tensor], make: Callable) -> Int[Tens
     builder = tracer.builder
     places, channels = [places_of(ids) for ids in flat], [channels_of(ids) for ids in flat]
     owners = [builder.owners(each) for each in places]
-    aligned = torch.equal(*channels)
-    if not aligned:
-        _check_apart(tracer, name, flat, channels)
+    offset = _offset(tracer, name, flat, channels)
     found = torch.empty_like(flat[0])
     kinds, firsts = grouped(owners[0] * (len(builder.nodes) + 1) + owners[1])
     for kind, first in enumerate(firsts.tolist()):
@@ -187,20 +183,39 @@ def _pairs_of(tracer, name: str, flat: list[Tensor], make: Callable) -> Int[Tens
         unique, inverse = torch.unique(codes, return_inverse=True)
         index = unique // (sources[1].places + 1), unique % (sources[1].places + 1)
         taps = [Taps(i[:, None], s.places) for i, s in zip(index, sources, strict=True)]
-        node = make(sources, taps, aligned)
+        node = make([sources[0], _shifted(tracer, name, sources[1], offset)], taps)
         found[mine] = ((builder.starts[node.index] + inverse) << BITS) | channels[0][mine]
     return found
 
 
-def _check_apart(tracer, name: str, flat: list[Tensor], channels: list[Tensor]) -> None:
-    """Each element of one side meets one of the other, or numbers would be shared."""
-    if bool((channels[0] == channels[1]).any()):
-        raise tracer.builder.refused(name, "combines some channels with themselves alone")
+def _offset(tracer, name: str, flat: list[Tensor], channels: list[Tensor]) -> int:
+    """By how many channels two sides are apart; one value may not meet many."""
+    if torch.equal(*channels):
+        return 0
     for ids in flat:
         if len(ids.unique()) < len(ids):
             raise tracer.builder.refused(
                 name, "spreads one value over many channels, where it stays random at any width"
             )
+    offsets = channels[1] - channels[0]
+    if bool((offsets != offsets[0]).any()):
+        raise tracer.builder.refused(
+            name,
+            "combines channels in two different orders; put a weight layer there, or take the "
+            "channels as chunk does",
+        )
+    return int(offsets[0])
+
+
+def _shifted(tracer, name: str, source: Node, offset: int) -> Node:
+    """A value whose channels are counted from another one."""
+    if not offset:
+        return source
+    if any(isinstance(key, Code) for key, _ in source.keys):
+        raise tracer.builder.refused(name, "combines different channels of a code of constants")
+    options = source.places, source, offset
+    make = lambda: tracer.builder.add(Shifted, tracer.builder.label(name), *options)  # noqa: E731
+    return tracer.builder.once(("shifted", source.index, offset), make)
 
 
 def mul(tracer, a, b, *, out=None) -> object:
@@ -212,13 +227,13 @@ def mul(tracer, a, b, *, out=None) -> object:
         return scaled(tracer, b, numbers[0])
     label = tracer.builder.label("mul")
 
-    def make(sources: list[Node], taps: list[Taps], aligned: bool) -> Node:
+    def make(sources: list[Node], taps: list[Taps]) -> Node:
         (a, f), (b, g) = (_function_of(source) for source in sources)
-        if aligned and a is b and a.gaussian and all(each.is_identity for each in taps):
+        if a is b and a.gaussian and all(each.is_identity for each in taps):
             product = lambda u: f(u) * g(u)  # noqa: E731
             dual = HermiteDual(product, label)
             return tracer.builder.add(Activation, label, a.places, a, dual, product)
-        if aligned and not independent(*sources):
+        if not independent(*sources):
             raise tracer.builder.refused(
                 "mul",
                 "multiplies correlated values; one of the two branches has to end with a "
@@ -230,8 +245,7 @@ def mul(tracer, a, b, *, out=None) -> object:
             else tracer.builder.add(Linear, label, len(each.index), (Term(source, each, 1.0),))
             for source, each in zip(sources, taps, strict=True)
         ]
-        apart = not aligned and not independent(*sources)
-        return tracer.builder.add(Product, label, factors[0].places, tuple(factors), apart)
+        return tracer.builder.add(Product, label, factors[0].places, tuple(factors))
 
     return combined(tracer, "mul", a, b, make)
 

@@ -126,6 +126,8 @@ def split_channels(
     found = torch.empty_like(fibres)
     for index in builder.sources(fibres):
         source = builder.nodes[index]
+        if any(offset for _, offset in source.keys):
+            raise builder.refused("a layer", "reads a gate's channels as places")
         inside = builder.inside(fibres, index)
         mine = inside >= 0
         codes = inside * len(firsts) + sets[:, None]
