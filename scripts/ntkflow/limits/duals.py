@@ -64,7 +64,7 @@ class Homogeneous:
 
     def slope_mean(self, q: Tensor) -> Tensor:
         """E[s'(u)] = a; where q = 0, s'(0)."""
-        return torch.where(q > 0, self.slope, self.slope_at_zero * self.bend).to(q.dtype)
+        return torch.where(q > 0, self.slope, self.slope_at_zero).to(q.dtype)
 
     def prepare(self, q: Tensor) -> tuple[Tensor, ...]:
         """Which rows vanish, if any do."""
