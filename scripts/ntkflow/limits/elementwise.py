@@ -23,7 +23,7 @@ class Activation(Node):
     gain_dual: Dual | None = None
 
     def __post_init__(self):
-        self.keys = self.source.keys
+        self.keys, self.gains = self.source.keys, self.source.gains
 
     @property
     def sources(self) -> list[Node]:
@@ -66,7 +66,7 @@ class Activation(Node):
         if isinstance(other, Activation):
             parts1 = [left(part, meeting.crossed) for part in meeting.first.parts(self)]
             parts2 = [right(part, meeting.crossed) for part in meeting.second.parts(other)]
-            if self.gain_dual is not None:
+            if self.gain_dual and other.gain_dual:
                 return self._with_gain(other, meeting, source, parts1, parts2)
             delta, slope = self.dual.respond(source.delta, source.eta, parts1, parts2)
             return Pair(delta, slope.mul_(source.theta))
@@ -80,11 +80,13 @@ class Activation(Node):
         kept = source.delta.clone()
         delta, slope = self.dual.respond(source.delta, source.eta, parts1, parts2)
         theta = slope.mul_(source.theta.sub_(learnt))
+        if not self.source.own_gains & other.source.own_gains:
+            return Pair(delta, theta)
         if self.gain_dual is self.dual:  # u s'(u) = s(u)
             value = meeting.covariance(self, other, delta)
         else:
             value = self._gain_value(other, meeting, kept)
-        return Pair(delta, theta.add_(value.mul_(learnt != 0)))
+        return Pair(delta, theta.add_(self.source.at_places(value, meeting)))
 
     def _gain_value(self, other, meeting: Meeting, delta: Tensor) -> Tensor:
         sides = [(meeting.first, self, left), (meeting.second, other, right)]
@@ -115,6 +117,7 @@ class Product(Node):
 
     def __post_init__(self):
         self.keys = self.factors[0].keys | self.factors[1].keys
+        self.gains = self.factors[0].gains | self.factors[1].gains
         self.centred = any(factor.centred for factor in self.factors)
 
     @property

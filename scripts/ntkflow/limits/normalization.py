@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..errors import UnsupportedLayerError
 from .geometry import left, right
-from .nodes import Meeting, Node, Pair, Request, Rows
+from .nodes import Meeting, Node, Pair, Request, Rows, independent, of_means
 from .taps import Taps
 
 
@@ -31,9 +32,16 @@ class Normalized(Node):
     per_place: bool
 
     def __post_init__(self):
-        self.keys, self.gaussian = self.source.keys, self.source.gaussian
+        self.gaussian = self.source.gaussian
         self.centred = self.source.centred or (self.subtracts and self.over.is_identity)
-        self.gains = self.source.gains | ({self.gain} if self.gain else set())
+        self.gains = self.source.gains | self.own_gains
+        shifts = {(self.shift, 0)} if self.shift else set()
+        self.keys = self.source.keys | self.own_gains | shifts  # shared ones make theta covary
+
+    @property
+    def own_gains(self) -> frozenset:
+        """The learnt gain, if there is one."""
+        return frozenset({(self.gain, 0)} if self.gain else ())
 
     @property
     def sources(self) -> list[Node]:
@@ -80,12 +88,21 @@ class Normalized(Node):
 
     def requests(self, other: Node, crossed: bool) -> list[Request]:
         """The pair of what is normalised."""
-        there = other.source if isinstance(other, Normalized) else other
-        return [Request(self.source, there, crossed)]
+        self._check_gains(other)
+        there = _inside(other)
+        return [] if independent(self.source, there) else [Request(self.source, there, crossed)]
+
+    def _check_gains(self, other: Node) -> None:
+        theirs = other.own_gains if isinstance(other, Normalized) else frozenset()
+        if self.own_gains & _inside(other).gains or theirs & self.source.gains:
+            raise UnsupportedLayerError(
+                f"{self.name}: its learnt gain meets itself in {other.name}, where its part of the "
+                "kernel is not known; put a weight layer between, or use elementwise_affine=False"
+            )
 
     def pairs(self, other: Node, meeting: Meeting, sources: list[Pair]) -> Pair:
         """K and theta scaled, and the parts of gain and shift."""
-        (source,) = sources
+        source = sources[0] if sources else of_means(self.source, _inside(other), meeting)
         both = isinstance(other, Normalized)
         theta = source.theta.mul_(left(meeting.first.parts(self)[0], meeting.crossed))
         if both:
@@ -94,16 +111,16 @@ class Normalized(Node):
         if both:
             theta.add_(self.learnt(other, meeting, delta))
             if self.shift and self.shift == other.shift:
-                theta.add_(self._at_places(torch.ones_like(theta), meeting))
+                theta.add_(self.at_places(torch.ones_like(theta), meeting))
         return Pair(delta, theta, eta)
 
     def learnt(self, other: "Normalized", meeting: Meeting, delta: Tensor) -> Tensor:
         """The part of a gain in theta, K_y."""
-        if not self.gain or self.gain != other.gain:
+        if not self.own_gains & other.own_gains:
             return torch.zeros_like(delta)
-        return self._at_places(meeting.covariance(self, other, delta), meeting)
+        return self.at_places(meeting.covariance(self, other, delta), meeting)
 
-    def _at_places(self, array: Tensor, meeting: Meeting) -> Tensor:
+    def at_places(self, array: Tensor, meeting: Meeting) -> Tensor:
         """Equal places alone, where each has a gain of its own."""
         if not (self.per_place and meeting.crossed):
             return array
@@ -150,3 +167,8 @@ class Normalized(Node):
         gap = delta - (a - b).square() / (root + 1 - a * b)
         tiny = torch.finfo(delta.dtype).tiny
         return (gap / root.clamp(min=tiny)).clamp(0, 2)
+
+
+def _inside(node: Node) -> Node:
+    """What a normalised value is made of, or another value itself."""
+    return node.source if isinstance(node, Normalized) else node

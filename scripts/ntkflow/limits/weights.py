@@ -165,6 +165,8 @@ class Weights(Layer):
         """Pairs of sources that meet at a slot."""
         if isinstance(other, First):
             return []
+        if not isinstance(other, Weights) or other.key is not self.key:
+            raise UnsupportedLayerError(f"{self.name}: meets {other.name}, which is not known")
         self._check_alike(other)
         return [
             Request(mine.source, theirs.source, crossed or not mine.taps.agrees(theirs.taps))

@@ -11,6 +11,7 @@ from ..hermite import HermiteDual
 from ..linear import Code, Fixed, Linear, Shifted, Term
 from ..nodes import Node, independent
 from ..taps import Taps
+from .gains import gain_dual
 from .places import BITS, NONE, channels_of, grouped, places_of
 
 
@@ -232,7 +233,8 @@ def mul(tracer, a, b, *, out=None) -> object:
         if a is b and a.gaussian and all(each.is_identity for each in taps):
             product = lambda u: f(u) * g(u)  # noqa: E731
             dual = HermiteDual(product, label)
-            return tracer.builder.add(Activation, label, a.places, a, dual, product)
+            gain = gain_dual(tracer, a, dual, product, label)
+            return tracer.builder.add(Activation, label, a.places, a, dual, product, gain)
         if not independent(*sources):
             raise tracer.builder.refused(
                 "mul",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ...errors import UnsupportedLayerError
 from ..activations import ACTIVATIONS
 from ..nodes import Node
+from ..normalization import Normalized
 from ..recursion import Program
 from ..weights import Layer
 from .places import elements, places_of
@@ -134,11 +135,28 @@ def _needed(nodes: list[Node], last: Node) -> list[Node]:
 
 def _check_readout(nodes: list[Node], last: Node) -> None:
     """Gradients are independent of values only if the last weights are read once."""
-    others = [node for node in nodes if node is not last and isinstance(node, Layer)]
-    keys = [last] if isinstance(last, Layer) else [s for s in last.sources if isinstance(s, Layer)]
-    for layer in keys:
-        if any(node.key is layer.key for node in others if node not in keys):
+    ends = _ends(last)
+    keys = {node.key for node in ends}
+    for layer in nodes:
+        if isinstance(layer, Layer) and layer.key in keys and layer not in ends:
             raise UnsupportedLayerError(
                 f"{layer.name}: the weights of the read-out are used inside the network, too, so "
                 "that gradients depend on values; give the read-out weights of its own"
             )
+
+
+def _ends(last: Node) -> list[Layer]:
+    """The weight layers whose values are summed to the output."""
+    found, waiting = [], [last]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Normalized):
+            raise UnsupportedLayerError(
+                f"{node.name}: normalises the outputs, of which there are few at any width; "
+                "normalise before the last layer"
+            )
+        if isinstance(node, Layer):
+            found.append(node)
+        else:
+            waiting += node.sources
+    return found

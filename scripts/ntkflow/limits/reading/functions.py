@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from ..activations import ACTIVATIONS, find_dual
-from ..duals import Dual, Homogeneous
+from ..duals import Dual
 from ..elementwise import Activation, Dropped
-from ..hermite import HermiteDual
 from ..linear import Linear
 from ..nodes import Node
-from ..normalization import Normalized
 from .arithmetic import add, as_number, div, mul, neg, per_node, rsub, sub
+from .gains import gain_dual
 from .norms import group_norm, layer_norm, rms_norm
 from .pooling import adaptive_pool, average_pool, interpolate, mean, total
 
@@ -80,32 +79,10 @@ def activate(tracer, dual: Dual, function: Callable, label: str, x) -> object:
             raise tracer.builder.refused(
                 label.split(" ")[0], f"{said}; an activation needs a weight layer right before it"
             )
-        gain = _gain_dual(tracer, source, dual, function, label)
+        gain = gain_dual(tracer, source, dual, function, label)
         return tracer.builder.add(Activation, label, source.places, source, dual, function, gain)
 
     return per_node(tracer, x, ("activation", id(dual)), make)
-
-
-def _gain_dual(tracer, source: Node, dual: Dual, function: Callable, label: str) -> Dual | None:
-    """Dual of u s'(u) after a learnt gain; none where there is no gain."""
-    if not source.gains:
-        return None
-    if not isinstance(source, Normalized) or source.source.gains:
-        raise tracer.builder.refused(
-            label.split(" ")[0],
-            "comes after a learnt gain and a sum, where the gain's part of the "
-            "kernel is not known; put a weight layer between, or norms without elementwise_affine",
-        )
-    if isinstance(dual, Homogeneous):
-        return dual
-
-    def changed(u: Tensor) -> Tensor:
-        with torch.enable_grad():
-            v = u.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(function(v).sum(), v, create_graph=True)
-        return u * slope
-
-    return tracer.builder.once(("gain", id(dual)), lambda: HermiteDual(changed, label))
 
 
 def dropout(tracer, x, p=0.5, training=True, inplace=False) -> object:

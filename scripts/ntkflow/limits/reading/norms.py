@@ -1,13 +1,14 @@
 """Calls of normalisations."""
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from ..nodes import Node
 from ..normalization import Normalized
 from ..taps import Taps
 from .arithmetic import per_node
-from .places import places_of
+from .places import channels_of, places_of
 
 
 def layer_norm(tracer, x, normalized_shape, weight=None, bias=None, eps=1e-5) -> object:
@@ -29,6 +30,9 @@ def group_norm(tracer, x, num_groups, weight=None, bias=None, eps=1e-5) -> objec
             "one channel a group is not Gaussian at any width; use groups of several "
             "channels, or LayerNorm",
         )
+    axis = tracer.axis(x)
+    if num_groups > 1 and axis.axis == 0 and not _is_constant(places_of(axis.take(x.ids)), 0):
+        raise tracer.builder.refused("group_norm", "its groups are channels of different values")
     return _normalize(tracer, "group_norm", x, x.ndim - 1, weight, bias, eps, True)
 
 
@@ -38,35 +42,87 @@ def _normalize(tracer, name: str, x, axes: int, weight, bias, eps, subtracts: bo
         raise builder.refused(name, "normalises over rows")
     one = axis.take(x.ids)
     lead = one.ndim - axes
-    groups = (
-        places_of(one).flatten(lead).flatten(0, max(0, lead - 1))
-        if lead
-        else (places_of(one).flatten()[None])
-    )
+    groups = one.flatten(lead).flatten(0, max(0, lead - 1)) if lead else one.flatten()[None]
     if bool((groups < 0).any()):
         raise builder.refused(name, "normalises zeros of a padding")
-    gain, shift = (id(each) if _is_learnt(each) else None for each in (weight, bias))
-    per_place = name == "layer_norm" and axes > 1 and gain is not None
-    sets = [group.unique() for group in groups.unique(dim=0)]
+    gain, shift = (_learnt(tracer, name, each, k) for each, k in ((weight, 1), (bias, 0)))
+    sets = _sets(tracer, name, places_of(groups))
+    per_place = name != "group_norm" and axes > 1
+    if gain or shift:
+        layout = _layout(tracer, name, one if name == "group_norm" else groups, per_place)
+        for each in (gain, shift):
+            _check_layout(tracer, name, each, layout)
 
     def make(source: Node) -> Node:
+        if (gain, 0) in source.gains:
+            raise builder.refused(name, "uses a learnt gain twice; use elementwise_affine=False")
         over = _shared(builder, name, source, sets)
         options = (source, over, eps, subtracts, gain, shift, per_place)
         return builder.add(Normalized, builder.label(name), source.places, *options)
 
-    for each in (weight, bias):
-        if each is not None and not _is_learnt(each) and not _is_plain_constant(each, each is bias):
-            raise builder.refused(name, "has a fixed gain other than 1, or a shift other than 0")
     key = (name, gain, shift, eps, tuple(tuple(each.tolist()) for each in sets))
     return per_node(tracer, x, key, make)
 
 
-def _is_learnt(each: Tensor | None) -> bool:
-    return each is not None and each.requires_grad
+def _learnt(tracer, name: str, each: Tensor | None, start: int) -> int | None:
+    """Key of a gain or shift, which starts at one number; None if it is not learnt."""
+    if each is None:
+        return None
+    is_learnt = tracer.learns(each)
+    if is_learnt and not each.is_leaf:
+        raise tracer.builder.refused(name, "has a gain or shift computed from other parameters")
+    if each.is_meta or (
+        is_learnt and (each.numel() == 1 or bool((each != each.flatten()[0]).any()))
+    ):
+        return id(each)  # it was trained: the limit is that at initialisation
+    if bool((each != start).any()):
+        raise tracer.builder.refused(name, "has a gain other than 1, or a shift other than 0")
+    return id(each) if is_learnt else None
 
 
-def _is_plain_constant(each: Tensor, is_shift: bool) -> bool:
-    return bool((each == (0 if is_shift else 1)).all())
+def _is_constant(array: Tensor, dim: int) -> bool:
+    return bool((array == array.narrow(dim, 0, 1)).all())
+
+
+def _layout(tracer, name: str, groups: Tensor, per_place: bool) -> Int[Tensor, "k m"]:
+    """Channel and place of each number of a gain: the same wherever it is used."""
+    places, channels = places_of(groups), channels_of(groups)
+    if name == "group_norm":
+        channels, fits = channels.flatten(1)[:, 0][None], _is_constant(places, 0)
+    elif per_place:
+        (owner, *others) = tracer.builder.sources(places)
+        places = tracer.builder.inside(places, owner)
+        fits = not others and _is_constant(places, 0) and _is_constant(channels, 0)
+        channels = torch.stack([channels[0], places[0]])
+    else:
+        fits, channels = _is_constant(places, 1) and _is_constant(channels, 0), channels[:1]
+    if not fits:
+        raise tracer.builder.refused(
+            name, "has a gain whose numbers belong to several values; use elementwise_affine=False"
+        )
+    return channels
+
+
+def _check_layout(tracer, name: str, key: int | None, layout: Tensor) -> None:
+    before = tracer.builder.once(("layout", key), lambda: layout)
+    if key is not None and not torch.equal(before, layout):
+        raise tracer.builder.refused(
+            name, "is used on channels or places in two different orders, with a learnt gain"
+        )
+
+
+def _sets(tracer, name: str, groups: Int[Tensor, "g m"]) -> list[Int[Tensor, " p"]]:
+    """Places that are normalised together, each in one set and as often as the others."""
+    sets = []
+    for group in groups.unique(dim=0):
+        places, counts = group.unique(return_counts=True)
+        if not _is_constant(counts, 0):
+            raise tracer.builder.refused(name, "counts some values more often than others")
+        if not any(torch.equal(places, each) for each in sets):
+            sets.append(places)
+    if len(torch.cat(sets).unique()) < sum(map(len, sets)):
+        raise tracer.builder.refused(name, "normalises a value in several groups")
+    return sets
 
 
 def _shared(builder, name: str, source: Node, sets: list[Tensor]) -> Taps:

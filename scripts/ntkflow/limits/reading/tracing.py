@@ -81,6 +81,10 @@ class Tracer:
         """A tensor of elements from that of one row."""
         return self.lifted(axis.give(one), axis.numbers(one.shape))
 
+    def learns(self, parameter: Tensor) -> bool:
+        """Whether a constant is trained; all parameters are if the whole network is frozen."""
+        return parameter.requires_grad or (not self.is_trained and _is_parameter(parameter))
+
     def axis(self, traced: Traced) -> RowAxis:
         """Where the rows of a tensor lie."""
         return self.axis_of(traced.rows)
@@ -200,6 +204,10 @@ class Tracer:
             yield
         finally:
             nn.Module.__call__ = call
+
+
+def _is_parameter(constant: Tensor) -> bool:
+    return isinstance(constant, nn.Parameter)
 
 
 def _is_inplace(module: nn.Module) -> bool:
