@@ -196,7 +196,7 @@ class Lambda(nn.Module):
         (lambda m, x: m.last(x) if x.sum() > 0 else x, "cannot trace"),
         (lambda m, x: (m.a(x), m.b(x)), "not one tensor"),
         (lambda m, x: m.last(m.a(x).mean(-1, keepdim=True) + m.a(x)), "over channels"),
-        (lambda m, x: m.last(torch.relu(m.a(x)) * m.one(m.b(x))), "some channels"),
+        (lambda m, x: m.last(torch.relu(m.a(x)) * m.one(m.b(x))), "over many channels"),
         (lambda m, x: m.last(m.a(x) - m.a(x).mean(0)), "axis of the rows"),
         (lambda m, x: m.last(m.a(m.a(x).flip(-1)) + m.a(m.a(x))), "two different orders"),
         (lambda m, x: m.last(written(m.a(x))), "written into"),

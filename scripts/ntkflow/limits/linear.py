@@ -309,10 +309,14 @@ class Code(NamedTuple):
 
 @dataclass(eq=False)
 class Fixed(Node):
-    """Constants, as a code of positions: K = <p, p'> / channels; learnt ones add 1 to theta."""
+    """Constants, as a code of positions: K = <p, p'> / channels.
+
+    Learnt ones add 1 to theta where places read the same numbers, `owners` of their parameter.
+    """
 
     key: Code
-    is_learnt: bool
+    channels: int
+    owners: Tensor | None
 
     def __post_init__(self):
         self.keys = frozenset([(self.key, 0)])
@@ -331,15 +335,26 @@ class Fixed(Node):
 
     def requests(self, other: Node, crossed: bool) -> list[Request]:
         """None."""
+        if isinstance(other, Fixed) and self.channels != other.channels:
+            raise UnsupportedLayerError(
+                f"{self.name}: is read together with constants of {other.channels} channels, not "
+                f"{self.channels}; put a weight layer between them"
+            )
         return []
 
     def pairs(self, other: Node, meeting: Meeting, sources: list[Pair]) -> Pair:
         """K = <p, p'> / channels."""
-        if other is not self:
+        if not isinstance(other, Fixed):
             return of_means(self, other, meeting)
         (u, _), (v, _) = meeting.first.parts(self), meeting.second.parts(other)
         delta = geometry.gap(u, v, meeting.crossed)
         theta = torch.zeros_like(delta)
-        if self.is_learnt:
-            (theta.diagonal(0, 1, 3) if meeting.crossed else theta).fill_(1)
-        return Pair(delta, theta)
+        if self.owners is None or other.owners is None or self.key != other.key:
+            return Pair(delta, theta)
+        mine, theirs = self.owners.to(theta.device), other.owners.to(theta.device)
+        shared = (
+            mine[:, None, None, None] == theirs[:, None]
+            if meeting.crossed
+            else ((mine == theirs)[:, None, None])
+        )
+        return Pair(delta, theta.add_(shared))

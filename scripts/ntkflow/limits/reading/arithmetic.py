@@ -12,7 +12,7 @@ from ..linear import Code, Fixed, Linear, Shifted, Term
 from ..nodes import Node, independent
 from ..taps import Taps
 from .gains import gain_dual
-from .places import BITS, NONE, channels_of, grouped, places_of
+from .places import BITS, NONE, channels_of, fingerprints, grouped, places_of
 
 
 def per_node(tracer, x, key: tuple, make: Callable[[Node], Node]) -> object:
@@ -105,40 +105,79 @@ def _add(tracer, name: str, a, b, first: float, second: float) -> object:
 def _with_code(tracer, name: str, each: object, beside) -> object:
     """A constant tensor beside hidden values, as a code of positions, counts as values itself."""
     constant = isinstance(each, Tensor) and not hasattr(each, "rows") and each.numel() > 1
-    if not constant or each.is_meta or not bool(each.any()):
+    if not constant or each.is_meta or not (bool(each.any()) or tracer.learns(each)):
         return each
     builder, axis = tracer.builder, tracer.axis(beside)
     if torch.broadcast_shapes(each.shape, beside.shape) != beside.shape:
         raise builder.refused(name, f"adds a constant of shape {tuple(each.shape)}")
-    full = each.detach().expand(beside.shape)
-    numbers, one = axis.front(full), axis.take(beside.ids)
+    one = axis.take(beside.ids)
+    spread = lambda numbers: axis.front(numbers.expand(beside.shape))  # noqa: E731
+    numbers = spread(each.detach())
     if bool((numbers != numbers[:1]).any()):
         raise builder.refused(name, "adds a constant that differs from row to row")
-    return tracer.all_rows(_code(tracer, name, numbers[0], one, each), axis)
+    source, owners = each, None
+    if tracer.learns(each):
+        source, owners = _parameter(tracer, name, each), spread(_addresses(each))[0]
+    builder.once(("kept", id(source)), lambda: source)  # no other may get its number
+    return tracer.all_rows(_code(tracer, name, numbers[0], one, Code(id(source)), owners), axis)
 
 
-def _code(tracer, name: str, numbers: Tensor, one: Tensor, each: Tensor) -> Tensor:
+def _parameter(tracer, name: str, each: Tensor) -> Tensor:
+    """The parameter that a learnt constant is, or is a part of."""
+    source = each if each._base is None else each._base
+    if not source.is_leaf:
+        raise tracer.builder.refused(
+            name, "adds a constant computed from parameters; add the parameter or a slice of it"
+        )
+    return source
+
+
+def _addresses(each: Tensor) -> Tensor:
+    """Which number of its parameter each entry is."""
+    size = each.untyped_storage().nbytes() // each.element_size()
+    return torch.arange(size).as_strided(each.shape, each.stride(), each.storage_offset())
+
+
+def _code(tracer, name: str, numbers: Tensor, one: Tensor, key: Code, owners) -> Tensor:
     """Elements of constants, in places and channels like those beside them."""
-    builder = tracer.builder
-    inverse, _ = grouped(places_of(one).flatten())
-    channels = channels_of(one)
+    builder, channels = tracer.builder, channels_of(one)
     if bool((channels < 0).any()):
         raise builder.refused(name, "adds a constant to zeros of a padding")
-    count = int(channels.max()) + 1
-    table = numbers.new_full((int(inverse.max()) + 1, count), torch.nan)
-    table[inverse, channels.flatten()] = numbers.flatten()
-    if bool(table.isnan().any()):
-        raise builder.refused(name, "adds a constant to some channels of a place alone")
-    node = builder.add(Fixed, builder.label(name), len(table), Code(id(each)), each.requires_grad)
-    data = table.to(tracer.dtype).mT[..., None].expand(-1, -1, tracer.rows)
-    builder.data[node.index] = data
-    return (((builder.starts[node.index] + inverse) << BITS) | channels.flatten()).view(one.shape)
+    inverse, _ = grouped(places_of(one).flatten())
+    at = inverse, channels.flatten()
+    table = _table(tracer, name, numbers, at)
+    if owners is not None:
+        owners = _table(tracer, name, owners, at).mT
+        count = len(fingerprints(owners).unique())
+        if any(len(each.unique()) != count for each in owners):
+            raise builder.refused(name, "adds a parameter whose numbers are shared in part")
+        owners = fingerprints(owners)
+    options = len(table), key, table.shape[1], owners
+    node = builder.add(Fixed, builder.label(name), *options)
+    builder.data[node.index] = table.to(tracer.dtype).mT[..., None].expand(-1, -1, tracer.rows)
+    return (((builder.starts[node.index] + inverse) << BITS) | at[1]).view(one.shape)
+
+
+def _table(tracer, name: str, numbers: Tensor, at: tuple[Tensor, Tensor]) -> Tensor:
+    """Numbers by place and channel, of which every one is met, with one number."""
+    shape = [int(each.max()) + 1 for each in at]
+    seen = torch.zeros(shape, dtype=torch.bool)
+    seen[at] = True
+    table = numbers.new_zeros(shape)
+    table[at] = numbers.flatten()
+    if not bool(seen.all()):
+        raise tracer.builder.refused(name, "adds a constant to some channels of a place alone")
+    if not torch.equal(table[at], numbers.flatten()):
+        raise tracer.builder.refused(
+            name, "adds different constants to one value; put a weight layer before it"
+        )
+    return table
 
 
 def _is_zero(tracer, name: str, each: object) -> bool:
     """Whether a summand vanishes; other constants are refused."""
     plain = isinstance(each, Tensor) and not hasattr(each, "rows") and not each.is_meta
-    if plain and not bool(each.any()):
+    if plain and not bool(each.any()) and not tracer.learns(each):
         return True
     number = as_number(tracer, name, each)
     if number:
