@@ -1,6 +1,5 @@
 """Limit kernels of a network, computed in tiles."""
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from ..checks import as_whole, check_choice, check_tensors
 from ..errors import UnsupportedLayerError
+from .likeness import same_nodes
 from .reading import trace
 from .recursion import Plan, Program, State, output_plan, pairs, rows
 from .scores import Draws
@@ -50,7 +50,7 @@ class SampledKernels(LimitKernels):
 def limit_kernels(
     network: nn.Module,
     x1: Shaped[Tensor, "n1 *shape"],
-    x2: Shaped[Tensor, "n2 *shape"] | None = None,
+    x2: Shaped[Tensor, "n2 *other"] | None = None,
     *,
     only: str | None = None,
     dtype: torch.dtype = torch.float64,
@@ -123,7 +123,7 @@ def limit_kernels(
         check_choice("only", only, LimitKernels._fields)
     count, seed = as_whole("samples", samples, 2 * _REPLICATES), as_whole("seed", seed, 0)
     program = trace(network, x1, dtype)
-    programs = program, None if x2 is None else _second(network, x1, x2, program, dtype)
+    programs = program, None if x2 is None else _second(network, x2, program, dtype)
     names = [name for name in LimitKernels._fields if only in (None, name)]
     options = output_plan(program), names, dtype, tile
     if not program.is_sampled:
@@ -184,15 +184,15 @@ def _rows(program: Program, plan: Plan, draws: Draws | None) -> State:
     return found
 
 
-def _second(network, x1: Tensor, x2: Tensor, program: Program, dtype: torch.dtype) -> Program:
+def _second(network, x2: Tensor, program: Program, dtype: torch.dtype) -> Program:
     """The nodes of x1's program with the numbers of x2."""
     other = trace(network, x2, dtype)
-    for mine, theirs in itertools.zip_longest(program.nodes, other.nodes):
-        if mine is None or theirs is None or mine.signature != theirs.signature:
-            raise UnsupportedLayerError(
-                f"{(mine or theirs).name}: is not made of the same values for x2 as for x1; rows "
-                f"of both need one shape, here {tuple(x1.shape[1:])} and {tuple(x2.shape[1:])}"
-            )
+    if not same_nodes(program.nodes, other.nodes):
+        raise UnsupportedLayerError(
+            f"{type(network).__name__}: reads other places, or has other layers, for x2 than for "
+            "x1; rows of both have to have the same shape, and a forward must not depend on how "
+            "many there are"
+        )
     return Program(program.nodes, other.data)
 
 

@@ -11,7 +11,7 @@ arXiv:1910.12478), Yang 2020 (arXiv:2006.14548).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -20,7 +20,6 @@ from torch import Tensor
 from .duals import smooth_gap
 from .geometry import left, right
 from .scores import Draws
-from .taps import Taps
 
 
 class Pair(NamedTuple):
@@ -123,11 +122,6 @@ class Node:
         return []
 
     @property
-    def signature(self) -> tuple:
-        """What tells one node from another, but for functions and numbers of the inputs."""
-        return type(self), *(_said(getattr(self, each.name)) for each in fields(self))
-
-    @property
     def own_requests(self) -> list[Request]:
         """Pairs of the same input that the variance needs."""
         return []
@@ -155,19 +149,6 @@ class Node:
     def pairs(self, other: "Node", meeting: Meeting, sources: list[Pair]) -> Pair:
         """Pair of this node with another from those that were asked for."""
         raise NotImplementedError
-
-
-def _said(part: object) -> object:
-    """A part of a node, so that it can be compared with one of another program."""
-    if isinstance(part, Node):
-        return part.index
-    if isinstance(part, Taps):
-        return _said(part.index)
-    if isinstance(part, Tensor):
-        return tuple(part.shape), part.numpy().tobytes()
-    if isinstance(part, tuple | frozenset):
-        return tuple(_said(each) for each in part) if isinstance(part, tuple) else len(part)
-    return part if isinstance(part, int | float | str | None) else type(part)
 
 
 def independent(v: Node, w: Node) -> bool:

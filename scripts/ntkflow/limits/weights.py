@@ -85,12 +85,21 @@ class First(Layer):
         return Pair(delta, self.late_bias(meeting.covariance(self, other, delta)), eta)
 
     def _meet_hidden(self, other: Layer, meeting: Meeting) -> Pair:
-        """Inputs and hidden values do not covary: only the bias is in common."""
-        q1, q2 = meeting.first.q(self), meeting.second.q(other)
+        """Inputs and hidden values covary by their means, and by the bias."""
+        self._check_slots(other)
         drawn = self.sigma_b**2 if self.bias == "normal" else 0.0
-        value = (left(q1, meeting.crossed) * right(q2, meeting.crossed)).fill_(drawn)
+        means = meeting.first.data(self).mean(0), other.slots_mean(meeting.second)
+        value = left(means[0], meeting.crossed) * right(means[1], meeting.crossed)
+        value = value.mul_(self.sigma_w**2).add_(drawn)
         delta = meeting.correlated(self, other, value)
         return Pair(delta, self.late_bias(value))
+
+    def _check_slots(self, other: Layer) -> None:
+        if not isinstance(other, Weights) or sum(g.taps.slots for g in other.groups) > 1:
+            raise UnsupportedLayerError(
+                f"{self.name}: its weights are used on inputs, and on hidden values of several "
+                "places; give one of them a layer of its own"
+            )
 
 
 @dataclass(eq=False)
@@ -160,6 +169,11 @@ class Weights(Layer):
             for group in self.groups
         ]
         return torch.cat(found)
+
+    def slots_mean(self, rows: Rows) -> Tensor:
+        """Mean over channels of what its one slot reads."""
+        (group,) = self.groups
+        return group.taps.rows(rows.mean(group.source))[0]
 
     def requests(self, other: Node, crossed: bool) -> list[Request]:
         """Pairs of sources that meet at a slot."""

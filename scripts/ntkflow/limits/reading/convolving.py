@@ -35,6 +35,10 @@ def convolution(tracer, module, x) -> object:
     ids = one.flatten(1)
     places, columns = constant_channels(tracer, places_of(ids), channels_of(ids))
     inverse, representatives = grouped(fingerprints(places.mT))
+    if module.groups > 1 and len(representatives) > 1:
+        raise tracer.builder.refused(
+            "groups", "see different values, so that channels are not alike; use groups=1"
+        )
     counts = torch.bincount(inverse)
     said = (inverse.numpy().tobytes(), columns.amax(1).numpy().tobytes(), size)
     shares = counts.double() / len(places) / math.prod(size)

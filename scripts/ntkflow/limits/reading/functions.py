@@ -91,6 +91,10 @@ def dropout(tracer, x, p=0.5, training=True, inplace=False) -> object:
         return x
     if p == 1:
         raise tracer.builder.refused("dropout", "keeps nothing")
+    if len(x.ids.unique()) * tracer.rows < x.ids.numel():
+        raise tracer.builder.refused(
+            "dropout", "drops one value at several places apart; use network.eval()"
+        )
     label = tracer.builder.label("dropout")
     # Every call has a mask of its own.
     key = ("dropout", len(tracer.builder.nodes))

@@ -7,7 +7,8 @@ is refused.
 """
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import jaxtyping
 import torch
@@ -159,15 +160,43 @@ class Tracer:
         if any(isinstance(e, Tensor) and e.requires_grad for e in flat((args, kwargs))):
             name = _name(function)
             raise self.builder.unknown(self.builder.label(name), INSTEAD.get(name, ""))
-        bare = lambda each: each.value if isinstance(each, Data) else each  # noqa: E731
-        found = function(*mapped(args, bare), **mapped(kwargs, bare))
 
-        def wrapped(each: object) -> object:
-            if not isinstance(each, Tensor):
-                return each
-            return self.data(each, self._rows_like(each, given))
+        def run(read: Callable[[Data], Tensor]) -> object:
+            bare = lambda each: read(each) if isinstance(each, Data) else each  # noqa: E731
+            return function(*mapped(args, bare), **mapped(kwargs, bare))
 
-        return mapped(found, wrapped)
+        others = [list(flat(run(functools.partial(self._other_rows, k)))) for k in (0, -1)]
+        found = run(lambda each: each.value)
+        results = zip(flat(found), *others, strict=True)
+        wrapped = iter([self._result(function, each, given) for each in results])
+        return mapped(found, lambda _: next(wrapped))
+
+    def _result(self, function, found: tuple, given: list[Data]) -> object:
+        """What a function of inputs gave; a row may not depend on the rows beside it."""
+        value, *others = found
+        if not isinstance(value, Tensor):
+            return value
+        data = self.data(value, self._rows_like(value, given))
+        axis = row_axis(data.rows, self.rows)
+        alike = [each.shape == value.shape for each in others]
+        read = (lambda each, k: each) if axis is None else (lambda each, k: axis.front(each)[k])
+        if not all(alike) or not all(
+            torch.allclose(read(each, k), read(value, k), equal_nan=True)
+            for each, k in zip(others, (0, -1), strict=True)
+        ):
+            raise self.builder.refused(
+                _name(function),
+                "a row depends on the rows beside it, or on chance; prepare inputs before the call",
+            )
+        return value if axis is None else data
+
+    def _other_rows(self, kept: int, data: Data) -> Tensor:
+        """Numbers that agree with those of one row alone."""
+        axis = row_axis(data.rows, self.rows)
+        if axis is None:
+            return torch.ones_like(data.value)
+        front = axis.front(data.value)
+        return axis.back(front[[kept]].expand_as(front)).clone()
 
     def _rows_like(self, value: Tensor, given: list[Data]) -> Tensor | None:
         """Rows of an elementwise result; others have theirs where the inputs had them, in front."""
