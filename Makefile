@@ -39,6 +39,7 @@ gpu-check:
 
 docs: $(RUNTIME)
 	$(BIN)/python scripts/write_docs.py
+	$(BIN)/python scripts/write_limit_docs.py
 
 clean-results:
 	@printf 'Delete $(RESULTS) with everything in it? [y/N] ' && read answer && [ "$$answer" = y ] \

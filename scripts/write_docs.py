@@ -18,22 +18,23 @@ PAGE = Path("docs/configuration.md")
 def tables(schema: dict) -> dict[str, str]:
     """Every table of the page by name."""
     return {
-        "parameters": _table("key", "type", "default", "meaning", rows=_rows("", schema)),
-        "tasks": _table("key", "type", "default", "meaning", rows=_options_rows("task", TASKS)),
-        "networks": _table(
+        "parameters": table("key", "type", "default", "meaning", rows=_rows("", schema)),
+        "tasks": table("key", "type", "default", "meaning", rows=_options_rows("task", TASKS)),
+        "networks": table(
             "key", "type", "default", "meaning", rows=_options_rows("network", NETWORKS)
         ),
-        "measurements": _table(
+        "measurements": table(
             "kind", "when", "options", "axes", "needs", "what", rows=_measurement_rows()
         ),
-        "options": _table(
+        "options": table(
             "kind", "option", "type", "default", "meaning", rows=_measurement_options()
         ),
-        "criteria": _table("criterion", "options", "what is judged", rows=_criteria_rows()),
+        "criteria": table("criterion", "options", "what is judged", rows=_criteria_rows()),
     }
 
 
-def _table(*head: str, rows: list[list[str]]) -> str:
+def table(*head: str, rows: list[list[str]]) -> str:
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(_cell(text) for text in line)} |" for line in lines)
 
@@ -155,7 +156,12 @@ def _type(rule: dict) -> str:
 
 def rewrite(text: str, schema: dict) -> str:
     """The page with the tables between their marks made anew."""
-    for name, made in tables(schema).items():
+    return replaced(text, tables(schema))
+
+
+def replaced(text: str, tables: dict[str, str]) -> str:
+    """A page with other tables between the marks of their names."""
+    for name, made in tables.items():
         start, end = f"<!-- {name}: start (made by `make docs`) -->", f"<!-- {name}: end -->"
         before, rest = text.split(start)
         text = f"{before}{start}\n{made}\n{end}{rest.split(end)[1]}"

@@ -14,6 +14,8 @@ import yaml
 from public_names import RESULTS
 
 import ntkflow
+from ntkflow.limits.activations import ACTIVATIONS
+from ntkflow.limits.hermite import HermiteDual
 from ntkstudy.plan.loading import load_plan
 from ntkstudy.plan.schema import configuration_schema
 from ntkstudy.registry import MEASUREMENTS, discover
@@ -26,8 +28,12 @@ MODULES = sorted(
 )
 
 
+def blocks(text, language):
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
 def readme_blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return blocks(README, language)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -97,7 +103,37 @@ def test_tables_of_the_configuration_are_those_of_the_registry(monkeypatch):
     schema = configuration_schema(ROOT / "config" / "schema.yaml")
     page = (ROOT / write_docs.PAGE).read_text(encoding="utf-8")
     assert write_docs.rewrite(page, schema) == page
-    for text in write_docs.tables(schema).values():
+    check_columns(write_docs.tables(schema))
+
+
+def check_columns(tables):
+    for text in tables.values():
         # \\| is text in Markdown
         columns = {len(re.findall(r"(?<!\\)\|", row)) for row in text.splitlines()}
         assert len(columns) == 1
+
+
+@pytest.fixture
+def limit_docs(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return importlib.import_module("write_limit_docs")
+
+
+def test_tables_of_the_limits_are_those_of_the_code(limit_docs):
+    page = (ROOT / limit_docs.PAGE).read_text(encoding="utf-8")
+    assert limit_docs.rewrite(page) == page
+    check_columns(limit_docs.tables())
+
+
+def test_a_new_activation_has_a_row_by_itself(limit_docs, monkeypatch):
+    monkeypatch.setitem(ACTIVATIONS, torch.cosh, HermiteDual)
+    (row,) = (row for row in limit_docs.tables()["activations"].splitlines() if "cosh" in row)
+    assert row.startswith("| `torch.cosh` |  | Hermite series |")
+
+
+def test_examples_of_the_limits_run():
+    page = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
+    names = {}
+    torch.manual_seed(0)
+    for block in blocks(page, "python"):
+        exec(compile(block, "docs/limits.md", "exec"), names)

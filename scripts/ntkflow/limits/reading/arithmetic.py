@@ -72,7 +72,7 @@ def as_number(tracer, name: str, each: object) -> float | None:
 
 
 def add(tracer, a, b, *, alpha=1, out=None) -> object:
-    """Sum of two values, or of one and a number."""
+    """Sum of two values; of numbers, 0 alone can be added."""
     return _add(tracer, "add", a, b, 1.0, float(alpha))
 
 

@@ -86,7 +86,7 @@ def activate(tracer, dual: Dual, function: Callable, label: str, x) -> object:
 
 
 def dropout(tracer, x, p=0.5, training=True, inplace=False) -> object:
-    """Dropout: nothing in evaluation mode, else each entry kept with probability 1 - p."""
+    """Nothing in evaluation mode, else each entry kept with probability 1 - p."""
     if not training or p == 0:
         return x
     if p == 1:
@@ -113,11 +113,11 @@ def feature_dropout(tracer, x, p=0.5, training=True, inplace=False) -> object:
 
 def refuse(name: str, reason: str, hint: str) -> Callable:
     """Handler of a function that has no limit, which says why and what to use instead."""
+    return functools.partial(_refused, name, reason, hint)
 
-    def handler(tracer, *args, **kwargs) -> object:
-        raise tracer.builder.unknown(tracer.builder.label(name), hint, reason)
 
-    return handler
+def _refused(name: str, reason: str, hint: str, tracer, *args, **kwargs) -> object:
+    raise tracer.builder.unknown(tracer.builder.label(name), hint, reason)
 
 
 HANDLERS: dict[str, Callable] = {
