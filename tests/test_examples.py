@@ -137,3 +137,16 @@ def test_examples_of_the_limits_run():
     torch.manual_seed(0)
     for block in blocks(page, "python"):
         exec(compile(block, "docs/limits.md", "exec"), names)
+
+
+def test_transformers_approach_their_limit(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    example = importlib.import_module("transformer_limit")
+    found = example.measure(widths=(16, 64), seeds=20)
+    assert found[1].single < 0.8 * found[0].single
+    assert found[0].mean()[0] < found[0].single
+    page = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
+    assert example.table(found).splitlines()[0] in page
+    example.draw(found, str(tmp_path / "figure.png"))
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
