@@ -67,7 +67,7 @@ LAYERS = {
 ATTENTION = {
     "tied 1/d": Facts(EXACT, HRON, "`GlobalSelfAttention`, `linear_scaling=True`"),
     "many heads": Facts(
-        f"{EXACT} with `score='identity'`, else refused",
+        f"{EXACT} with `score='identity'`, else sampled",
         HRON,
         "`GlobalSelfAttention`, `linear_scaling=False`",
     ),
