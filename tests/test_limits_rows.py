@@ -14,6 +14,7 @@ def net(function, d=6, w=4, **layers):
     return Net(function, **(dict(first=dense(d, w), a=dense(w, w), last=dense(w, 8)) | layers))
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
     "function",
     [
