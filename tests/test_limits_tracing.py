@@ -225,3 +225,10 @@ def test_unsupported_forwards(function, message):
 def test_unsupported_layers_are_named(layer, message):
     with pytest.raises(UnsupportedLayerError, match=message):
         limit_kernels(nn.Sequential(Dense(3, 3), layer, nn.ReLU(), Dense(3, 1)), inputs(2, 3))
+
+
+@pytest.mark.parametrize("kind", [ntkflow.LSTM, ntkflow.GRU, ntkflow.LSTMCell, ntkflow.GRUCell])
+def test_gated_recurrence_is_for_monte_carlo(kind):
+    x = inputs(2, 3) if kind.__name__.endswith("Cell") else inputs(2, 3)[:, None]
+    with pytest.raises(UnsupportedLayerError, match=rf"{kind.__name__}.*monte_carlo_kernels"):
+        limit_kernels(kind(3, 4), x)

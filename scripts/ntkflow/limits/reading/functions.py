@@ -198,7 +198,6 @@ HANDLERS: dict[str, Callable] = {
             "a * torch.sigmoid(b) with a, b = x.chunk(2, -1)",
         ),
     ),
-    "rrelu": refuse("rrelu", "its slopes are random", "nn.LeakyReLU"),
 }
 
 # What has a limit instead of a function that has none.

@@ -159,6 +159,7 @@ TWINS = [
 ]  # fmt: skip
 
 GATED = [nn.LSTM, nn.LSTMCell, nn.GRU, nn.GRUCell]
+GATED += [networks.LSTM, networks.LSTMCell, networks.GRU, networks.GRUCell]
 
 LEAVES: dict[type, Callable] = {
     **dict.fromkeys(TWINS, _twin),
