@@ -168,3 +168,30 @@ def test_channels_that_meet_others_and_themselves_are_refused(function, message)
     )
     with pytest.raises(ntkflow.errors.UnsupportedLayerError, match=message):
         limit_kernels(network, vectors())
+
+
+def unbiased(m, h):
+    """A layer without bias on places in two orders, on one of them alone, and on another value."""
+    return (
+        torch.relu(m.c(h))[:, 0] + torch.relu(m.c(h.roll(1, 1)))[:, 1],
+        torch.relu(m.c(h))[:, 0] + torch.relu(m.c(h[:, 2])),
+        torch.relu(m.c(h))[:, 0] + torch.relu(m.c(m.b(h)))[:, 0],
+    )
+
+
+def picked(m, h):
+    """The same, with places picked before the layer."""
+    return (
+        torch.relu(m.c(h[:, 0])) * 2,
+        torch.relu(m.c(h[:, 0])) + torch.relu(m.c(h[:, 2:3]))[:, 0],
+        torch.relu(m.c(h[:, 0])) + torch.relu(m.c(m.b(h[:, 0]))),
+    )
+
+
+@pytest.mark.parametrize("case", range(3))
+def test_a_shared_layer_without_bias_on_places_in_other_orders(case):
+    one, two = (
+        net(lambda m, x, f=f: m.last(f(m, m.first(x))[case]), d=4, c=dense(4, 4, 1.3, 0.0))
+        for f in (unbiased, picked)
+    )
+    assert_same(one, two, sequences())

@@ -207,9 +207,9 @@ class Weights(Layer):
 
     @property
     def is_single(self) -> bool:
-        """Whether it has one slot and no bias that is drawn, so that angles stay as they are."""
+        """Whether places read themselves, without a bias that is drawn: angles stay as they are."""
         drawn = self.sigma_b and self.bias == "normal"
-        return len(self.groups) == 1 and self.groups[0].taps.slots == 1 and not drawn
+        return len(self.groups) == 1 and self.groups[0].taps.is_identity and not drawn
 
     def pairs(self, other: Node, meeting: Meeting, sources: list[Pair]) -> Pair:
         """Sum over the slots that both read."""
@@ -217,7 +217,7 @@ class Weights(Layer):
             return turned_pair(other._meet_hidden(self, swapped(meeting)), meeting.crossed)
         pairs = list(zip(self._meetings(other), sources, strict=True))
         theta = self._sum_theta(pairs, meeting)
-        if sources and self.is_single and other.is_single and self.groups[0].taps.is_identity:
+        if pairs and self.is_single and other.is_single:
             delta, eta = sources[0].delta, sources[0].eta
         else:
             delta, eta = self._gap(other, pairs, meeting), None
