@@ -5,6 +5,7 @@ import torch
 from limit_networks import Net, conv, dense, images, sequences, vectors
 from torch.nn import functional as F
 
+import ntkflow
 from ntkflow import Conv1d, Conv2d, empirical_ntk, limit_kernels
 from ntkflow.errors import UnsupportedLayerError
 
@@ -102,3 +103,43 @@ def test_one_layer_on_inputs_and_on_hidden_values_covaries_by_the_means():
         torch.manual_seed(seed)
         draws.append(empirical_ntk(net(function, width, width), x, outputs="trace").values / 8)
     torch.testing.assert_close(torch.stack(draws).mean(0), limit, rtol=0.05, atol=0)
+
+
+def accumulated(m, x):
+    total = torch.zeros(len(x), 6, dtype=x.dtype)
+    total += x
+    total[:, 0] = 0
+    return m.last(torch.relu(m.first(total)))
+
+
+def selected(m, x):
+    return m.last(torch.relu(m.first(x * torch.tensor([0.0, 1, 1, 1, 1, 1]))))
+
+
+def test_inputs_that_are_written_in_place():
+    one, two = (limit_kernels(net(function), vectors()) for function in (accumulated, selected))
+    torch.testing.assert_close(one, two, rtol=1e-12, atol=0)
+
+
+def attended(m, x, *masks):
+    """Sum of a shared attention of many heads with one mask after another."""
+    h = m.first(x)
+    found = [m.attention(h, h, h, need_weights=False, attn_mask=mask)[0] for mask in masks]
+    return m.last(torch.relu(sum(found[1:], found[0]))[:, 1])
+
+
+def test_shared_attention_with_two_masks():
+    """Keys that one mask lets a query see and those that another does add up to all of them."""
+    first = torch.tensor([False, False, False, True, True]).expand(5, 5)
+    many = ntkflow.MultiheadAttention(4, 2, scaling="many heads", score="identity")
+    options = dict(attention=many)
+    parts = net(lambda m, x: attended(m, x, first, ~first), d=4, **options)
+    whole = net(lambda m, x: attended(m, x, torch.zeros(5, 5).bool()), d=4, **options)
+    plain = net(lambda m, x: attended(m, x, None), d=4, **options)
+    mixed = net(lambda m, x: attended(m, x, None, first, ~first), d=4, **options)
+    twice = net(lambda m, x: attended(m, x, None, None), d=4, **options)
+    expected = limit_kernels(plain, sequences())
+    torch.testing.assert_close(limit_kernels(parts, sequences()), expected)
+    torch.testing.assert_close(limit_kernels(whole, sequences()), expected)
+    double = limit_kernels(twice, sequences())
+    torch.testing.assert_close(limit_kernels(mixed, sequences()), double)

@@ -113,7 +113,7 @@ class ManyHeads(Heads):
     def variance(self, rows: Rows, own: Callable) -> Tensor:
         """K' of the same input."""
         q, k, v = (own(request) for request in self.own_requests)
-        return (q * self._summed(k * v, False))[..., 0].clamp(min=0)
+        return (q * self._summed(self, k * v, False))[..., 0].clamp(min=0)
 
     def requests(self, other: Node, crossed: bool) -> list[Request]:
         """Pairs of queries, and all pairs of keys and of values."""
@@ -128,18 +128,23 @@ class ManyHeads(Heads):
             for c, pair, source in zip(crossings, self.matched(other), sources, strict=True)
         )
         thetas = [source.theta for source in sources]
-        products = self._summed(k * v, meeting.crossed)
-        changes = self._summed(thetas[1] * v + k * thetas[2], meeting.crossed)
+        products = self._summed(other, k * v, meeting.crossed)
+        changes = self._summed(other, thetas[1] * v + k * thetas[2], meeting.crossed)
         theta = thetas[0] * products + q * changes
         return Pair(meeting.correlated(self, other, q * products), theta)
 
-    def _summed(self, array: Tensor, crossed: bool) -> Tensor:
+    def _summed(self, other: "ManyHeads", array: Tensor, crossed: bool) -> Tensor:
         """Sum over the pairs of keys that two queries see: (B, S, N1, S', N2) to places of both."""
-        if self.mask is None:
+        if self.mask is None and other.mask is None:
             total = array.sum((1, 3))
             return total[:, None, :, None] if crossed else total[:, None]
-        seen = self.mask.to(array)  # (T, S)
-        array = torch.einsum("ts,bsnrm->btnrm", seen, array)
+        array = torch.einsum("ts,bsnrm->btnrm", self._seen(array), array)
         if crossed:
-            return torch.einsum("ur,btnrm->btnum", seen, array)
-        return torch.einsum("tr,btnrm->btnm", seen, array)
+            return torch.einsum("ur,btnrm->btnum", other._seen(array), array)
+        return torch.einsum("tr,btnrm->btnm", other._seen(array), array)
+
+    def _seen(self, like: Tensor) -> Tensor:
+        """Which keys each query sees, (T, S)."""
+        if self.mask is None:
+            return like.new_ones(self.places, self.key.places)
+        return self.mask.to(like)

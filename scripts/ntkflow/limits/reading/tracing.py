@@ -161,11 +161,15 @@ class Tracer:
             name = _name(function)
             raise self.builder.unknown(self.builder.label(name), INSTEAD.get(name, ""))
 
-        def run(read: Callable[[Data], Tensor]) -> object:
-            bare = lambda each: read(each) if isinstance(each, Data) else each  # noqa: E731
+        def run(read: Callable[[Data], Tensor], is_trial: bool = False) -> object:
+            def bare(each: object) -> object:
+                if isinstance(each, Data):
+                    return read(each)
+                return each.clone() if is_trial and isinstance(each, Tensor) else each
+
             return function(*mapped(args, bare), **mapped(kwargs, bare))
 
-        others = [list(flat(run(functools.partial(self._other_rows, k)))) for k in (0, -1)]
+        others = [list(flat(run(functools.partial(self._other_rows, k), True))) for k in (0, -1)]
         found = run(lambda each: each.value)
         results = zip(flat(found), *others, strict=True)
         wrapped = iter([self._result(function, each, given) for each in results])
