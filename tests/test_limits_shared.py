@@ -142,3 +142,9 @@ def test_activation_beside_its_own_argument_where_that_is_zero():
     )
     theta = limit_kernels(network, torch.zeros(1, 6, dtype=torch.float64)).ntk.item()
     assert theta == pytest.approx(0.2**2 + 1.3**2 * 0.2**2 * (0.1 + 1) ** 2)
+
+
+def test_a_norm_on_the_meta_device_is_read_like_another():
+    network = net(lambda m, x: m.last(torch.relu(m.norm(m.first(x)))))
+    before = limit_kernels(network, vectors())
+    assert torch.equal(limit_kernels(network.to("meta"), vectors()).ntk, before.ntk)

@@ -88,7 +88,8 @@ def limit_kernels(
             places are told apart by size alone, widths have to be larger than 1.
         x1: inputs (N1, d), images (N1, C, H, W), sequences (N1, T, d) or tokens (N1, T); rows on
             the first axis.
-        x2: other inputs; default: x1 again, and then half of the tiles are mirrored.
+        x2: other inputs, rows of the same shape; default: x1 again, and then half of the tiles are
+            mirrored.
         only: "nngp" or "ntk" to leave the other one out (None in the result).
         dtype: precision of the computation and of the result.
         tile: inputs per side of a tile; default: as many as fit the cache. Working memory is a

@@ -71,13 +71,14 @@ def _learnt(tracer, name: str, each: Tensor | None, start: int) -> int | None:
     is_learnt = tracer.learns(each)
     if is_learnt and not each.is_leaf:
         raise tracer.builder.refused(name, "has a gain or shift computed from other parameters")
-    if each.is_meta or (
-        is_learnt and (each.numel() == 1 or bool((each != each.flatten()[0]).any()))
-    ):
-        return id(each)  # it was trained: the limit is that at initialisation
-    if bool((each != start).any()):
+    if not (each.is_meta or (is_learnt and _was_trained(each)) or bool((each == start).all())):
         raise tracer.builder.refused(name, "has a gain other than 1, or a shift other than 0")
     return id(each) if is_learnt else None
+
+
+def _was_trained(each: Tensor) -> bool:
+    """Whether numbers that start alike differ; the limit is that at initialisation."""
+    return each.numel() == 1 or bool((each != each.flatten()[0]).any())
 
 
 def _is_constant(array: Tensor, dim: int) -> bool:
