@@ -125,10 +125,16 @@ def test_running_averages_are_refused():
         train_ensemble(network, start, *problem(), **descent(0.1, 1))
 
 
-@pytest.mark.parametrize("options", MODES)
-def test_there_is_no_limit_kernel(options):
-    with pytest.raises(UnsupportedLayerError, match=r"Dropout|BatchNorm1d"):
-        limit_kernels(mlp(3, (4,), **options), torch.ones(2, 3))
+def test_batch_statistics_have_no_limit_kernel():
+    with pytest.raises(UnsupportedLayerError, match="BatchNorm1d"):
+        limit_kernels(mlp(3, (4,), normalization="batch"), torch.ones(2, 3))
+
+
+def test_dropout_in_training_mode_adds_to_the_kernel_of_an_input_with_itself():
+    x = torch.eye(3)[:2]
+    kept, plain = limit_kernels(mlp(3, (4,), dropout=0.5), x), limit_kernels(mlp(3, (4,)), x)
+    torch.testing.assert_close(kept.nngp.diagonal(), 2 * plain.nngp.diagonal())
+    torch.testing.assert_close(kept.nngp[0, 1], plain.nngp[0, 1])
 
 
 def test_dropout_in_evaluation_mode_is_the_identity():
