@@ -134,14 +134,14 @@ class Linear(Node):
         return Pair(meeting.correlated(self, other, value), theta)
 
     def _summed(self, met: list, arrays: list[Tensor], meeting: Meeting) -> Tensor:
+        """Sum of c c' times pair arrays, which are used up."""
         total = None
         for (a, b), array in zip(met, arrays, strict=True):
-            crossed = meeting.crossed or not _is_plain(a, b)
-            found = fitted(_places_summed(a, b, array, crossed), crossed, meeting.crossed)
-            factor = a.coefficient * b.coefficient
-            if factor != 1:
-                found = found * factor
-            total = found if total is None else total + found
+            found, factor = _met(a, b, array, meeting), a.coefficient * b.coefficient
+            if total is None:
+                total = found if factor == 1 else found.mul_(factor)
+            else:
+                total.add_(found, alpha=factor)
         return total
 
     def _keeps_angles(self, other: Node, met: list) -> bool:
@@ -156,16 +156,18 @@ class Linear(Node):
         )
 
     def _gap(self, other: "Linear", met: list, sources: list[Pair], meeting: Meeting) -> Tensor:
-        scaled = []
-        for (a, b), pair in zip(met, sources, strict=True):
-            crossed = meeting.crossed or not _is_plain(a, b)
-            here = meeting.crossing(crossed)
-            q1, q2 = here.first.q(a.source).sqrt(), here.second.q(b.source).sqrt()
-            scaled.append(here.scaled(pair.delta, q1, q2))
-        base = self._summed(met, scaled, meeting)
-        met_terms = [self.terms.index(a) for a, _ in met]
-        parts = meeting.first.parts(self), meeting.second.parts(other)
-        return combined_gap(base, *parts, met_terms, meeting.crossed)
+        (u, _), (v, _) = meeting.first.parts(self), meeting.second.parts(other)
+        base, places = None, [self.terms.index(a) for a, _ in met]
+        for k, (a, b), pair in zip(places, met, sources, strict=True):
+            found = meeting.scaled(_met(a, b, pair.delta, meeting), u[k], v[k])
+            base = found if base is None else base.add_(found)
+        return combined_gap(base, u, v, places, meeting.crossed)
+
+
+def _met(a: Term, b: Term, array: Tensor, meeting: Meeting) -> Tensor:
+    """Sum of a pair array over what two summands read."""
+    crossed = meeting.crossed or not _is_plain(a, b)
+    return fitted(_places_summed(a, b, array, crossed), crossed, meeting.crossed)
 
 
 def _whole(node: Node) -> Term:

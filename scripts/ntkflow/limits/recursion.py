@@ -185,8 +185,10 @@ class State:
 def rows(program: Program, draws: Draws | None = None) -> State:
     """Rows of one side, all of its inputs side by side (B = 1)."""
     own = Plan(request for node in program.nodes for request in node.own_requests)
-    count = next(iter(program.data.values())).shape[-1]
-    step = max(1, count) if not own.order else max(1, _BYTES // _own_bytes(own))
+    data = {k: a[:, None] for k, a in program.data.items()}
+    if not own.order:
+        return _filled(program, Values(own, *[State(data, {}, draws=draws)] * 2, True))
+    count, step = next(iter(data.values())).shape[-1], max(1, _BYTES // _own_bytes(own))
     parts = [
         _own_rows(program, own, slice(start, min(start + step, count)), draws)
         for start in range(0, max(1, count), step)
@@ -196,7 +198,7 @@ def rows(program: Program, draws: Draws | None = None) -> State:
         k: torch.cat([part.variances[k] for part in parts]).permute(2, 1, 0) for k in one.variances
     }
     extras = {k: torch.cat([part.extras[k] for part in parts], -2).mT for k in one.extras}
-    return State({k: a[:, None] for k, a in program.data.items()}, variances, extras, draws)
+    return State(data, variances, extras, draws)
 
 
 def _checked(node: Node, q: Tensor, state: State) -> Tensor:
@@ -234,8 +236,12 @@ def _own_rows(program: Program, own: Plan, inputs: slice, draws: Draws | None) -
     """Rows of some inputs as a batch, node by node, with the pairs that variances need."""
     data = {k: a[..., inputs].permute(0, 2, 1)[..., None] for k, a in program.data.items()}
     state = State(data, {}, draws=draws)
-    values = Values(own, state, state, True)
-    waiting = list(reversed(own.order))
+    return _filled(program, Values(own, state, state, True))
+
+
+def _filled(program: Program, values: Values) -> State:
+    """Rows with the variance of every node, after the pairs that it needs."""
+    state, waiting = values.first, list(reversed(values.plan.order))
     for node in program.nodes:
         found = node.variance(state, values.covariance)
         state.variances[node.index] = _checked(node, found, state)

@@ -43,7 +43,8 @@ class Layer(Node):
 
     def variance(self, rows: Rows, own: Callable) -> Tensor:
         """Q = sum of the squared terms."""
-        return self._all_terms(rows).square().sum(0)
+        late = self.bias != "normal"
+        return self.terms(rows).square().sum(0) + (0 if late else self.sigma_b**2)
 
     def parts(self, rows: Rows) -> tuple[Tensor, ...]:
         """Unit vector of the terms, and the inverse of its norm."""
@@ -216,44 +217,52 @@ class Weights(Layer):
         if isinstance(other, First):
             return turned_pair(other._meet_hidden(self, swapped(meeting)), meeting.crossed)
         pairs = list(zip(self._meetings(other), sources, strict=True))
-        theta = self._sum_theta(pairs, meeting)
         if pairs and self.is_single and other.is_single:
             delta, eta = sources[0].delta, sources[0].eta
         else:
             delta, eta = self._gap(other, pairs, meeting), None
-        value = meeting.covariance(self, other, delta)
-        if theta is not None:
-            value.add_(theta, alpha=self.sigma_w**2)
-        return Pair(delta, self.late_bias(value), eta)
-
-    def _sum_theta(self, pairs: list, meeting: Meeting) -> Tensor | None:
-        total = None
+        theta = meeting.covariance(self, other, delta)
         for (_, mine, theirs), source in pairs:
-            crossed = _is_crossed(mine, theirs, meeting)
-            found = mine.taps.paired(theirs.taps, source.theta, crossed)
-            found = fitted(found, crossed, meeting.crossed)
-            if mine.share != 1:
-                found = (
-                    found.mul_(mine.share) if found is not source.theta else (found * mine.share)
-                )
-            total = found if total is None else total + found
-        return total
+            found = _met(mine, theirs, source.theta, meeting)
+            theta.add_(found, alpha=self.sigma_w**2 * mine.share)
+        return Pair(delta, self.late_bias(theta), eta)
 
     def _gap(self, other: "Weights", pairs: list, meeting: Meeting) -> Tensor:
         """<u v, delta> + 1 - <u, v> with unit vectors u, v of the terms' standard deviations."""
-        (u, inverse1), (v, inverse2) = meeting.first.parts(self), meeting.second.parts(other)
+        (u, _), (v, _) = meeting.first.parts(self), meeting.second.parts(other)
         base, met = None, []
         for (start, mine, theirs), source in pairs:
-            crossed = _is_crossed(mine, theirs, meeting)
-            here = meeting.crossing(crossed)
-            q1, q2 = here.first.q(mine.source).sqrt(), here.second.q(theirs.source).sqrt()
-            found = mine.taps.paired(theirs.taps, here.scaled(source.delta, q1, q2), crossed)
-            found = fitted(found, crossed, meeting.crossed) * (self.sigma_w**2 * mine.share)
+            found = self._scaled_gap(other, start, (mine, theirs), source.delta, meeting)
             base = found if base is None else base.add_(found)
             met += range(start, start + mine.taps.slots)
         if self.sigma_b and self.bias == "normal":
             met.append(len(u) - 1)
-        return combined_gap(base, (u, inverse1), (v, inverse2), met, meeting.crossed)
+        return combined_gap(base, u, v, met, meeting.crossed)
+
+    def _scaled_gap(
+        self,
+        other: "Weights",
+        start: int,
+        both: tuple[Slots, Slots],
+        delta: Tensor,
+        meeting: Meeting,
+    ) -> Tensor:
+        """Sum over slots of their gaps times the unit vectors' entries; one slot is scaled once."""
+        (u, inverse1), (v, inverse2) = meeting.first.parts(self), meeting.second.parts(other)
+        mine, theirs = both
+        if mine.taps.slots == 1:
+            return meeting.scaled(_met(mine, theirs, delta, meeting), u[start], v[start])
+        here = meeting.crossing(_is_crossed(mine, theirs, meeting))
+        roots = here.first.q(mine.source).sqrt(), here.second.q(theirs.source).sqrt()
+        found = _met(mine, theirs, here.scaled(delta, *roots), meeting)
+        scale = self.sigma_w * mine.share**0.5
+        return meeting.scaled(found, inverse1 * scale, inverse2 * scale)
+
+
+def _met(mine: Slots, theirs: Slots, array: Tensor, meeting: Meeting) -> Tensor:
+    """Sum of a pair array over slots that the same weights read."""
+    crossed = _is_crossed(mine, theirs, meeting)
+    return fitted(mine.taps.paired(theirs.taps, array, crossed), crossed, meeting.crossed)
 
 
 def _starts(groups: Sequence[Slots]) -> list[int]:
@@ -273,14 +282,13 @@ def _is_crossed(mine: Slots, theirs: Slots, meeting: Meeting) -> bool:
     return meeting.crossed or not mine.taps.agrees(theirs.taps)
 
 
-def combined_gap(base, first, second, met: list[int], crossed: bool) -> Tensor:
-    """Gap of sums of terms, base holding the scaled gaps of those that meet.
+def combined_gap(
+    base: Tensor | None, u: Tensor, v: Tensor, met: list[int], crossed: bool
+) -> Tensor:
+    """Gap of sums of terms with unit vectors u, v, base holding the sum of u v delta.
 
-    Where each term of one side meets the same of the other: base / norms + 1 - <u, v>.
+    Where each term of one side meets the same of the other: base + 1 - <u, v>.
     """
-    (u, inverse1), (v, inverse2) = first, second
-    if base is not None:
-        base = base.mul_(left(inverse1, crossed)).mul_(right(inverse2, crossed))
     if len(met) < len(u):
         v = v.clone()
         rest = [k for k in range(len(u)) if k not in met]
