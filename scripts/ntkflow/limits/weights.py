@@ -53,7 +53,9 @@ class Layer(Node):
     def _all_terms(self, rows: Rows) -> Tensor:
         terms = self.terms(rows)
         if self.sigma_b and self.bias == "normal":
-            terms = torch.cat([terms, torch.full_like(terms[:1], self.sigma_b)])
+            last = terms.movedim(0, -1)  # in memory, too: tiles then read whole lines
+            bias = torch.full_like(last[..., :1], self.sigma_b)
+            terms = torch.cat([last, bias], -1).movedim(-1, 0)
         elif not len(terms):
             terms = terms.new_zeros(1, *terms.shape[1:])
         return terms
