@@ -6,11 +6,14 @@ import pickle
 
 import pytest
 import torch
-from limit_networks import OUTPUTS, Net, attention, dense, sequences
+from limit_networks import OUTPUTS, Net, dense, sequences
+from limit_sequences import attention
 from torch import nn
 from torch.func import jacrev
 
 import ntkflow
+from ntkflow.errors import UnsupportedLayerError
+from ntkflow.limits import limit_kernels
 from ntkflow.limits.scores import Elementwise, Softmax
 
 TOKENS = 3
@@ -186,3 +189,20 @@ def _jacobian(kind, mask, scores):
         return torch.tanh(g) * (mask == 0)
 
     return torch.einsum("tstr->tsr", jacrev(weights)(scores))
+
+
+def test_one_layer_with_and_without_a_mask_that_is_added_is_refused():
+    def twice(m, x):
+        h = m.embed(x)
+        added = torch.linspace(-1, 0, 25, dtype=torch.float64).view(5, 5)
+        plain, masked = (m.attention(h, h, h, attn_mask=each)[0] for each in (None, added))
+        return m.last((plain + masked).mean(1))
+
+    network = Net(
+        twice,
+        embed=dense(4, 16),
+        attention=attention(16, "many heads", "identity", 4),
+        last=dense(16, 1),
+    )
+    with pytest.raises(UnsupportedLayerError, match=r"attention \(Multi.*in another way"):
+        limit_kernels(network, sequences())

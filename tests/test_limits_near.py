@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from limit_networks import Net, attention, dense, norm
+from limit_networks import Net, dense, norm
 from limit_reference import (
     attention_kernels,
     erf_moments,
@@ -10,6 +10,7 @@ from limit_reference import (
     recurrent_kernels,
     relu_moments,
 )
+from limit_sequences import attention
 from torch import nn
 
 import ntkflow

@@ -3,7 +3,8 @@
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from limit_networks import Net, attention, conv, dense, norm
+from limit_networks import Net, conv, dense, norm
+from limit_sequences import attention
 from torch import nn
 
 import ntkflow

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from limit_networks import NETWORKS
+from limit_sequences import SEQUENCES
 
 import ntkflow
 
@@ -32,9 +33,9 @@ def excess(samples, limit):
     )
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS | SEQUENCES)
 def test_wide_networks_agree_within_standard_errors(name):
-    make, inputs = NETWORKS[name]
+    make, inputs = (NETWORKS | SEQUENCES)[name]
     x = inputs()
     limit = ntkflow.limit_kernels(make(WIDTH), x)
     tangent, products = draws(make, x)

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..errors import UnsupportedLayerError
 from .nodes import Meeting, Node, Pair, Request, Rows
 
 
@@ -91,7 +92,10 @@ class Heads(Node):
     def matched(self, other: Node) -> list[tuple[Node, Node]]:
         """Pairs of queries, of keys and of values."""
         if type(other) is not type(self):
-            raise NotImplementedError
+            raise UnsupportedLayerError(
+                f"{self.name}: its values meet those of {other.name}, which weights its keys in "
+                "another way; give one of the two uses a layer of its own"
+            )
         return list(zip(self.sources, other.sources, strict=True))
 
 
