@@ -87,7 +87,8 @@ class Linear(Node):
                 if uncorrelated(a.source, b.source):
                     continue
                 crossed = not _is_plain(a, b)
-                found = _places_summed(a, b, own(Request(a.source, b.source, crossed)), crossed)
+                covariance = own(Request(a.source, b.source, crossed))
+                found = _places_summed(a.taps, b.taps, covariance, crossed)
                 found = fitted(found, crossed, False) * (a.coefficient * b.coefficient)
                 total = found if total is None else total + found
         return total[..., 0].clamp(min=0)
@@ -167,7 +168,7 @@ class Linear(Node):
 def _met(a: Term, b: Term, array: Tensor, meeting: Meeting) -> Tensor:
     """Sum of a pair array over what two summands read."""
     crossed = meeting.crossed or not _is_plain(a, b)
-    return fitted(_places_summed(a, b, array, crossed), crossed, meeting.crossed)
+    return fitted(_places_summed(a.taps, b.taps, array, crossed), crossed, meeting.crossed)
 
 
 def _whole(node: Node) -> Term:
@@ -180,11 +181,11 @@ def _is_plain(a: Term, b: Term) -> bool:
     return a.taps.slots == b.taps.slots == 1 and a.taps.agrees(b.taps)
 
 
-def _places_summed(a: Term, b: Term, array: Tensor, crossed: bool) -> Tensor:
+def _places_summed(a: Taps, b: Taps, array: Tensor, crossed: bool) -> Tensor:
     """Sum of a pair array over what each place reads, on both sides."""
     if not crossed:
-        return a.taps.paired(b.taps, array, False)
-    return _read(_read(array, 1, a.taps), 3, b.taps)
+        return a.paired(b, array, False)
+    return _read(_read(array, 1, a), 3, b)
 
 
 def _read(array: Tensor, axis: int, taps: Taps) -> Tensor:
@@ -240,7 +241,7 @@ class Split(Node):
     def pairs(self, other: "Split", meeting: Meeting, sources: list[Pair]) -> Pair:
         """K where groups are equal, and the product of means elsewhere."""
         crossed = meeting.crossed or not self.taps.agrees(other.taps)
-        arrays = [self._placed(other, array, crossed) for array in sources[0][:2]]
+        arrays = [_places_summed(self.taps, other.taps, array, crossed) for array in sources[0][:2]]
         if not crossed:
             return Pair(*arrays)
         same = (self.groups[:, None] == other.groups)[:, None, :, None].to(arrays[0].device)
@@ -249,11 +250,6 @@ class Split(Node):
         delta = torch.where(same, arrays[0], other_delta)
         found = delta, torch.where(same, arrays[1], 0)
         return Pair(*(fitted(array, True, meeting.crossed) for array in found))
-
-    def _placed(self, other: "Split", array: Tensor, crossed: bool) -> Tensor:
-        if not crossed:
-            return self.taps.paired(other.taps, array, False)
-        return _read(_read(array, 1, self.taps), 3, other.taps)
 
 
 @dataclass(eq=False)
