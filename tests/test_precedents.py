@@ -6,10 +6,11 @@ from weakref import ref
 import pytest
 import torch
 from never_wrong_networks import Net
+from proved_networks import dense, is_right, rows, sorted_inside
 from torch import nn
 
 from ntkflow import empirical_ntk
-from ntkflow.empirical import layerwise, methods
+from ntkflow.empirical import methods
 from ntkflow.errors import UnsupportedLayerError
 
 
@@ -25,22 +26,6 @@ def proofs(monkeypatch):
     find_proof = methods.find_proof
     monkeypatch.setattr(methods, "find_proof", find)
     return made
-
-
-def dense():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)).double().eval()
-
-
-def rows(count=5, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, 3, dtype=torch.float64, generator=generator)
-
-
-def is_right(network, x, **options):
-    found = empirical_ntk(network, x, **options).values
-    expected = empirical_ntk(network, x, method="autograd", **options).values
-    return torch.allclose(found, expected, rtol=0, atol=1e-10 * expected.abs().max().item())
 
 
 def test_the_same_network_is_proved_once(proofs):
@@ -178,11 +163,6 @@ def test_rows_sorted_by_what_they_hold_are_refused_after_others_were_right():
     x[0, 0] = 200
     with pytest.raises(UnsupportedLayerError, match="rows interact"):
         empirical_ntk(network, x)
-
-
-def sorted_inside(net, x):
-    order = x[:, 0].argsort() if net.sorts else torch.arange(len(x))
-    return torch.tanh(net.a(x[order]))[order.argsort()] @ net.read.weight.T
 
 
 def test_rows_sorted_inside_are_right_after_rows_that_kept_their_order():
@@ -400,34 +380,3 @@ def test_outputs_of_an_equal_row_beside_another_constant_are_others(proofs):
     assert (found.method, len(proofs)) == ("layerwise", 1)
     expected = empirical_ntk(network, x1, x2, method="autograd").values
     torch.testing.assert_close(found.values, expected, rtol=1e-10, atol=1e-12)
-
-
-def taking_places(net, x):
-    """Places in the order in which a list names them."""
-    return net.b(torch.tanh(net.a(x))[:, net.order])
-
-
-@pytest.fixture
-def order_checks(monkeypatch):
-    """How often a whole backward pass looked at the order of rows."""
-    made, check = [], layerwise._check_order
-    monkeypatch.setattr(layerwise, "_check_order", lambda *a: made.append(a) or check(*a))
-    return made
-
-
-def test_places_taken_as_before_need_no_look_at_the_order_of_rows(order_checks):
-    network = Net(taking_places, a=nn.Linear(3, 6), b=nn.Linear(2, 2)).double().eval()
-    network.order = [4, 1]
-    for seed in range(3):
-        assert is_right(network, rows(seed=seed))
-    assert len(order_checks) == 1
-
-
-def test_rows_taken_as_their_numbers_say_are_looked_at_every_time(order_checks):
-    network = Net(sorted_inside, a=nn.Linear(3, 6), read=nn.Linear(6, 2)).double().eval()
-    network.sorts = True
-    x = rows(7)
-    sorted_rows = x[x[:, 0].argsort()]
-    for each in (sorted_rows, sorted_rows + 1, sorted_rows[[1, 0, *range(2, 7)]], x):
-        assert is_right(network, each)
-    assert len(order_checks) >= 3

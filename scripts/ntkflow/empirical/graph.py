@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from hashlib import sha256
 from typing import NamedTuple
 
 import torch
@@ -171,27 +170,6 @@ def _operation(node: Node, of_parameter: bool) -> tuple:
     if (constant or kind == "Embedding") and not of_parameter:
         return (f"{kind} of rows",)
     return kind, *(getattr(node, f"_saved_{name}", None) for name in PLACES.get(kind, ()))
-
-
-# Operations that take what tensors of whole numbers, or of truth values, say.
-TAKING = frozenset(["Index"])
-
-
-def taken(found: Found) -> tuple[bytes | None, ...] | None:
-    """What those operations take, tensor by tensor; None where that cannot be read."""
-    nodes = [node for node in found.walk.nodes if kind_of(node) in TAKING]
-    try:
-        return tuple(_digest(index) for node in nodes for index in node._saved_indices)
-    except (RuntimeError, TypeError):  # it was overwritten or freed, or has no values
-        return None
-
-
-def _digest(index: Tensor | None) -> bytes | None:
-    """Type, shape and numbers in few bytes; None for an axis that is taken whole."""
-    if index is None:
-        return None
-    form = f"{index.dtype} {tuple(index.shape)}".encode()
-    return sha256(form + index.detach().cpu().numpy().tobytes()).digest()
 
 
 def kind_of(node: Node) -> str:

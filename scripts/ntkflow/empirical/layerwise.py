@@ -19,12 +19,13 @@ from .capture import (
     record,
 )
 from .factors import Factor, JacobianFactor
-from .graph import PLACES, TAKING, Use, shape_of, taken
+from .graph import PLACES, Use, shape_of
 from .inputs import Inputs, same_rows, shapes_of_rows
 from .jacobian import jacobian_factors
 from .layer_factors import Part, all_rows, is_bias, make_factor, prefers_rows, total
 from .proof import Unproved, tolerance
 from .rules import PAIRED, Seen, is_swapped, sizes_of
+from .taking import TAKING, taken
 from .task import Factors, Task
 from .walking import pulled_back
 
