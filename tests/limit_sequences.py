@@ -45,6 +45,15 @@ def causal(m, x):
     return attend(m, x, is_causal=True)
 
 
+def attend_states(m, x):
+    """Attention to states that are layers of their own, the first left out, backwards."""
+    h = [m.embed(x[:, 0])]
+    for t in range(1, x.shape[1]):
+        h.append(m.hidden(torch.relu(h[-1])) + m.embed(x[:, t]))
+    h = torch.stack(h[1:], 1).flip(1)
+    return m.last(torch.relu(m.attention(h, h, h, need_weights=False)[0]).mean(1))
+
+
 def seq(function, d=4, extra=None):
     return lambda w: Net(
         function, embed=dense(d, w), **(extra(w) if extra else {}), last=dense(w, OUTPUTS)
@@ -136,6 +145,10 @@ SEQUENCES = {
     ),
     "attention": (seq(attend, extra=lambda w: dict(attention=attention(w))), sequences),
     "causal attention": (seq(causal, extra=lambda w: dict(attention=attention(w))), sequences),
+    "attention to the states of a recurrence": (
+        seq(attend_states, extra=lambda w: dict(attention=attention(w), hidden=dense(w, w, 0.8))),
+        sequences,
+    ),
     "many heads": (
         lambda w: Net(
             lambda m, x: m.last(

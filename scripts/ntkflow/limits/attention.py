@@ -57,7 +57,7 @@ class Attended(Node):
         all_pairs = meeting.crossing(True)
         there = other.value if isinstance(other, Attended) else other
         value = all_pairs.covariance(self.value, there, source.delta)
-        theta = self._mixed(other, meeting, source.theta)
+        theta = self._mixed(other, meeting, source.theta).contiguous()
         return Pair(meeting.correlated(self, other, self._mixed(other, meeting, value)), theta)
 
     def _mixed(self, other: Node, meeting: Meeting, array: Tensor) -> Tensor:

@@ -113,9 +113,10 @@ class Homogeneous:
 
 def smooth_gap(value: Tensor, root1: Tensor, root2: Tensor) -> Tensor:
     """1 - value / (root1 root2), zero where it is rounding error."""
-    scale = (root1 * root2).clamp_(min=torch.finfo(value.dtype).tiny)
-    delta = 1 - value / scale
-    return torch.where(delta < 8 * torch.finfo(value.dtype).eps, 0, delta).clamp_(max=2)
+    limits = torch.finfo(value.dtype)
+    scale = (root1 * root2).clamp_(min=limits.tiny)
+    delta = torch.addcdiv(value.new_ones(()), value, scale, value=-1, out=scale)
+    return torch.threshold_(delta, 16 * limits.eps, 0).clamp_(max=2)
 
 
 class ClosedForm:

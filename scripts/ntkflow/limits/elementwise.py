@@ -9,7 +9,7 @@ from torch import Tensor
 from ..errors import UnsupportedLayerError
 from .duals import Dual
 from .geometry import left, right
-from .nodes import Meeting, Node, Pair, Request, Rows, independent, of_means, uncorrelated
+from .nodes import Meeting, Node, Pair, Request, Rows, independent, itself, of_means, uncorrelated
 
 
 @dataclass(eq=False)
@@ -207,13 +207,6 @@ class Dropped(Node):
         delta, theta = 1 - share * (1 - source.delta), source.theta
         if other is self and meeting.same:
             for array, new in ((delta, source.delta), (theta, theta / self.keep)):
-                itself, found = (_itself(each, meeting.crossed) for each in (array, new))
-                itself.copy_(found)
+                old, found = (itself(each, meeting.crossed) for each in (array, new))
+                old.copy_(found)
         return Pair(delta, theta)
-
-
-def _itself(array: Tensor, crossed: bool) -> Tensor:
-    """View of the entries of a pair array where an input's place meets itself."""
-    if crossed:
-        return array.diagonal(0, 2, 4).diagonal(0, 1, 2)
-    return array.diagonal(0, 2, 3)

@@ -25,7 +25,8 @@ def left(row: Tensor, crossed: bool) -> Tensor:
 
 
 def right(row: Tensor, crossed: bool) -> Tensor:
-    """View of a row quantity (..., B, P, N) that broadcasts along the first side."""
+    """A row quantity (..., B, P, N) that broadcasts along the first side, one row after another."""
+    row = row.contiguous()
     return row[..., :, None, None, :, :] if crossed else row[..., None, :]
 
 
@@ -45,6 +46,22 @@ def gap(u: Tensor, v: Tensor, crossed: bool, base: Tensor | None = None) -> Tens
     one1, one2 = u.new_ones(*u.shape[:2], 1), v.new_ones(*v.shape[:2], 1)
     delta = base.baddbmm_(torch.cat([-u, one1], -1), torch.cat([v, one2], -1).mT)
     return (delta if kept is None else _refine(delta, u, v, kept)).view(shape)
+
+
+def planar_gap(u: Tensor, v: Tensor, crossed: bool, base: Tensor) -> Tensor:
+    """Pair array base + 1 - <u, v> of unit vectors of two numbers, u[1] > 0; `base` is used up.
+
+    At angles a and b, 1 - cos(a - b) = 2 (sin(a/2) cos(b/2) - cos(a/2) sin(b/2))^2.
+    """
+    u, v = (_batched(torch.stack(_half_angle(*each)), crossed) for each in (u, v))
+    sine = torch.bmm(u, torch.stack([v[..., 1], v[..., 0].neg()], -1).mT).view(base.shape)
+    return base.addcmul_(sine, sine, value=2)
+
+
+def _half_angle(cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor]:
+    """Sine and cosine of half an angle in [0, pi / 2]."""
+    half = ((1 + cosine) / 2).sqrt_()
+    return sine / (2 * half), half
 
 
 def opposite_gap(u: Tensor, v: Tensor, crossed: bool, delta: Tensor) -> Tensor | None:
@@ -108,7 +125,7 @@ def _half(square: Tensor, base: Tensor | None) -> Tensor:
     square = square.mul_(0.5)
     if base is not None:
         square.add_(base)
-    return torch.where(square < 16 * torch.finfo(square.dtype).eps ** 2, 0, square)
+    return torch.threshold_(square, 16 * torch.finfo(square.dtype).eps ** 2, 0)
 
 
 def _chunks(indices: Tensor, length: int):

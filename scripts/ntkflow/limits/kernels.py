@@ -77,7 +77,7 @@ def limit_kernels(
     Angles between inputs are accurate to rounding error even where inputs are nearly parallel or
     antiparallel. The exception: an activation with a kink that follows a smooth activation, a mean
     over places, attention or a sum of correlated values sees angles above 1e-4 to about 1e-12,
-    smaller ones to about 1e-8.
+    smaller ones to about 1e-7.
 
     Args:
         network: made of ntkflow's layers, norms, attention, activations, means over places, sums,
@@ -171,6 +171,8 @@ def _kernels(
         for kernel, value in zip(kernels.values(), values, strict=True):
             _write(kernel, value, *inputs, symmetric=symmetric)
 
+    if device.type == "cpu":
+        _hold_freed_memory()
     tiles = _tiles(*shape, tile or _default_tile(plan, kernels), symmetric=symmetric)
     _for_each(fill, tiles, device)
     _check_range(programs[0], kernels)
@@ -200,7 +202,10 @@ def _second(network, x2: Tensor, program: Program, dtype: torch.dtype) -> Progra
 def _check_range(program: Program, kernels: dict[str, Tensor]) -> None:
     """Raise an UnsupportedLayerError if a kernel left the range of its type."""
     for name, kernel in kernels.items():
-        if not kernel.is_meta and not bool(kernel.isfinite().all()):
+        if kernel.is_meta or not kernel.numel():
+            continue
+        ends = torch.stack(kernel.aminmax())  # NaN if there is one
+        if not bool(ends.isfinite().all()):
             raise UnsupportedLayerError(
                 f"{program.nodes[-1].name}: its {name} overflows {kernel.dtype}; use smaller "
                 "scales, or dtype=torch.float64"
@@ -223,6 +228,15 @@ def _tile(plan: Plan, first: State, second: State, names, same: bool) -> list[Te
     if "ntk" in names:
         values.append(theta.reshape(shape))
     return values
+
+
+def _hold_freed_memory() -> None:
+    """Have the allocator keep what a tile frees for the next one.
+
+    glibc hands back to the system what is free beyond twice the largest block that it has freed,
+    and each page of it costs time anew. A block that nobody writes to costs none.
+    """
+    torch.empty(2**25 - 2**13, dtype=torch.uint8)
 
 
 def _write(kernel: Tensor, value: Tensor, i: slice, j: slice, *, symmetric: bool) -> None:

@@ -329,7 +329,7 @@ class Fixed(Node):
 
     def parts(self, rows: Rows) -> tuple[Tensor, ...]:
         """Unit vectors."""
-        return unit_terms(rows.data(self))
+        return unit_terms(rows.data(self).clone())
 
     def requests(self, other: Node, crossed: bool) -> list[Request]:
         """None."""

@@ -175,6 +175,13 @@ def fitted(array: Tensor, crossed: bool, wanted: bool) -> Tensor:
     return array
 
 
+def itself(array: Tensor, crossed: bool) -> Tensor:
+    """View of the entries of a pair array where an input's place meets itself."""
+    if crossed:
+        return array.diagonal(0, 2, 4).diagonal(0, 1, 2)
+    return array.diagonal(0, 2, 3)
+
+
 def swapped(meeting: Meeting) -> Meeting:
     """The sides exchanged."""
     return Meeting(meeting.second, meeting.first, meeting.crossed, meeting.same)
@@ -191,7 +198,7 @@ def turned(array: Tensor, crossed: bool) -> Tensor:
 
 
 def unit_terms(terms: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit vector and inverse norm of terms (K, B, P, N); zero stays zero."""
+    """Unit vector and inverse norm of terms (K, B, P, N), which are used up; zero stays zero."""
     norm = terms.norm(dim=0)
     inverse = 1 / torch.where(norm > 0, norm, 1)
-    return terms * inverse, inverse
+    return terms.mul_(inverse), inverse

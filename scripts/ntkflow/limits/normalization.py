@@ -108,10 +108,10 @@ class Normalized(Node):
         if both:
             theta.mul_(right(meeting.second.parts(other)[0], meeting.crossed))
         delta, eta = self._gap(other, meeting, source)
-        if both:
+        if both and self.own_gains & other.own_gains:
             theta.add_(self.learnt(other, meeting, delta))
-            if self.shift and self.shift == other.shift:
-                theta.add_(self.at_places(torch.ones_like(theta), meeting))
+        if both and self.shift and self.shift == other.shift:
+            theta.add_(self.at_places(torch.ones_like(theta), meeting))
         return Pair(delta, theta, eta)
 
     def learnt(self, other: "Normalized", meeting: Meeting, delta: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UnsupportedLayerError
-from .nodes import Meeting, Node, Pair, Request, turned_pair
+from .nodes import Meeting, Node, Pair, Request, itself, turned_pair
 from .scores import Draws
 
 _BYTES = 2**27  # of the pairs of an input with itself that are held at once
@@ -91,7 +91,10 @@ class Values:
         crossed = self.plan.crossed[v, w]
         meeting = Meeting(self.first, self.second, crossed, self.same)
         if v.reduces_before(w):
-            self.found[v, w] = v.pairs(w, meeting, sources)
+            found = v.pairs(w, meeting, sources)
+            if self.same and v is w:  # no rounding error there, which a kink would enlarge
+                itself(found.delta, crossed).zero_()
+            self.found[v, w] = found
             return
         needs = [request.crossed for request in self.plan.needs[v, w]]
         sources = [_exchanged(pair, c) for pair, c in zip(sources, needs, strict=True)]

@@ -44,7 +44,9 @@ class Layer(Node):
     def variance(self, rows: Rows, own: Callable) -> Tensor:
         """Q = sum of the squared terms."""
         late = self.bias != "normal"
-        return self.terms(rows).square().sum(0) + (0 if late else self.sigma_b**2)
+        return torch.linalg.vector_norm(self.terms(rows), dim=0).square() + (
+            0 if late else self.sigma_b**2
+        )
 
     def parts(self, rows: Rows) -> tuple[Tensor, ...]:
         """Unit vector of the terms, and the inverse of its norm."""
@@ -239,6 +241,8 @@ class Weights(Layer):
             met += range(start, start + mine.taps.slots)
         if self.sigma_b and self.bias == "normal":
             met.append(len(u) - 1)
+            if base is not None and len(met) == len(u) == 2:
+                return geometry.planar_gap(u, v, meeting.crossed, base)
         return combined_gap(base, u, v, met, meeting.crossed)
 
     def _scaled_gap(

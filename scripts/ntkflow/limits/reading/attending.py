@@ -7,7 +7,10 @@ from torch import Tensor, nn
 
 from ..attention import Attended, ManyHeads
 from ..heads import SampledHeads
+from ..linear import Linear, Term
+from ..nodes import Node
 from ..scores import Elementwise, Score, Softmax
+from ..taps import Taps
 from .places import places_of
 
 
@@ -59,17 +62,20 @@ def attention(
     return (found if module.batch_first else found.transpose(0, 1)), None
 
 
-def _whole_node(tracer, x):
+def _whole_node(tracer, x) -> Node:
     """The node whose places, in order, are the tokens of a sequence."""
-    ids = tracer.axis(x).take(x.ids)
-    places = places_of(ids)[:, 0]
-    (owner, *others) = tracer.builder.sources(places)
-    node = tracer.builder.nodes[owner]
-    if others or not torch.equal(places, tracer.builder.places(node)):
-        raise tracer.builder.refused(
-            "attention", "reads tokens of several layers; put one layer over all of them before it"
-        )
-    return node
+    builder = tracer.builder
+    places = places_of(tracer.axis(x).take(x.ids))[:, 0]
+    owners = [builder.nodes[index] for index in builder.sources(places)]
+    if len(owners) == 1 and torch.equal(places, builder.places(owners[0])):
+        return owners[0]
+    taps = [builder.inside(places, each.index)[:, None] for each in owners]
+    terms = tuple(
+        Term(each, Taps(index, each.places), 1.0) for each, index in zip(owners, taps, strict=True)
+    )
+    key = "tokens", tuple(places.tolist())
+    make = lambda: builder.add(Linear, builder.label("attention"), len(places), terms)  # noqa: E731
+    return builder.once(key, make)
 
 
 def _score_mask(tracer, mask: Tensor | None, is_causal: bool, nodes) -> Tensor | None:

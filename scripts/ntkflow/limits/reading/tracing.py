@@ -33,7 +33,8 @@ class Tracer:
         x = x.to(dtype) if x.is_floating_point() else x
         # With one row alone, its axis could not be told from others.
         self.network, self.rows, self.dtype = network, max(2, len(x)), dtype
-        self.kept, self.x = len(x), torch.cat([x, x.new_zeros(self.rows - len(x), *x.shape[1:])])
+        self.kept, missing = len(x), self.rows - len(x)
+        self.x = torch.cat([x, x.new_zeros(missing, *x.shape[1:])]) if missing else x
         self.builder = Builder(network)
         self.is_trained = any(each.requires_grad for each in network.parameters())
 
