@@ -141,7 +141,7 @@ def cut(kernels, rows, columns):
     return type(kernels)(*(kernel[rows][:, columns] for kernel in kernels))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.tuples(LISTS, st.sampled_from(list(HEADS))), st.integers(0, 2**16))
 def test_limits_of_random_networks(plan, seed):
     x = sequences(5, seed)
