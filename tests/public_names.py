@@ -10,6 +10,7 @@ RESULTS = {
     "Kappa",
     "Kernel",
     "KernelPair",
+    "LearningCurve",
     "LimitKernels",
     "MonteCarloKernels",
     "Movement",

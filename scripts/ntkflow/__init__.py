@@ -33,6 +33,7 @@ _HOMES = {
     "KernelPair": "regression.classifiers",
     "LSTM": "networks",
     "LSTMCell": "networks",
+    "LearningCurve": "regression",
     "LimitKernels": "limits",
     "Linearized": "lazy",
     "LinearizedTraining": "dynamics",
@@ -88,6 +89,7 @@ _HOMES = {
     "kernel_distance": "linalg.spectra",
     "kernel_drift": "linalg.spectra",
     "laplacian": "empirical",
+    "learning_curve": "regression",
     "limit_kernels": "limits",
     "linear_losses": "dynamics",
     "loss_growth": "dynamics.stable_steps",
@@ -104,6 +106,7 @@ _HOMES = {
     "ridge_regression": "regression",
     "second_derivative_norm": "lazy",
     "top_eigenpairs": "empirical",
+    "total_learnability": "regression",
     "train_ensemble": "training",
     "write_kernel_tiles": "empirical.tiles",
 }

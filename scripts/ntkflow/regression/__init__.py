@@ -1,5 +1,12 @@
-"""Kernel regression: ridge, Gaussian processes, kernel machines."""
+"""Kernel regression: ridge, Gaussian processes, kernel machines, learning curves."""
 
+from .learning_curve import LearningCurve, learning_curve, total_learnability
 from .ridge import gaussian_process, ridge_regression
 
-__all__ = ["gaussian_process", "ridge_regression"]
+__all__ = [
+    "LearningCurve",
+    "gaussian_process",
+    "learning_curve",
+    "ridge_regression",
+    "total_learnability",
+]
