@@ -53,12 +53,14 @@ def learning_curve(
         n = sum_i lambda_i / (lambda_i + kappa) + ridge / kappa,
 
     and the mean squared error is n / (n - sum_i L_i^2) (sum_i (1 - L_i)^2 v_i^2 + noise), which
-    holds the noise of the test targets (eigenlearning, Simon et al. 2021, arXiv:2110.03922; Bordelon
-    et al. 2020, arXiv:2002.02561). Exact for many rows and phi_i(x) that are independent and
-    Gaussian; close for many kernels on data. On a pool of M rows with kernel K, lambda_i are the
-    eigenvalues of K / M and v_i = u_i' y / sqrt(M) for its orthonormal eigenvectors u_i: the error
-    is then the mean over the pool, whose rows the n are drawn from, and on rows outside it is
-    larger as soon as n is no small part of M.
+    holds the noise of the test targets (Simon et al. 2021, arXiv:2110.03922, "eigenlearning";
+    Bordelon et al. 2020, arXiv:2002.02561). Exact for many rows and phi_i(x) that are independent
+    and Gaussian; close for many kernels on data.
+
+    On a pool of M rows with kernel K, lambda_i are the eigenvalues of K / M and v_i =
+    u_i' y / sqrt(M) for its orthonormal eigenvectors u_i. The error is then the mean over the
+    pool, which the n rows are drawn from; on rows outside, it is larger as soon as n is no small
+    part of M.
 
     At ridge 0 (the limit ridge -> 0, regression of least norm) and n at or above the rank, kappa is
     0: every mode with lambda_i > 0 is learned, and what is left of the target acts as noise. At n
