@@ -66,6 +66,7 @@ OPTIONS = {
                  "average mean ridge", "limit mean ridge"],
         "sample_width": 4, "samples": 2, "steps": 3, "held_out": 0.34,
     },
+    "learning_curve": {"pool": 10, "sizes": [2, 5], "ridges": [0.1], "draws": 2},
     "definiteness": {"draws": 2, "width": 16},
     "cost_growth": {"draws": 2, "sizes": [2, 3]},
     "least_norm": {"draws": 2, "steps": 5},

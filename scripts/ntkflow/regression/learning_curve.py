@@ -136,6 +136,39 @@ def total_learnability(gram: Float[Tensor, "n n"], *, ridge: float | int) -> flo
     return (values / (values + ridge)).sum().item()
 
 
+def power_law_tail(
+    terms: Float[Tensor, " m"], leading: int, length: int
+) -> tuple[Float[Tensor, " k"], Float[Tensor, ""]]:
+    """Terms that fall like a power law behind the leading ones, with the same sum.
+
+    What n rows tell of eigenvalues and squared coefficients is right for i far below n only. Behind
+    the first m terms this puts c (i^-a - (i + 1)^-a) with the sum S of all terms behind them and
+    a = log2(1 + R / S), R the sum of the terms from m / 2 to m, which follow the same law then.
+
+    Args:
+        terms: >= 0, the leading ones first.
+        leading: m >= 2, how many are kept.
+        length: k > m, how many terms there are in all.
+
+    Returns:
+        The terms (k,) in float64, and the sum of those behind: of eigenvalues it acts like a
+        further ridge, of squared coefficients like noise.
+
+    Example:
+        >>> halves = torch.tensor([0.5, 0.25, 0.125, 0.125])
+        >>> terms, rest = power_law_tail(halves, 2, 4)
+        >>> terms.numpy().round(4), rest.numpy().round(4)
+        (array([0.5   , 0.25  , 0.0833, 0.0417]), array(0.125))
+    """
+    terms = terms.double()
+    behind = terms[leading:].sum()
+    near = terms[leading // 2 : leading].sum()
+    power = torch.where(behind > 0, torch.log2(1 + near / behind), 1.0)
+    places = torch.arange(leading, length + 1, dtype=terms.dtype, device=terms.device)
+    left = behind * (places / leading) ** -power
+    return torch.cat([terms[:leading], left[:-1] - left[1:]]), left[-1]
+
+
 def _check_finite(**tensors: Tensor) -> None:
     for name, values in tensors.items():
         if not values.is_meta and not bool(values.isfinite().all()):
