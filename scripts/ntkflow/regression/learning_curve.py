@@ -155,6 +155,7 @@ def power_law_tail(
         further ridge, of squared coefficients like noise.
 
     Example:
+        >>> from ntkflow.regression.learning_curve import power_law_tail
         >>> halves = torch.tensor([0.5, 0.25, 0.125, 0.125])
         >>> terms, rest = power_law_tail(halves, 2, 4)
         >>> terms.numpy().round(4), rest.numpy().round(4)
