@@ -158,8 +158,8 @@ def power_law_tail(
         >>> from ntkflow.regression.learning_curve import power_law_tail
         >>> halves = torch.tensor([0.5, 0.25, 0.125, 0.125])
         >>> terms, rest = power_law_tail(halves, 2, 4)
-        >>> terms.numpy().round(4), rest.numpy().round(4)
-        (array([0.5   , 0.25  , 0.0833, 0.0417]), array(0.125))
+        >>> terms.numpy().round(4), rest.item()
+        (array([0.5   , 0.25  , 0.0833, 0.0417]), 0.125)
     """
     terms = terms.double()
     behind = terms[leading:].sum()
