@@ -3,9 +3,10 @@ Left: squared error, predicted from eigenvalues and coefficients on a pool of M 
 measured on the pool, training rows included (dots), and on fresh rows (open diamonds); dashed: the
 prediction with a power law behind the leading modes, for fresh rows. Right: share of n that is
 learned, predicted (lines: Σ Lᵢ / n) and measured (dots: tr K (K + ridge)⁻¹ / n). Shaded: where
-fresh rows (dark) and the pool (both) are judged. All images of the task, training and test ones,
-are divided anew for each draw: the bundled ones are hardly more than the pool, and the test images
-among them are harder. Means over draws, bars: 95 % intervals, mostly smaller than the marks.
+fresh rows (dark) and the pool (both) are judged. Every draw divides all images of the task,
+training and test ones, anew into the pool and fresh rows, which are alike then: the first thousand
+test images alone are harder than training images. Means over draws, bars: 95 % intervals, mostly
+smaller than the marks.
 """
 
 import matplotlib.pyplot as plt
