@@ -16,6 +16,8 @@ RESULTS = {
     "NtkOperator",
     "RelativeDistances",
     "ResidualModes",
+    "RidgeErrors",
+    "RidgeFit",
     "SampledKernels",
     "TraceEstimate",
     "TrainingResult",
