@@ -17,6 +17,8 @@ RESULTS = {
     "NtkOperator",
     "RelativeDistances",
     "ResidualModes",
+    "RidgeErrors",
+    "RidgeFit",
     "SampledKernels",
     "TraceEstimate",
     "TrainingResult",

@@ -200,7 +200,10 @@ def _second(network, x2: Tensor, program: Program, dtype: torch.dtype) -> Progra
 def _check_range(program: Program, kernels: dict[str, Tensor]) -> None:
     """Raise an UnsupportedLayerError if a kernel left the range of its type."""
     for name, kernel in kernels.items():
-        if not kernel.is_meta and not bool(kernel.isfinite().all()):
+        if kernel.is_meta or not kernel.numel():
+            continue
+        low, high = torch.aminmax(kernel)  # isfinite() would take a copy of the kernel
+        if not bool((low.isfinite() & high.isfinite()).item()):
             raise UnsupportedLayerError(
                 f"{program.nodes[-1].name}: its {name} overflows {kernel.dtype}; use smaller "
                 "scales, or dtype=torch.float64"

@@ -1,0 +1,74 @@
+"""One Krylov space for many ridges."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import KernelError
+from .conjugate_gradients import Product, orthonormal_basis
+from .preconditioning import LowRankPreconditioner
+
+
+def shifted_solutions(
+    multiply: Product,
+    preconditioner: LowRankPreconditioner | None,
+    rhs: Float[Tensor, "n k"],
+    shifts: Sequence[float],
+    *,
+    tolerance: float,
+    most: int = 4000,
+) -> Float[Tensor, "s n k"]:
+    """(K + lambda I)^-1 Y for every shift lambda, by Galerkin's condition in one space.
+
+    The space has an orthonormal basis W with K W beside it; X = W (W'KW + lambda I)^-1 W'Y costs
+    nothing of size K for another lambda. It grows by the preconditioned residuals of the shift that
+    is worst off, so that a product with K serves all shifts; without a preconditioner it is the
+    block Krylov space that all shifts share.
+
+    Args:
+        multiply: K v for float64 v (n, k), in float64.
+        preconditioner: of K, for any shift.
+        rhs: Y.
+        shifts: each >= 0.
+        tolerance: of the relative residual of every right-hand side and shift.
+        most: columns of W; both W and K W are held, in float64.
+
+    Raises:
+        KernelError: if `most` columns do not suffice.
+    """
+    sizes = rhs.norm(dim=0)
+    sizes = sizes.where(sizes > 0, 1.0)
+    space = rhs.new_zeros(len(rhs), 0)
+    image, worst = space, (float("inf"), 0, rhs)
+    while space.shape[1] < most:
+        shift = shifts[worst[1]]
+        new = worst[2] if preconditioner is None else preconditioner.apply(worst[2], shift)
+        for _ in range(2):
+            new = orthonormal_basis(new - space @ (space.T @ new))
+        space, image = torch.cat([space, new], 1), torch.cat([image, multiply(new)], 1)
+        found = _galerkin(space, image, rhs, shifts)
+        residuals = [
+            rhs - image @ c - shift * (space @ c) for shift, c in zip(shifts, found, strict=True)
+        ]
+        errors = [(r.norm(dim=0) / sizes).max().item() for r in residuals]
+        index = max(range(len(shifts)), key=errors.__getitem__)
+        worst = errors[index], index, residuals[index]
+        if worst[0] <= tolerance:
+            return torch.stack([space @ c for c in found])
+    raise KernelError(
+        f"ridges: the relative residual at ridge {shifts[worst[1]]:.3g} is {worst[0]:.1e} instead "
+        f"of {tolerance:.1e} in a space of {space.shape[1]} vectors; use larger ridges, or a "
+        "larger tolerance"
+    )
+
+
+def _galerkin(
+    space: Tensor, image: Tensor, rhs: Tensor, shifts: Sequence[float]
+) -> list[Float[Tensor, "m k"]]:
+    """Coefficients in the space for every shift."""
+    square = space.T @ image
+    values, vectors = torch.linalg.eigh((square + square.T) / 2)
+    turned = vectors.T @ (space.T @ rhs)
+    return [vectors @ (turned / (values + shift)[:, None]) for shift in shifts]
