@@ -67,6 +67,8 @@ OPTIONS = {
         "sample_width": 4, "samples": 2, "steps": 3, "held_out": 0.34,
     },
     "learning_curve": {"pool": 10, "sizes": [2, 5], "ridges": [0.1], "draws": 2},
+    "chosen_regression": {"depths": [1, 2], "sigma_bs": [0.1], "ridges": [0.1, 0.2],
+                          "choosing_rows": 8, "compared_rows": 10},
     "definiteness": {"draws": 2, "width": 16},
     "cost_growth": {"draws": 2, "sizes": [2, 3]},
     "least_norm": {"draws": 2, "steps": 5},
