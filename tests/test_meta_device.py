@@ -116,6 +116,7 @@ NEED_VALUES = {
     ),
     "jacobian_norm": lambda: ntkflow.jacobian_norm(NETWORK, X),
     "kappa": lambda: ntkflow.kappa(NETWORK, X, Y),
+    "kernel_ridge": lambda: ntkflow.kernel_ridge(GRAM, Y, 0.1),
     "monte_carlo_kernels": lambda: ntkflow.monte_carlo_kernels(
         lambda width: ntkflow.mlp(3, [width], **M), X
     ),

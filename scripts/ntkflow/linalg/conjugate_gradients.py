@@ -178,7 +178,7 @@ def orthonormal_basis(v: Float[Tensor, "n k"]) -> Float[Tensor, "n r"]:
 def _stalled(residual: float, tolerance: float, steps: int) -> KernelError:
     return KernelError(
         f"kernel: the relative residual is {residual:.1e} instead of {tolerance:.1e} after "
-        f"{steps} steps and falls no more; use a larger ridge, tolerance or rank, or a kernel in float64"
+        f"{steps} steps and falls no more; use a larger ridge, tolerance or rank, or float64"
     )
 
 

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import KernelError
-
 # Pivots proposed together, and columns of a factor that are held in float64 at once.
 _BLOCK, _COLUMNS = 128, 2048
+# Part of the largest eigenvalue of a sketch that is no rounding of products in float32.
+_POSITIVE = 1e-5
 
 
 def randomly_pivoted_cholesky(
@@ -35,15 +35,16 @@ def randomly_pivoted_cholesky(
         dtype: type of F'.
         seed: of the pivots.
 
-    Raises:
-        KernelError: if the diagonal of K - F F' is negative beyond rounding: K is indefinite.
+    It ends early where K - F F' has a diagonal that is negative beyond rounding: K is indefinite
+    then, which a ridge may mend.
     """
     stream = np.random.default_rng(seed)
     left, eps = diagonal.double().cpu().numpy().copy(), torch.finfo(dtype).eps
-    level, trace = math.sqrt(eps) * left.max(initial=0.0), left.sum()
+    level, trace = math.sqrt(eps) * np.abs(left).max(), np.abs(left).sum()
     found = torch.empty(rank, len(left), dtype=dtype, device=diagonal.device)
     count = 0
-    while count < rank and left.sum() > eps * trace:
+    while count < rank and left.min() >= -level and left.sum() > eps * trace:
+        left = np.maximum(left, 0.0)
         pivots = stream.choice(len(left), min(_BLOCK, len(left)), p=left / left.sum())
         index = torch.from_numpy(pivots).to(found.device)
         residual = rows(index).to(dtype)
@@ -59,9 +60,6 @@ def randomly_pivoted_cholesky(
         found[count : count + len(taken)] = new
         count += len(taken)
         left -= new.double().square().sum(0).cpu().numpy()
-        if left.min() < -level:
-            raise _indefinite(left.min())
-        left = np.maximum(left, 0.0)
         left[index[taken].cpu().numpy()] = 0.0
     return found[:count]
 
@@ -78,14 +76,6 @@ def _accept(residual: np.ndarray, proposed: np.ndarray, stream: np.random.Genera
     return taken
 
 
-def _indefinite(diagonal: float) -> KernelError:
-    return KernelError(
-        "kernel: not positive semi-definite: what is left of a diagonal entry after a partial "
-        f"Cholesky factor is {diagonal:.3g}, and the smallest eigenvalue is no larger; a ridge "
-        f"above {-diagonal:.3g} is the least that can help, with method='direct'"
-    )
-
-
 def nystrom(
     product: Callable[[Tensor], Tensor],
     size: int,
@@ -96,23 +86,17 @@ def nystrom(
 ) -> Float[Tensor, "r n"]:
     """Factor F' with F F' near K from products with random vectors, in float64.
 
-    F F' = Y (Q'Y)^-1 Y' with Y = (K + nu I) Q, nu a rounding of Y, Q orthonormal (Frangella, Tropp
-    and Udell 2021, arXiv:2110.02820, Algorithm 2.1).
-
-    Raises:
-        KernelError: if Q'KQ is indefinite beyond rounding, and K with it.
+    F F' = Y (Q'Y)^-1 Y' with Y = K Q, Q orthonormal and such that Q'Y is diagonal, without what is
+    not positive beyond rounding (Frangella, Tropp and Udell 2021, arXiv:2110.02820, section 2.2).
     """
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(size, rank, generator=generator, dtype=torch.float64).to(device)
     basis = torch.linalg.qr(start).Q
     image = product(basis)
-    shift = 1e-6 * image.norm().item() / math.sqrt(rank)
-    image = image + shift * basis
     square = basis.T @ image
-    factor, info = torch.linalg.cholesky_ex((square + square.T) / 2)
-    if info.item():
-        raise _indefinite(torch.linalg.eigvalsh((square + square.T) / 2)[0].item() - shift)
-    return torch.linalg.solve_triangular(factor, image.T, upper=False)
+    values, vectors = torch.linalg.eigh((square + square.T) / 2)
+    kept = values > _POSITIVE * values[-1]
+    return (vectors[:, kept] / values[kept].sqrt()).T @ image.T
 
 
 class LowRankPreconditioner:

@@ -10,6 +10,9 @@ from ..errors import KernelError
 from .conjugate_gradients import Product, orthonormal_basis
 from .preconditioning import LowRankPreconditioner
 
+# Share of a vector that is outside the space, below which it is rounding.
+_NEW = 1e-9
+
 
 def shifted_solutions(
     multiply: Product,
@@ -36,7 +39,7 @@ def shifted_solutions(
         most: columns of W; both W and K W are held, in float64.
 
     Raises:
-        KernelError: if `most` columns do not suffice.
+        KernelError: if `most` columns do not suffice, or rounding is in the way.
     """
     sizes = rhs.norm(dim=0)
     sizes = sizes.where(sizes > 0, 1.0)
@@ -45,8 +48,9 @@ def shifted_solutions(
     while space.shape[1] < most:
         shift = shifts[worst[1]]
         new = worst[2] if preconditioner is None else preconditioner.apply(worst[2], shift)
-        for _ in range(2):
-            new = orthonormal_basis(new - space @ (space.T @ new))
+        new = _beyond(space, new)
+        if not new.shape[1]:
+            break
         space, image = torch.cat([space, new], 1), torch.cat([image, multiply(new)], 1)
         found = _galerkin(space, image, rhs, shifts)
         residuals = [
@@ -64,6 +68,17 @@ def shifted_solutions(
     )
 
 
+def _beyond(space: Float[Tensor, "n m"], v: Float[Tensor, "n k"]) -> Float[Tensor, "n r"]:
+    """Orthonormal columns of what vectors have outside the space; none if that is rounding."""
+    outside = v - space @ (space.T @ v)
+    kept = outside.norm(dim=0) > _NEW * v.norm(dim=0)
+    for _ in range(2):  # once more, for a small difference has large rounding
+        outside = orthonormal_basis(outside[:, kept])
+        outside = outside - space @ (space.T @ outside)
+        kept = slice(None)
+    return orthonormal_basis(outside)[:, : len(space) - space.shape[1]]
+
+
 def _galerkin(
     space: Tensor, image: Tensor, rhs: Tensor, shifts: Sequence[float]
 ) -> list[Float[Tensor, "m k"]]:
@@ -72,3 +87,22 @@ def _galerkin(
     values, vectors = torch.linalg.eigh((square + square.T) / 2)
     turned = vectors.T @ (space.T @ rhs)
     return [vectors @ (turned / (values + shift)[:, None]) for shift in shifts]
+
+
+def lowest_ritz_value(multiply: Product, start: Float[Tensor, "n 1"], products: int) -> float:
+    """The smallest eigenvalue of K in the Krylov space of a vector, no smaller than that of K.
+
+    Args:
+        multiply: K v for float64 v (n, 1), in float64.
+        start: a random vector.
+        products: dimension of the space, at most.
+    """
+    space, new = start[:, :0], orthonormal_basis(start)
+    image = space
+    for _ in range(products):
+        if not new.shape[1]:
+            break
+        space, image = torch.cat([space, new], 1), torch.cat([image, multiply(new)], 1)
+        new = _beyond(space, image[:, -1:])
+    square = space.T @ image
+    return torch.linalg.eigvalsh((square + square.T) / 2)[0].item()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..checks import check_choice
+from ..checks import as_whole, check_choice
 from ..empirical.blocks import as_budget
 from ..errors import ConfigurationError
 from .sources import DenseSource, Source
@@ -14,7 +14,7 @@ from .sources import DenseSource, Source
 METHODS = ("direct", "iterative")
 # Rows up to which a factor takes less time than conjugate gradients with ten right-hand sides, and
 # products with all unit vectors of an operator less than those of the gradients.
-DIRECT_ROWS, DIRECT_PRODUCTS = 6000, 100
+DIRECT_ROWS, DIRECT_PRODUCTS = 10_000, 100
 # Share of the free memory that is used unasked, and of the budget that a preconditioner may take;
 # rows of the preconditioner per root of n, and of one that takes a product for each.
 _SHARE, _PART, _RANK, _SKETCH = 0.8, 1 / 3, 8, 64
@@ -74,12 +74,12 @@ def choose(
     where = "kept in memory" if keep else source.words
     reason = f"{'direct' if direct else 'iterative'}: {asked}; {room} {has}; {where}"
     rest = budget - (matrix if keep and not source.stored else 0)
-    rank = _rank(source, rest) if rank is None else min(rank, source.size)
+    rank = _rank(source, rest) if rank is None else as_whole("rank", rank, 1)
     build, widen = keep and not source.stored, 8 * source.size**2 <= budget
-    return Choice("direct" if direct else "iterative", build, widen, rank, reason)
+    return Choice("direct" if direct else "iterative", build, widen, min(rank, source.size), reason)
 
 
-def _rank(source: Source, budget: float) -> int:
+def _rank(source: Source, budget: float | int) -> int:
     """Rows of the preconditioner, fewer where they would not fit the budget."""
     wanted = math.ceil(_RANK * math.sqrt(source.size))
     if not source.has_entries:
@@ -106,7 +106,7 @@ def free_memory(device: torch.device) -> int:
         return as_budget(None, device)
 
 
-def _bytes(count: float) -> str:
+def _bytes(count: float | int) -> str:
     """1.2e9 as 1.20 GB."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..checks import check_shape
 from ..empirical.tiles import KERNEL
 from ..errors import ConfigurationError, KernelError
-from ..linalg.solving import slices
+from ..linalg.solving import columns, slices
 from .grids import RidgeErrors, held_out_errors, left_out_errors
 from .solvers import DirectSolver, IterativeSolver
 from .sources import NetworkSource
@@ -66,10 +66,10 @@ class RidgeFit:
 
         Example:
             >>> fit = ntkflow.kernel_ridge(torch.eye(2), torch.tensor([2.0, 4.0]), 1.0)
-            >>> fit.predict(torch.ones(1, 2))
+            >>> fit.predict(torch.ones(1, 2)).round(decimals=6)
             tensor([3.], dtype=torch.float64)
         """
-        flat = self.coefficients.flatten(1)
+        flat = columns(self.coefficients)
         parts = [self._product(block, flat) for block in self._blocks(cross, _NUMBERS)]
         found = torch.cat(parts) if parts else flat[:0]
         if not bool(found.isfinite().all()):
@@ -95,7 +95,7 @@ class RidgeFit:
             >>> mean.item(), variance.item()
             (0.25, 0.75)
         """
-        flat, means, explained = self.coefficients.flatten(1), [], []
+        flat, means, explained = columns(self.coefficients), [], []
         for block in self._blocks(cross, _TOGETHER * len(flat)):
             if not isinstance(block, Tensor):
                 raise ConfigurationError(
@@ -106,6 +106,10 @@ class RidgeFit:
             explained.append((rows * self._solver.solve(rows.T.contiguous()).values.T).sum(1))
         if self._network is not None:
             diagonal = self._network.diagonal_of(cross)
+        if diagonal is None:
+            raise ConfigurationError(
+                "diagonal: None is not allowed; use k(x, x) of the test points"
+            )
         variance = torch.cat(explained)
         check_shape("diagonal", diagonal, len(variance))
         variance = (diagonal.double() - variance).clamp(min=0)

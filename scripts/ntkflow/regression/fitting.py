@@ -96,6 +96,7 @@ def kernel_ridge(
     """
     check_not_negative("ridge", ridge)
     check_positive("tolerance", tolerance)
+    check_not_negative("restart_every", restart_every)
     source = as_source(kernel, data, kind, dtype)
     targets = check_targets(y, source.size).to(source.device)
     check_kernel(source, targets, float(ridge))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,11 @@ class RestartFile:
         if not self._path.exists():
             return None
         try:
-            with np.load(self._path, allow_pickle=False) as file:
+            with open(self._path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 found = {name: file[name] for name in file.files}
             settings = json.loads(str(found.pop("settings")))
             sample = found.pop("sample")
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise StorageError(f"{self._path}: not a restart file of kernel_ridge") from error
         for name, value in self._settings.items():
             if settings.get(name) != value:

@@ -1,6 +1,7 @@
 """A factor, or conjugate gradients, behind one `solve` with true residuals."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ from ..linalg.preconditioning import LowRankPreconditioner, nystrom, randomly_pi
 from ..linalg.solving import check_symmetric
 from ..linalg.triangles import SharedTriangles
 from .restarting import RestartFile
-from .soundness import check_products, indefinite
+from .soundness import check_products, checked_product, indefinite
 from .sources import DenseSource, Source, TriangleSource
 
 # Rounds of refinement, at most, and the part of the tolerance where no other is needed.
@@ -124,7 +125,7 @@ class IterativeSolver:
             KernelError: if the kernel is indefinite or not finite, or the tolerance out of reach.
         """
         system = System(
-            self._multiply,
+            lambda v: checked_product(self.source, v),
             self.source.multiply_exactly,
             lambda v: self.preconditioner.apply(v, self.ridge),
             self.ridge,
@@ -149,18 +150,13 @@ class IterativeSolver:
             restart.remove()
         return Solution(gradients.solution, gradients.residual, gradients.steps)
 
-    def _multiply(self, vectors: Tensor) -> Tensor:
-        products = self.source.multiply(vectors)
-        check_products(self.source, products)
-        return products
-
 
 def precondition(source: Source, rank: int, seed: int) -> LowRankPreconditioner:
     """From the source's rows where they are cheap, else from products."""
     if not source.has_entries:
-        factor = nystrom(source.multiply, source.size, rank, device=source.device, seed=seed)
+        multiply = partial(checked_product, source)
+        factor = nystrom(multiply, source.size, rank, device=source.device, seed=seed)
         return LowRankPreconditioner(factor)
-    diagonal = source.diagonal()
-    check_products(source, diagonal)
+    diagonal = check_products(source, source.diagonal())
     factor = randomly_pivoted_cholesky(source.rows, diagonal, rank, dtype=source.dtype, seed=seed)
     return LowRankPreconditioner(factor)

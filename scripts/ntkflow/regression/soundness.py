@@ -1,18 +1,17 @@
 """What makes a regression impossible, found before or after it failed, and what would help."""
 
-import numpy as np
-import scipy
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..checks import check_shape
 from ..errors import KernelError
+from ..linalg.shifted import lowest_ritz_value
 from ..linalg.solving import check_symmetric, columns, not_finite
 from .sources import DenseSource, NetworkSource, Source
 
-# Sizes of which all eigenvalues are computed for the sake of a message; restarts of Lanczos else.
-_SMALL, _RESTARTS = 2000, 10
+# Sizes of which all eigenvalues are computed for the sake of a message; products of Lanczos else.
+_SMALL, _PRODUCTS = 2000, 60
 
 
 def check_targets(y: Tensor, size: int) -> Float[Tensor, "n k"]:
@@ -74,10 +73,16 @@ def _equal_rows(source: Source, y: Tensor) -> tuple[int, int] | None:
     return None
 
 
-def check_products(source: Source, products: Tensor) -> None:
-    """Raise a KernelError that names the row if products with the kernel are not finite."""
+def check_products(source: Source, products: Tensor) -> Tensor:
+    """Products with the kernel, or a KernelError that names the row if some are not finite."""
     if not bool(products.isfinite().all()):
         raise not_finite(source.tiles(), source.size)
+    return products
+
+
+def checked_product(source: Source, vectors: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+    """K v in the type of the entries, or a KernelError as that of `check_products`."""
+    return check_products(source, source.multiply(vectors))
 
 
 def indefinite(source: Source, ridge: float, known: float = 0.0) -> KernelError:
@@ -89,10 +94,11 @@ def indefinite(source: Source, ridge: float, known: float = 0.0) -> KernelError:
         known: a value v'Kv / v'v <= -lambda, where one was met.
     """
     smallest = min(_smallest_eigenvalue(source), known)
+    found = "is" if source.size <= _SMALL else "is at most"
     rounding = torch.finfo(source.dtype).eps * source.diagonal().sum().item()
     helps = max(-1.1 * smallest, 0.0) + rounding
     return KernelError(
-        f"kernel: not positive definite with ridge={ridge:g}: its smallest eigenvalue is "
+        f"kernel: not positive definite with ridge={ridge:g}: its smallest eigenvalue {found} "
         f"{smallest:.3g}, and {source.dtype} rounds the trace by {rounding:.1g}; use a ridge of "
         f"{helps:.3g} or more, or a kernel in float64"
     )
@@ -103,24 +109,6 @@ def _smallest_eigenvalue(source: Source) -> float:
     if source.size <= _SMALL:
         return torch.linalg.eigvalsh(source.to_dense(torch.float64))[0].item()
 
-    def product(v: np.ndarray) -> np.ndarray:
-        given = torch.from_numpy(v.reshape(source.size, -1)).to(source.device)
-        return source.multiply_exactly(given).cpu().numpy().reshape(v.shape)
-
-    operator = scipy.sparse.linalg.LinearOperator(
-        (source.size, source.size), matvec=product, dtype=np.float64
-    )
-    start = np.random.default_rng(0).standard_normal(source.size)
-    try:
-        found = scipy.sparse.linalg.eigsh(
-            operator,
-            1,
-            which="SA",
-            v0=start,
-            maxiter=_RESTARTS,
-            tol=1e-3,
-            return_eigenvectors=False,
-        )
-    except scipy.sparse.linalg.ArpackNoConvergence as error:
-        found = error.eigenvalues
-    return float(min(found, default=0.0))
+    stream = torch.Generator().manual_seed(0)
+    start = torch.randn(source.size, 1, generator=stream, dtype=torch.float64)
+    return lowest_ritz_value(source.multiply_exactly, start.to(source.device), _PRODUCTS)
