@@ -79,6 +79,7 @@ RUNS = {
     "gradient": lambda: ntkflow.gradient(NETWORK, X),
     "gradient_norms": lambda: ntkflow.gradient_norms(NETWORK, X),
     "laplacian": lambda: ntkflow.laplacian(NETWORK, X),
+    "learning_curve": lambda: ntkflow.learning_curve(GRAM[0], Y, [1, 2], 0.1).error,
     "limit_kernels": lambda: ntkflow.limit_kernels(NETWORK, X).ntk,
     "linear_losses": lambda: ntkflow.linear_losses(GRAM[0], GRAM, Y, [1, 2], learning_rate=0.1),
     "loss_growth": lambda: ntkflow.loss_growth(
@@ -115,6 +116,7 @@ NEED_VALUES = {
     ),
     "jacobian_norm": lambda: ntkflow.jacobian_norm(NETWORK, X),
     "kappa": lambda: ntkflow.kappa(NETWORK, X, Y),
+    "kernel_ridge": lambda: ntkflow.kernel_ridge(GRAM, Y, 0.1),
     "monte_carlo_kernels": lambda: ntkflow.monte_carlo_kernels(
         lambda width: ntkflow.mlp(3, [width], **M), X
     ),
@@ -124,6 +126,7 @@ NEED_VALUES = {
     "participation_ratio": lambda: ntkflow.participation_ratio(X[0]),
     "Tracker": lambda: ntkflow.Tracker(NETWORK, X).step(0),
     "top_eigenpairs": lambda: ntkflow.top_eigenpairs(ntkflow.ntk_operator(NETWORK, X), 2),
+    "total_learnability": lambda: ntkflow.total_learnability(GRAM, ridge=0.1),
 }
 
 # Read the structure of a network alone; what they return or do is not a tensor of its device.

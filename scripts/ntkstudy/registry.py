@@ -283,7 +283,8 @@ def measurement(
         needs: what it asks of the cell.
         modes: whether it takes networks with dropout or batch normalisation, in evaluation.
         each: whether the function takes one network of `Members` at a time, without `seed`.
-        kernel: "mean" or "block", if it holds such a kernel of the training inputs.
+        kernel: "mean" or "block", if it holds such a kernel of the training inputs and eigenpairs
+            of it; "stored", if it holds one in float32 and solves with it in place.
         kept: whether it keeps a kernel for each network during training.
 
     Raises:

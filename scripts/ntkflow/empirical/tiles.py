@@ -1,7 +1,9 @@
 """Kernels larger than memory: tile by tile into one HDF5 dataset, resumable."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -23,6 +25,7 @@ def write_kernel_tiles(
     dims: Sequence[str] = ("n", "n'"),
     convention: str = "",
     dtype: str = "float64",
+    data: Any = None,
 ) -> None:
     """Write a kernel (*lead, n1, n2) into the dataset "kernel" of an HDF5 file, tile by tile.
 
@@ -42,11 +45,13 @@ def write_kernel_tiles(
         dims: names of all axes, stored as the attribute `dims`.
         convention: normalisation in words, stored as the attribute `convention`.
         dtype: type in the file.
+        data: the rows of the kernel, a tensor or array; their digest is stored as the attribute
+            `data`, so that tiles of other rows are refused here and by `ntkflow.kernel_ridge`.
 
     Raises:
         ConfigurationError: if a size is not positive, or the leading axes are not () or (O, O).
-        StorageError: if the file is not HDF5 or holds a kernel of another size, type, tiling or
-            convention, or a tile has the wrong shape.
+        StorageError: if the file is not HDF5 or holds a kernel of another size, type, tiling,
+            convention or data set, or a tile has the wrong shape.
 
     Example:
         >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(5, 3)
@@ -69,6 +74,7 @@ def write_kernel_tiles(
         convention=convention,
         tile=tile,
         symmetric=symmetric,
+        data="" if data is None else data_digest(data),
     )
     with _open(Path(path), expected) as file:
         for index, i, j in _unfinished(file[FINISHED], shape, tile, symmetric):
@@ -84,6 +90,51 @@ def write_kernel_tiles(
             file.flush()
             file[FINISHED][index] = True
             file.flush()
+
+
+def data_digest(data: Any) -> str:
+    """SHA-256 of the type, shape and bytes of an array or tensor."""
+    array = np.ascontiguousarray(to_numpy(data))
+    form = f"{array.dtype.str} {array.shape} ".encode()
+    return hashlib.sha256(form + array.tobytes()).hexdigest()
+
+
+def open_square_tiles(path: str | Path, data: Any = None) -> tuple[int, int, str]:
+    """Rows, rows of a tile and type of a finished symmetric kernel (n, n) in a file.
+
+    Args:
+        path: a file of `write_kernel_tiles`.
+        data: the rows that it has to be the kernel of, None for any.
+
+    Raises:
+        StorageError: if it is no such file, some tiles are missing, or the data are others.
+    """
+    try:
+        file = h5py.File(path)
+    except OSError as error:
+        raise StorageError(f"{path}: not a readable HDF5 file") from error
+    with file:
+        if KERNEL not in file or FINISHED not in file:
+            raise StorageError(f"{path}: holds no kernel written tile by tile")
+        kernel, attributes = file[KERNEL], file[KERNEL].attrs
+        if kernel.ndim != 2 or not attributes["symmetric"]:
+            raise StorageError(
+                f"{path}: a kernel {kernel.shape} is not allowed; use a symmetric one (n, n)"
+            )
+        tile = int(attributes["tile"])
+        missing = sum(1 for _ in _unfinished(file[FINISHED], kernel.shape, tile, True))
+        if missing:
+            raise StorageError(
+                f"{path}: {missing} tiles are missing; finish it by write_kernel_tiles"
+            )
+        stored = attributes.get("data", "")
+        if data is not None and stored != data_digest(data):
+            given, what = data_digest(data)[:12], f"those of digest {stored[:12]}"
+            raise StorageError(
+                f"{path}: is no kernel of these data (digest {given}): its rows are "
+                f"{what if stored else 'unknown, for write_kernel_tiles was given no data='}"
+            )
+        return kernel.shape[0], tile, kernel.dtype.name
 
 
 def _open(path: Path, expected: dict) -> h5py.File:
@@ -110,7 +161,7 @@ def _create(path: Path, expected: dict) -> h5py.File:
     with h5py.File(draft, "w") as file:
         kernel = file.create_dataset(KERNEL, shape, expected["dtype"], chunks=chunk)
         file.create_dataset(FINISHED, [-(-size // tile) for size in shape[-2:]], bool)
-        for name in ("dims", "convention", "tile", "symmetric"):
+        for name in ("dims", "convention", "tile", "symmetric", "data"):
             kernel.attrs[name] = expected[name]
     draft.replace(path)
     return h5py.File(path, "r+")
@@ -121,6 +172,7 @@ def _check(path: Path, file: h5py.File, expected: dict) -> None:
         raise StorageError(f"{path}: holds no kernel written tile by tile")
     kernel = file[KERNEL]
     found = {name: kernel.attrs[name] for name in ("convention", "tile", "symmetric")}
+    found["data"] = kernel.attrs.get("data", "")
     found |= dict(shape=kernel.shape, dtype=kernel.dtype.name, dims=list(kernel.attrs["dims"]))
     for name, wanted in expected.items():
         if found[name] != wanted:

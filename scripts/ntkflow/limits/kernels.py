@@ -204,8 +204,8 @@ def _check_range(program: Program, kernels: dict[str, Tensor]) -> None:
     for name, kernel in kernels.items():
         if kernel.is_meta or not kernel.numel():
             continue
-        ends = torch.stack(kernel.aminmax())  # NaN if there is one
-        if not bool(ends.isfinite().all()):
+        low, high = torch.aminmax(kernel)  # isfinite() would take a copy of the kernel
+        if not bool((low.isfinite() & high.isfinite()).item()):
             raise UnsupportedLayerError(
                 f"{program.nodes[-1].name}: its {name} overflows {kernel.dtype}; use smaller "
                 "scales, or dtype=torch.float64"

@@ -1,6 +1,7 @@
 """Symmetric kernels: checks, Cholesky factors and eigenpairs, in float64."""
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor
 
 from ..checks import check_tensors
 from ..errors import ConfigurationError, KernelError
+
+# Rows and columns that are looked at together.
+_TILE = 2048
 
 
 def columns(targets: Tensor) -> Float[Tensor, "m k"]:
@@ -27,16 +31,47 @@ def check_square(gram: Tensor) -> None:
 
 
 def check_symmetric(gram: Tensor) -> None:
-    """Raise a KernelError unless `gram` is finite, and symmetric to half its dtype's digits."""
+    """Raise a KernelError unless `gram` is finite, and symmetric to half its dtype's digits.
+
+    Tile by tile: no second matrix is made. The row named is the one with most such entries.
+    """
     check_square(gram)
     if gram.is_meta or not gram.numel():
         return
-    largest = _largest(gram)
-    if not math.isfinite(largest):
-        raise KernelError("kernel: it has entries that are not finite")
-    asymmetry = _largest(gram - gram.T)
+    largest = asymmetry = 0.0
+    for i, j in tile_pairs(len(gram), _TILE):
+        size, difference = _largest(gram[i, j]), _largest(gram[i, j] - gram[j, i].T)
+        largest, asymmetry = max(largest, size), max(asymmetry, difference)
+        if not (math.isfinite(size) and math.isfinite(difference)):
+            tiles = ((i, slice(0, len(gram)), gram[i]) for i in slices(len(gram), _TILE))
+            raise not_finite(tiles, len(gram))
     if asymmetry > math.sqrt(torch.finfo(gram.dtype).eps) * largest:
         raise KernelError(f"kernel: entries (i, j) and (j, i) differ by up to {asymmetry:.3g}")
+
+
+def not_finite(tiles: Iterable[tuple[slice, slice, Tensor]], size: int) -> KernelError:
+    """The error that names the row with most entries that are not finite."""
+    counts = torch.zeros(size, dtype=torch.long)
+    for i, j, tile in tiles:
+        bad = ~tile.isfinite()
+        counts[i] += bad.sum(1).cpu()
+        if j.stop - j.start < size:  # of a tile beside the diagonal, the mirrored one is not seen
+            counts[j] += bad.sum(0).cpu() * (i != j)
+    row = int(counts.argmax())
+    return KernelError(
+        f"kernel: row {row} has entries that are not finite (its input may not be either)"
+    )
+
+
+def slices(size: int, tile: int) -> list[slice]:
+    """Consecutive slices of that many numbers, the last one shorter."""
+    return [slice(start, min(start + tile, size)) for start in range(0, size, tile)]
+
+
+def tile_pairs(size: int, tile: int) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of the tiles on and above the diagonal."""
+    found = slices(size, tile)
+    return ((i, j) for a, i in enumerate(found) for j in found[a:])
 
 
 def _largest(values: Tensor) -> float:

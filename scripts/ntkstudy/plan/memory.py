@@ -58,5 +58,7 @@ def _kernels_mb(entry: Mapping[str, Any], variant, facts: Facts, together: int) 
     if variant.kernel is None:
         return 0.0
     samples = min(entry.get("images", facts.sizes.train), facts.sizes.train)
+    if variant.kernel == "stored":  # and what preconditions it
+        return 1.2 * samples**2 * 4 / 1e6
     rows = samples * (facts.sizes.outputs if variant.kernel == "block" else 1)
     return 6 * rows**2 * 8 * (together if variant.kept or not variant.each else 1) / 1e6

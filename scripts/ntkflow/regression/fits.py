@@ -1,0 +1,207 @@
+"""What a kernel ridge regression found, and what it says of other points."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..checks import check_shape
+from ..empirical.tiles import KERNEL
+from ..errors import ConfigurationError, KernelError
+from ..linalg.solving import columns, slices
+from .grids import RidgeErrors, held_out_errors, left_out_errors
+from .solvers import DirectSolver, IterativeSolver
+from .sources import NetworkSource
+
+# Numbers of a cross kernel that are held at once; test points whose variances are solved together.
+_NUMBERS, _TOGETHER = 2**25, 64
+
+
+@dataclass(frozen=True, repr=False)
+class RidgeFit:
+    """f(x) = m + K_x (K + lambda I)^-1 (y - m).
+
+    Attributes:
+        coefficients: (K + lambda I)^-1 (y - m), shaped like y, in float64.
+        offset: m, the mean of the targets where they were centred, else 0.
+        ridge: lambda.
+        residual: largest over right-hand sides of |(K + lambda I) c - (y - m)| / |y - m|, with
+            products in float64.
+        method: "direct" or "iterative".
+        reason: why, with sizes.
+        steps: products with K, or rounds of refinement.
+    """
+
+    coefficients: Float[Tensor, "n *o"]
+    offset: Float[Tensor, "*o"]
+    ridge: float
+    residual: float
+    method: str
+    reason: str
+    steps: int
+    _solver: DirectSolver | IterativeSolver
+    _targets: Float[Tensor, "n k"]
+    _centred: bool
+    _network: NetworkSource | None
+
+    def __repr__(self) -> str:
+        shape = tuple(self.coefficients.shape)
+        return f"RidgeFit({shape}, residual={self.residual:.1e}, reason={self.reason!r})"
+
+    def predict(self, cross: Any) -> Float[Tensor, "m *o"]:
+        """Predictions f at test points, a block of them at a time.
+
+        Args:
+            cross: K_x (m, n), kernel of the test points against the training points; or an iterable
+                of blocks of its rows; or the path of a file with it by `write_kernel_tiles`; or an
+                operator (m, n); after a fit to (network, x) the test points themselves.
+
+        Raises:
+            KernelError: if a shape does not fit the training points, or a prediction is not finite.
+
+        Example:
+            >>> fit = ntkflow.kernel_ridge(torch.eye(2), torch.tensor([2.0, 4.0]), 1.0)
+            >>> fit.predict(torch.ones(1, 2)).round(decimals=6)
+            tensor([3.], dtype=torch.float64)
+        """
+        flat = columns(self.coefficients)
+        parts = [self._product(block, flat) for block in self._blocks(cross, _NUMBERS)]
+        found = torch.cat(parts) if parts else flat[:0]
+        if not bool(found.isfinite().all()):
+            row = int((~found.isfinite().all(1)).nonzero()[0])
+            raise KernelError(f"cross: row {row} has entries that are not finite")
+        return self._shaped(found)
+
+    def posterior(
+        self, cross: Any, diagonal: Tensor | None = None
+    ) -> tuple[Float[Tensor, "m *o"], Float[Tensor, " m"]]:
+        """Mean and variance of a Gaussian process with noise variance lambda.
+
+        variance = k(x, x) - K_x (K + lambda I)^-1 K_x', of one output and without the noise (Lee et
+        al. 2018, arXiv:1711.00165, eq. 9). A test point is a further right-hand side.
+
+        Args:
+            cross: as in `predict`, but no operator.
+            diagonal: k(x, x) of the test points; not after a fit to (network, x).
+
+        Example:
+            >>> fit = ntkflow.kernel_ridge(torch.ones(1, 1), torch.ones(1), 3.0)
+            >>> mean, variance = fit.posterior(torch.ones(1, 1), torch.ones(1))
+            >>> mean.item(), variance.item()
+            (0.25, 0.75)
+        """
+        flat, means, explained = columns(self.coefficients), [], []
+        for block in self._blocks(cross, _TOGETHER * len(flat)):
+            if not isinstance(block, Tensor):
+                raise ConfigurationError(
+                    "cross: an operator has no rows for a variance; use a tensor"
+                )
+            rows = block.double()
+            means.append(rows @ flat)
+            explained.append((rows * self._solver.solve(rows.T.contiguous()).values.T).sum(1))
+        if self._network is not None:
+            diagonal = self._network.diagonal_of(cross)
+        if diagonal is None:
+            raise ConfigurationError(
+                "diagonal: None is not allowed; use k(x, x) of the test points"
+            )
+        variance = torch.cat(explained)
+        check_shape("diagonal", diagonal, len(variance))
+        variance = (diagonal.double() - variance).clamp(min=0)
+        return self._shaped(torch.cat(means)), variance
+
+    def leave_one_out(
+        self,
+        ridges: Sequence[float],
+        *,
+        rows: int | None = None,
+        tolerance: float = 1e-4,
+        method: str | None = None,
+    ) -> RidgeErrors:
+        """Errors at training points that a fit to all others makes, for a grid of ridges.
+
+        y_i - f_-i(x_i) = [G (y - m_-i)]_i / G_ii with G = (K + lambda I)^-1, m_-i the mean of the
+        other targets (0 without centring). From one eigendecomposition, of all rows; or from one
+        Krylov space, of a random sample of rows, each of them a right-hand side.
+
+        Args:
+            ridges: lambda, each >= 0.
+            rows: how many rows to sample; default: all of a small kernel, else 64.
+            tolerance: of the relative residual in the Krylov space.
+            method: "direct" or "iterative"; default: direct up to 3000 rows.
+        """
+        options = dict(centre=self._centred, tolerance=tolerance, method=method)
+        found = left_out_errors(self._solver, self._targets, ridges, count=rows, **options)
+        return self._shaped_errors(found)
+
+    def held_out(
+        self,
+        ridges: Sequence[float],
+        rows: Tensor,
+        *,
+        tolerance: float = 1e-4,
+        method: str | None = None,
+    ) -> RidgeErrors:
+        """Errors at some training points that fits to the others make, for a grid of ridges.
+
+        Args:
+            ridges: lambda, each >= 0.
+            rows: indices of the training points that judge and are not fitted.
+            tolerance: of the relative residual in the Krylov space.
+            method: "direct" or "iterative"; default: direct up to 3000 rows.
+        """
+        options = dict(centre=self._centred, tolerance=tolerance, method=method)
+        found = held_out_errors(self._solver, self._targets, ridges, rows, **options)
+        return self._shaped_errors(found)
+
+    def _shaped_errors(self, found: RidgeErrors) -> RidgeErrors:
+        """With predictions in the shape of the targets."""
+        shape = *found.predictions.shape[:2], *self.coefficients.shape[1:]
+        return found._replace(predictions=found.predictions.reshape(shape))
+
+    def _product(self, block: Any, flat: Tensor) -> Tensor:
+        if isinstance(block, Tensor):
+            return block.double() @ flat
+        return (block @ flat.to(block.dtype)).double()
+
+    def _shaped(self, found: Tensor) -> Tensor:
+        return found.reshape(len(found), *self.coefficients.shape[1:]) + self.offset
+
+    def _blocks(self, cross: Any, numbers: int) -> Iterator[Any]:
+        """Blocks of rows of the cross kernel, each of about so many numbers."""
+        size = len(self.coefficients)
+        height = max(1, numbers // size)
+        if self._network is not None:
+            for piece in cross.split(height):
+                yield self._network.between(piece, self._network.x)
+        elif isinstance(cross, Tensor):
+            check_shape("cross", cross, None, size)
+            yield from cross.split(height)
+        elif isinstance(cross, str | Path):
+            yield from _stored_rows(cross, height, size)
+        elif hasattr(cross, "shape"):
+            yield cross
+        elif isinstance(cross, Iterable):
+            for block in cross:
+                check_shape("cross", block, None, size)
+                yield from block.split(height)
+        else:
+            raise ConfigurationError(
+                f"cross: {type(cross).__name__} is not allowed; use a tensor (m, {size}), blocks "
+                "of its rows, the path of a file, or an operator"
+            )
+
+
+def _stored_rows(path: str | Path, height: int, size: int) -> Iterator[Tensor]:
+    """Rows of a kernel in a file."""
+    with h5py.File(path) as file:
+        kernel = file[KERNEL]
+        if kernel.ndim != 2 or kernel.shape[1] != size:
+            raise KernelError(f"cross: shape {kernel.shape} is not allowed; use (any, {size})")
+        for rows in slices(len(kernel), height):
+            yield torch.from_numpy(kernel[rows])

@@ -1,0 +1,244 @@
+"""Errors of a grid of ridges, from one eigendecomposition or one Krylov space."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..checks import as_whole, check_choice, check_not_negative
+from ..errors import ConfigurationError, KernelError
+from ..linalg.preconditioning import LowRankPreconditioner
+from ..linalg.shifted import shifted_solutions
+from .choosing import METHODS
+from .solvers import DirectSolver, IterativeSolver, precondition
+from .sources import Source
+
+# Rows of which all eigenpairs are computed unasked, rows that are left out of a larger kernel, and
+# the rank of a preconditioner where the fit has none, per root of n.
+_DECOMPOSED, _SAMPLED, _RANK = 3000, 64, 8
+
+
+class RidgeErrors(NamedTuple):
+    """What fits that have not seen some training points say about them, for a grid of ridges.
+
+    Attributes:
+        ridges: lambda, (R,).
+        rows: the points, (m,).
+        predictions: at these points, (R, m, *o).
+        mean_squares: mean over points and outputs of squared errors, (R,).
+        standard_errors: of these means over points, (R,).
+        residual: largest relative residual of the systems solved.
+        method: "direct" or "iterative".
+    """
+
+    ridges: Float[Tensor, " r"]
+    rows: Int[Tensor, " m"]
+    predictions: Float[Tensor, "r m *o"]
+    mean_squares: Float[Tensor, " r"]
+    standard_errors: Float[Tensor, " r"]
+    residual: float
+    method: str
+
+
+Solver = DirectSolver | IterativeSolver
+
+
+def left_out_errors(
+    solver: Solver,
+    y: Float[Tensor, "n k"],
+    ridges: Sequence[float],
+    *,
+    count: int | None,
+    centre: bool,
+    tolerance: float,
+    method: str | None,
+) -> RidgeErrors:
+    """Each row predicted from all others; see `RidgeFit.leave_one_out`."""
+    source = solver.source
+    method = _method(method, ridges, source.size)
+    rows = _sampled(source, count, method)
+    ones = torch.ones_like(y[:, :1])
+    # Columns: G y, G 1 (for means without the row) and, where G is not known, G e_i.
+    if method == "direct":
+        values, vectors = _eigenpairs(source, None, ridges)
+        turned, squares = vectors.T @ torch.cat([y, ones], 1), vectors[rows].square()
+        inverses = [1 / (values + ridge) for ridge in ridges]
+        solved = [vectors[rows] @ (each[:, None] * turned) for each in inverses]
+        diagonals, residual = [squares @ each for each in inverses], 0.0
+    else:
+        units = torch.zeros(len(y), len(rows), dtype=y.dtype, device=y.device)
+        units[rows, torch.arange(len(rows), device=y.device)] = 1
+        rhs = torch.cat([y, ones, units], 1)
+        found = _krylov(solver, source, rhs, ridges, None, tolerance)
+        residual = _true_residual(source, None, rhs, found, ridges, tolerance)
+        solved = [each[rows] for each in found[..., : y.shape[1] + 1]]
+        diagonals = [each[rows, y.shape[1] + 1 :].diagonal() for each in found]
+    means = (y.sum(0) - y[rows]) / (len(y) - 1) if centre else torch.zeros_like(y[rows])
+    predictions = [
+        y[rows] - (each[:, :-1] - means * each[:, -1:]) / diagonal[:, None]
+        for each, diagonal in zip(solved, diagonals, strict=True)
+    ]
+    return _errors(ridges, rows, torch.stack(predictions), y, residual, method)
+
+
+def held_out_errors(
+    solver: Solver,
+    y: Float[Tensor, "n k"],
+    ridges: Sequence[float],
+    rows: Int[Tensor, " m"],
+    *,
+    centre: bool,
+    tolerance: float,
+    method: str | None,
+) -> RidgeErrors:
+    """Some rows predicted from the others; see `RidgeFit.held_out`."""
+    source, kept = solver.source, _others(rows, len(y))
+    method = _method(method, ridges, source.size)
+    mean = y[kept].mean(0) if centre else torch.zeros_like(y[0])
+    rhs = y[kept] - mean
+    if method == "direct":
+        values, vectors = _eigenpairs(source, kept, ridges)
+        turned = vectors.T @ rhs
+        found = torch.stack([vectors @ (turned / (values + r)[:, None]) for r in ridges])
+        residual = 0.0
+    else:
+        found = _krylov(solver, source, rhs, ridges, kept, tolerance)
+        residual = _true_residual(source, kept, rhs, found, ridges, tolerance)
+    flat = found.permute(1, 0, 2).flatten(1)
+    products = source.multiply_exactly(_spread(flat, kept, len(y)))[rows]
+    predictions = products.unflatten(1, (len(ridges), -1)).permute(1, 0, 2) + mean
+    return _errors(ridges, rows, predictions, y, residual, method)
+
+
+def _method(method: str | None, ridges: Sequence[float], size: int) -> str:
+    for ridge in ridges:
+        check_not_negative("ridges", ridge)
+    if not len(ridges):
+        raise ConfigurationError("ridges: none is given; use at least one number >= 0")
+    if method is not None:
+        check_choice("method", method, METHODS)
+        return method
+    return "direct" if size <= _DECOMPOSED else "iterative"
+
+
+def _sampled(source: Source, count: int | None, method: str) -> Tensor:
+    """All rows, or a random sample of them in order."""
+    if count is None:
+        count = source.size if method == "direct" else min(source.size, _SAMPLED)
+    count = as_whole("rows", count, 1, source.size)
+    if count == source.size:
+        return torch.arange(count, device=source.device)
+    stream = torch.Generator().manual_seed(0)
+    return torch.randperm(source.size, generator=stream)[:count].sort().values.to(source.device)
+
+
+def _others(rows: Tensor, size: int) -> Tensor:
+    """Indices of the rows that are fitted.
+
+    Raises:
+        ConfigurationError: if the rows that judge are not some of them, or all.
+    """
+    fitted = torch.ones(size, dtype=torch.bool, device=rows.device)
+    if not len(rows) or rows.is_floating_point() or rows.min() < 0 or rows.max() >= size:
+        raise ConfigurationError(f"rows: use indices from 0 to {size - 1}, at least one")
+    fitted[rows] = False
+    if not fitted.any():
+        raise ConfigurationError(f"rows: all {size} are held out; leave some to be fitted")
+    return fitted.nonzero().flatten()
+
+
+def _eigenpairs(
+    source: Source, kept: Tensor | None, ridges: Sequence[float]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, "n n"]]:
+    """Ascending eigenvalues and eigenvectors in float64 of some rows and columns."""
+    dense = source.to_dense(torch.float64)
+    if kept is not None:
+        dense = dense[kept][:, kept]
+    values, vectors = torch.linalg.eigh(dense)
+    rounding = len(values) * torch.finfo(torch.float64).eps * values[-1]
+    if values[0] + min(ridges) <= rounding:
+        raise KernelError(
+            f"ridges: {min(ridges):g} is not allowed with a smallest eigenvalue of "
+            f"{values[0].item():.3g}; use larger ones"
+        )
+    return values, vectors
+
+
+def _krylov(
+    solver: Solver,
+    source: Source,
+    rhs: Tensor,
+    ridges: Sequence[float],
+    kept: Tensor | None,
+    tolerance: float,
+) -> Float[Tensor, "r n k"]:
+    """Solutions for all ridges; of some rows and columns, products are those with zeros between."""
+    known = getattr(solver, "preconditioner", None)
+    if known is None:
+        known = precondition(source, min(source.size, int(_RANK * source.size**0.5)), 0)
+    if kept is not None:
+        # A row of F' = S^(1/2) U' restricted is one of the restricted kernel.
+        roots = known.values.sqrt()[:, None].to(known.vectors)
+        known = LowRankPreconditioner((known.vectors[:, kept] * roots).contiguous())
+
+    def multiply(vectors: Tensor) -> Tensor:
+        if kept is None:
+            return source.multiply(vectors)
+        return source.multiply(_spread(vectors, kept, source.size))[kept]
+
+    return shifted_solutions(multiply, known, rhs, ridges, tolerance=tolerance)
+
+
+def _spread(vectors: Tensor, kept: Tensor, size: int) -> Tensor:
+    """Vectors with zeros in the other rows."""
+    found = torch.zeros(size, vectors.shape[1], dtype=vectors.dtype, device=vectors.device)
+    found[kept] = vectors
+    return found
+
+
+def _true_residual(
+    source: Source,
+    kept: Tensor | None,
+    rhs: Tensor,
+    found: Float[Tensor, "r n k"],
+    ridges: Sequence[float],
+    tolerance: float,
+) -> float:
+    """Largest relative residual with products in float64.
+
+    Raises:
+        KernelError: if it is far above the tolerance: the type of the kernel does not reach it.
+    """
+    flat = found.permute(1, 0, 2).flatten(1)
+    if kept is not None:
+        flat = _spread(flat, kept, source.size)
+    products = source.multiply_exactly(flat)
+    products = (products if kept is None else products[kept]).unflatten(1, (len(ridges), -1))
+    sizes = rhs.norm(dim=0)
+    sizes = sizes.where(sizes > 0, 1.0)
+    worst = 0.0
+    for index, ridge in enumerate(ridges):
+        left = rhs - products[:, index] - ridge * found[index]
+        worst = max(worst, (left.norm(dim=0) / sizes).max().item())
+    if not worst <= 10 * tolerance:
+        raise KernelError(
+            f"ridges: the true relative residual is {worst:.1e}, far above the tolerance "
+            f"{tolerance:.1e}; use larger ridges, a larger tolerance, or a kernel in float64"
+        )
+    return worst
+
+
+def _errors(
+    ridges: Sequence[float],
+    rows: Tensor,
+    predictions: Float[Tensor, "r m k"],
+    y: Tensor,
+    residual: float,
+    method: str,
+) -> RidgeErrors:
+    squares = (predictions - y[rows]).square().mean(2)
+    grid = torch.tensor(list(ridges), dtype=torch.float64)
+    spread = squares.std(1) / len(rows) ** 0.5 if len(rows) > 1 else squares[:, 0] * torch.nan
+    return RidgeErrors(grid, rows, predictions, squares.mean(1), spread, residual, method)

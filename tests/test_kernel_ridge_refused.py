@@ -1,0 +1,209 @@
+"""What no regression can be right on is refused, with the thing, the value and what helps."""
+
+import re
+
+import pytest
+import torch
+from ridge_problems import NETWORK, problem
+
+from ntkflow import kernel_ridge, write_kernel_tiles
+from ntkflow.errors import ConfigurationError, KernelError, StorageError
+from ntkflow.regression import soundness, sources
+
+METHODS = ("direct", "iterative")
+EYE = torch.eye(120, dtype=torch.float64)
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch):
+    monkeypatch.setattr(sources.Source, "side", 70)
+
+
+class Product:
+    """A kernel of which products alone are known."""
+
+    device, dtype = torch.device("cpu"), torch.float64
+
+    def __init__(self, kernel):
+        self._kernel, self.shape = kernel, kernel.shape
+
+    def __matmul__(self, vectors):
+        return self._kernel @ vectors
+
+
+def stored(path, kernel, **options):
+    write_kernel_tiles(path, lambda i, j: kernel[i, j], len(kernel), tile=70, **options)
+    return path
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_kernel_that_is_not_symmetric(method):
+    _, y, _, kernel, *_ = problem()
+    kernel = kernel.clone()
+    kernel[100, 3] += 0.25
+    with pytest.raises(KernelError, match=r"^kernel: entries .* differ by up to 0.25$"):
+        kernel_ridge(kernel, y, 0.1, method=method)
+
+
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("form", ["tensor", "operator"])
+@pytest.mark.parametrize("method", METHODS)
+def test_an_indefinite_kernel_says_by_how_much_and_which_ridge_helps(
+    method, form, small, monkeypatch
+):
+    if not small:
+        monkeypatch.setattr(soundness, "_SMALL", 10)
+    _, y, _, kernel, *_ = problem()
+    kernel = kernel - 2.0 * EYE
+    lowest = torch.linalg.eigvalsh(kernel)[0].item()
+    given = kernel if form == "tensor" else Product(kernel)
+    options = dict(method=method, tolerance=1e-8)
+    with pytest.raises(KernelError, match="not positive") as caught:
+        kernel_ridge(given, y, 0.1, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    value = float(re.search(r"smallest eigenvalue is (?:at most )?(\S+),", message)[1])
+    assert value == pytest.approx(lowest, rel=1e-2)
+    ridge = float(re.search(r"use a ridge of (\S+) or", message)[1])
+    assert kernel_ridge(given, y, ridge, **options).residual <= 1e-8
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rounding_below_zero_is_no_fault_with_a_ridge(method):
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(120, 20, generator=generator)
+    kernel, y = root @ root.T, torch.randn(120, 2, generator=generator)
+    kernel = (kernel + kernel.T) / 2
+    assert torch.linalg.eigvalsh(kernel)[0] < 0
+    assert kernel_ridge(kernel, y, 0.1, method=method).residual <= 1e-6
+
+
+@pytest.mark.parametrize("form", ["tensor", "file", "network"])
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_rows_with_different_targets_at_ridge_zero(method, form, tmp_path):
+    x, y, _, kernel, *_ = problem()
+    index = torch.arange(120)
+    index[97] = 5
+    x, kernel = x[index], kernel[index][:, index]
+    if form == "file":
+        given = stored(tmp_path / "kernel.h5", kernel)
+    else:
+        given = kernel if form == "tensor" else (NETWORK, x)
+    options = dict(method=method, dtype=torch.float64)
+    with pytest.raises(KernelError, match=r"^y: rows 5 and 97 .* use a ridge > 0"):
+        kernel_ridge(given, y, 0.0, **options)
+    assert kernel_ridge(given, y, 0.1, **options).residual <= 1e-6
+
+
+def test_equal_rows_with_equal_targets_are_fitted_by_gradients():
+    _, y, _, kernel, *_ = problem()
+    index = torch.arange(120)
+    index[97] = 5
+    kernel, y = kernel[index][:, index], y[index]
+    fit = kernel_ridge(kernel, y, 0.0, method="iterative", rank=20)
+    assert fit.residual <= 1e-6
+    torch.testing.assert_close(fit.predict(kernel), y, rtol=1e-4, atol=1e-4)
+    with pytest.raises(KernelError, match="not positive definite with ridge=0"):
+        kernel_ridge(kernel, y, 0.0, method="direct")
+
+
+@pytest.mark.parametrize("form", ["tensor", "file", "operator"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_row_that_is_not_finite_is_named(method, form, tmp_path):
+    _, y, _, kernel, *_ = problem()
+    kernel = kernel.clone()
+    kernel[83] = kernel[:, 83] = torch.nan
+    given = kernel
+    if form == "file":
+        given = stored(tmp_path / "kernel.h5", kernel)
+    if form == "operator":  # every product with it is NaN, and no row stands out
+        given = Product(kernel)
+    with pytest.raises(KernelError, match=r"^kernel: .*not finite") as caught:
+        kernel_ridge(given, y, 0.1, method=method)
+    if form != "operator":
+        assert "row 83 " in str(caught.value)
+
+
+def test_inputs_targets_and_test_points_that_are_not_finite_are_named():
+    x, y, _, kernel, cross, _ = problem()
+    bad = x.clone()
+    bad[7, 1] = torch.inf
+    with pytest.raises(KernelError, match=r"^x: row 7 is not finite"):
+        kernel_ridge((NETWORK, bad), y, 0.1)
+    bad = y.clone()
+    bad[11, 2] = torch.nan
+    with pytest.raises(KernelError, match=r"^y: row 11 is not finite"):
+        kernel_ridge(kernel, bad, 0.1)
+    bad = cross.clone()
+    bad[2, 0] = torch.nan
+    with pytest.raises(KernelError, match=r"^cross: row 2 has entries"):
+        kernel_ridge(kernel, y, 0.1).predict(bad)
+
+
+def test_files_that_are_unfinished_of_other_data_or_no_kernels(tmp_path):
+    x, y, _, kernel, cross, _ = problem()
+    path = stored(tmp_path / "kernel.h5", kernel, data=x)
+    assert kernel_ridge(path, y, 0.1, data=x).residual <= 1e-6
+    with pytest.raises(StorageError, match=r"is no kernel of these data \(digest"):
+        kernel_ridge(path, y, 0.1, data=x.flip(0))
+    with pytest.raises(StorageError, match=r"data is '\w+' in the file, not"):
+        stored(path, kernel, data=x.flip(0))
+    nameless = stored(tmp_path / "nameless.h5", kernel)
+    assert kernel_ridge(nameless, y, 0.1).residual <= 1e-6
+    with pytest.raises(StorageError, match="was given no data="):
+        kernel_ridge(nameless, y, 0.1, data=x)
+    with pytest.raises(StorageError, match="not a readable HDF5 file"):
+        kernel_ridge(tmp_path / "none.h5", y, 0.1)
+    rectangle = tmp_path / "cross.h5"
+    write_kernel_tiles(rectangle, lambda i, j: cross[i, j], *cross.shape, tile=70)
+    with pytest.raises(StorageError, match=r"\(9, 120\) is not allowed; use a symmetric"):
+        kernel_ridge(rectangle, y, 0.1)
+
+    def interrupted(i, j):
+        if i != j:
+            raise KeyboardInterrupt
+        return kernel[i, j]
+
+    with pytest.raises(KeyboardInterrupt):
+        write_kernel_tiles(tmp_path / "part.h5", interrupted, 120, tile=70)
+    with pytest.raises(StorageError, match="2 tiles are missing"):
+        kernel_ridge(tmp_path / "part.h5", y, 0.1)
+
+
+def test_shapes_and_options(unchecked_types):
+    x, y, _, kernel, cross, _ = problem()
+    for given, error, words in (
+        ((kernel, y[:5], 0.1), KernelError, r"^y: shape \(5, 3\) .* use \(120, ...\)"),
+        ((kernel[:5], y, 0.1), KernelError, r"^kernel: shape \(5, 120\)"),
+        ((Product(cross), y, 0.1), KernelError, r"^kernel: an operator \(9, 120\)"),
+        ((kernel, y, -0.1), ConfigurationError, "^ridge: -0.1 is not allowed"),
+        (("list", y, 0.1), StorageError, "^list: not a readable"),
+        (([1], y, 0.1), ConfigurationError, "^kernel: list is not allowed; use a square tensor"),
+    ):
+        with pytest.raises(error, match=words):
+            kernel_ridge(*given)
+    for options, words in (
+        (dict(method="LU"), "^method: 'LU' is unknown; allowed: direct, iterative"),
+        (dict(tolerance=0.0), "^tolerance: 0.0 is not allowed"),
+        (dict(rank=0), "^rank: 0 is not allowed"),
+        (dict(memory_budget=-1), "^memory_budget: -1"),
+        (dict(restart_every=-1.0, restart="state.npz"), "^restart_every: -1.0 is not allowed"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            kernel_ridge(kernel, y, 0.1, **options)
+    with pytest.raises(ConfigurationError, match=r"^kind: 'limit' is unknown; allowed: ntk"):
+        kernel_ridge((NETWORK, x), y, 0.1, kind="limit")
+    fit = kernel_ridge(kernel, y, 0.1)
+    with pytest.raises(KernelError, match=r"^cross: shape \(9, 5\) is not allowed"):
+        fit.predict(cross[:, :5])
+    with pytest.raises(ConfigurationError, match=r"^cross: int is not allowed"):
+        fit.predict(3)
+    with pytest.raises(KernelError, match=r"^diagonal: shape"):
+        fit.posterior(cross, torch.ones(4))
+
+
+def test_a_tolerance_out_of_reach():
+    _, y, _, kernel, *_ = problem(dtype=torch.float32)
+    for method in METHODS:
+        with pytest.raises(KernelError, match="the relative residual is"):
+            kernel_ridge(kernel, y, 0.01, method=method, tolerance=1e-17)
