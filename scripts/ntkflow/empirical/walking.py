@@ -28,11 +28,19 @@ class Made(NamedTuple):
     sources: frozenset[str]
 
 
-def walk(root: Node | None, name_of: Callable[[Node], str | None], stop: Container = ()) -> Walk:
-    """Walk from the last node to the parameters, or to where `stop` says.
+def walk(root: Node | None, name_of: Callable[[Node], str | None]) -> Walk:
+    """Walk from the last node to the parameters.
 
     `name_of` gives the parameter that a node hands on, if it does nothing else.
     """
+    nodes = visit(root, name_of)
+    return Walk(nodes, _sources(nodes, name_of))
+
+
+def visit(
+    root: Node | None, name_of: Callable[[Node], str | None], stop: Container = ()
+) -> list[Node]:
+    """The nodes of `walk`, but for those where `stop` says and what only they come from."""
     nodes, stack = [], [] if root is None else [(root, iter(root.next_functions))]
     seen = {None, root}
     while stack:
@@ -45,7 +53,7 @@ def walk(root: Node | None, name_of: Callable[[Node], str | None], stop: Contain
         else:
             nodes.append(node)
             stack.pop()
-    return Walk(nodes, _sources(nodes, name_of))
+    return nodes
 
 
 def _is_leaf(node: Node, name_of: Callable[[Node], str | None]) -> bool:
@@ -57,11 +65,16 @@ def _sources(
 ) -> dict[Node, frozenset[str]]:
     found: dict[Node, frozenset[str]] = {}
     for node in nodes:
-        parents = [parent for parent, _ in node.next_functions if parent is not None]
-        names = [name_of(parent) for parent in parents]
-        if all(n or p in found for n, p in zip(names, parents, strict=True)):
-            inner = [found.get(p, frozenset()) for p in parents]
-            found[node] = frozenset().union(*inner, [name for name in names if name])
+        sources: frozenset[str] = frozenset()
+        for parent, _ in node.next_functions:
+            if parent is None:
+                continue
+            name = name_of(parent)
+            if not name and parent not in found:
+                break
+            sources |= found.get(parent, frozenset()) | ({name} if name else set())
+        else:
+            found[node] = sources
     return {node: names for node, names in found.items() if names}
 
 
