@@ -1,10 +1,12 @@
-"""Run all benchmarks and write their tables, with the machine named, into README.md.
+"""Run benchmarks and write their tables, each with the machine it was measured on, into README.md.
 
-make bench
+All of them: make bench. One, while the tables of the others stay as they were measured:
+.venv-bench/bin/python benchmarks/run.py architectures.py
 """
 
 import csv
 import io
+import json
 import os
 import platform
 import subprocess
@@ -13,6 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 README, RESULTS = HERE.parent / "README.md", HERE / "results"
+MACHINES = RESULTS / "machines.json"
 START, END = "<!-- benchmarks: start (made by `make bench`) -->", "<!-- benchmarks: end -->"
 SCRIPTS = {
     "empirical_kernels.py": "Block kernels (peers: neural-tangents 0.6.5, torch.func)",
@@ -24,12 +27,18 @@ SCRIPTS = {
 
 
 def measure(script: str) -> None:
-    """Run a benchmark and keep the CSV that it prints in benchmarks/results."""
+    """Run a benchmark and keep the CSV that it prints, and on which machine, in results."""
     done = subprocess.run(
         [sys.executable, HERE / script], check=True, stdout=subprocess.PIPE, text=True
     )
     print(done.stdout, flush=True)
     result_file(script).write_text(done.stdout)
+    MACHINES.write_text(json.dumps(machines() | {script: machine()}, indent=2) + "\n")
+
+
+def machines() -> dict[str, str]:
+    """The machine that each benchmark ran on last."""
+    return json.loads(MACHINES.read_text()) if MACHINES.exists() else {}
 
 
 def result_file(script: str) -> Path:
@@ -42,9 +51,9 @@ def rows(script: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(result_file(script).read_text())))
 
 
-def markdown(title: str, rows: list[list[str]]) -> str:
+def markdown(title: str, machine: str, rows: list[list[str]]) -> str:
     """Markdown tables under a bold title, one for each heading row, which begins with `work`."""
-    lines = [f"**{title}**"]
+    lines = [f"**{title}**", "", f"Measured on: {machine}."]
     for row in rows:
         is_heading = row[0] == "work"
         lines += [""] * is_heading + ["| " + " | ".join(row) + " |"]
@@ -73,9 +82,9 @@ def main() -> None:
 
 def write_tables() -> None:
     """Put what was measured last into the README."""
-    parts = [f"Measured on: {machine()}. Medians, each pair interleaved in one process.", ""]
+    parts, known = ["Medians, each pair interleaved in one process.", ""], machines()
     measured = {script: title for script, title in SCRIPTS.items() if result_file(script).exists()}
-    parts += [markdown(title, rows(script)) for script, title in measured.items()]
+    parts += [markdown(title, known[script], rows(script)) for script, title in measured.items()]
     text = README.read_text()
     before, rest = text.split(START)
     README.write_text(f"{before}{START}\n" + "\n".join(parts) + f"{END}{rest.split(END)[1]}")

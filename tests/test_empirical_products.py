@@ -32,15 +32,17 @@ def draw(*shape, seed):
 
 @pytest.mark.parametrize("mode", ["block", "diagonal", "trace"])
 @pytest.mark.parametrize("symmetric", [False, True])
-@pytest.mark.parametrize("places", [1, 6])
+@pytest.mark.parametrize(("places", "width"), [(1, 2), (6, 2), (6, 9)])
 @pytest.mark.parametrize("one_side", [False, True])
-def test_sum_of_products_is_the_formula(sizes, mode, places, symmetric, one_side, monkeypatch):
+def test_sum_of_products_is_the_formula(
+    sizes, mode, places, width, symmetric, one_side, monkeypatch
+):
     monkeypatch.setattr(products, "one_side_cost", lambda *sizes: 0 if one_side else math.inf)
     outputs, n1, n2 = 3, 18, 18 if symmetric else 5
-    left = [draw(places, n1, 2, seed=0), draw(places, outputs, n1, 2, seed=1)]
+    left = [draw(places, n1, 2, seed=0), draw(places, outputs, n1, width, seed=1)]
     rows = draw(outputs, n1, 7, seed=2)
     right, rows2 = (left, rows) if symmetric else ([], draw(outputs, n2, 7, seed=5))
-    right = right or [draw(places, n2, 2, seed=3), draw(places, outputs, n2, 2, seed=4)]
+    right = right or [draw(places, n2, 2, seed=3), draw(places, outputs, n2, width, seed=4)]
     expected = torch.einsum("tna,uma,tonc,upmc->opnm", left[0], right[0], left[1], right[1])
     expected += torch.einsum("onk,pmk->opnm", rows, rows2)
     layout = Layout(mode, outputs)
@@ -56,6 +58,26 @@ def test_sum_of_products_is_the_formula(sizes, mode, places, symmetric, one_side
         "trace": torch.einsum("oonm->nm", expected),
     }
     assert torch.allclose(values, wanted[mode], rtol=1e-13, atol=1e-13)
+
+
+def test_turned_rows_meet_rows_and_places_in_the_order_of_the_weight():
+    gradients, inputs = draw(4, 3, 5, 8, seed=0), draw(4, 5, 6, seed=1)
+    places = GramFactor(inputs, gradients)
+    upright = torch.einsum("tonc,tnd->oncd", gradients, inputs).flatten(2)
+    turned = JacobianFactor(torch.einsum("tonc,tnd->ondc", gradients, inputs).flatten(2), 8)
+    expected = torch.einsum("onk,pmk->opnm", upright, upright)
+    for pair in (turned, turned), (turned, places), (places, turned):
+        assert torch.allclose(filled_with(*pair, 3, 5), expected, rtol=1e-13, atol=1e-13)
+    weights = draw(3, seed=2)
+    assert torch.allclose(turned.gradient(weights, 1), weights @ upright[:, 1], rtol=1e-13)
+    assert torch.equal(turned.first().upright().rows, turned.upright().rows[:, :1])
+
+
+def filled_with(factor, other, outputs, rows):
+    layout = Layout("block", outputs)
+    values = layout.empty(rows, rows, torch.empty(0, dtype=torch.float64))
+    fill_products([(factor, other)], layout, values, symmetric=False)
+    return values
 
 
 def test_few_pairs_of_places_are_taken_one_by_one():

@@ -3,11 +3,13 @@
 import pytest
 import torch
 from torch import nn
+from torch.autograd.graph import GradientEdge
 from torch.nn import functional as F
 
 from ntkflow import empirical_ntk
 from ntkflow.empirical.capture import claimed_parameters
 from ntkflow.empirical.model import as_model
+from ntkflow.empirical.walking import Made, pulled_back
 
 torch.set_num_threads(1)
 
@@ -52,9 +54,11 @@ def sequence_first(layer):
     return flat(Calls(lambda self, x: layer(x.transpose(0, 1)).transpose(0, 1)), layer)
 
 
+PLACES = torch.tensor([[3, -5]])
 IMAGES, SIGNALS, VOLUMES = (2, 7, 6), (4, 9), (2, 4, 5, 4)
 LAYERS = {
     "linear, places": (lambda: pair(nn.Linear(9, 5), nn.Linear(5, 4)), SIGNALS),
+    "linear, lines of odd lengths": (lambda: pair(nn.Linear(9, 16), nn.Linear(16, 8)), SIGNALS),
     "linear without bias": (lambda: pair(nn.Linear(9, 5, bias=False), nn.Linear(5, 4)), SIGNALS),
     "linear on time steps first": (lambda: sequence_first(nn.Linear(9, 9)), SIGNALS),
     "linear on columns": (
@@ -94,6 +98,7 @@ LAYERS = {
     ),
     "conv1d": (lambda: pair(nn.Conv1d(4, 6, 3, stride=2), nn.Conv1d(6, 3, 2, dilation=2)), SIGNALS),
     "conv2d": (lambda: flat(nn.Conv2d(2, 3, (3, 2), stride=(1, 2), padding=(2, 1))), IMAGES),
+    "conv2d, 8 channels": (lambda: pair(nn.Conv2d(2, 8, 3), nn.Conv2d(8, 8, 2)), IMAGES),
     "conv2d, same": (lambda: flat(nn.Conv2d(2, 3, (3, 5), padding="same")), IMAGES),
     "conv2d, circular": (
         lambda: flat(nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular")),
@@ -196,6 +201,9 @@ def test_table_that_is_also_the_read_out():
         Calls(lambda s, x: s.w.softmax(0).sum(1) * x, w=(4, 2)),
         Calls(lambda s, x: x @ torch.stack([s.a, s.a.exp()], 1) @ s.a[:2, None], a=(4,)),
         Calls(lambda s, x: x @ s.w.split(1, 1)[1] + s.w.unbind(1)[0].sum(), w=(4, 2)),
+        Calls(lambda s, x: x + s.w[PLACES].permute(-1, 0, 1).flatten(), w=(5, 2)),
+        Calls(lambda s, x: x * s.w.T[:, PLACES].sum(0).flatten().repeat(2), w=(5, 2)),
+        Calls(lambda s, x: x * s.w[torch.tensor([True, False, True])].flatten(), w=(3, 2)),
     ],
 )
 @pytest.mark.parametrize("by_layer", [False, True])
@@ -209,6 +217,28 @@ def test_what_is_made_of_parameters_alone_is_one_more(network, by_layer):
     assert torch.allclose(found.values, plain.values, rtol=1e-12, atol=1e-12)
     for name, part in (plain.by_parameter or {}).items():
         assert torch.allclose(found.by_parameter[name], part, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda w: w[torch.tensor([[0, -2, 4], [4, 4, -5]])].permute(-1, 0, 1).contiguous()[None],
+        lambda w: w[torch.tensor([1, 1, 3])].view(6, 1).permute(1, -2),
+        lambda w: w.permute(-1, 0).unsqueeze(1)[torch.tensor([[1], [0], [1]])],
+    ],
+)
+def test_rows_of_a_table_are_put_back_at_once(make, monkeypatch):
+    """As torch puts back one gradient after the other, and without it."""
+    table, name = torch.randn(5, 2, dtype=torch.float64, requires_grad=True), frozenset("w")
+    made = make(table)
+    signals = torch.randn(2, 3, made.numel(), dtype=torch.float64)
+    one_by_one = [
+        torch.autograd.grad(made, table, each.view(made.shape), retain_graph=True)[0].flatten()
+        for each in signals.flatten(0, 1)
+    ]
+    monkeypatch.setattr(torch.autograd, "grad", None)
+    found = pulled_back(Made(GradientEdge(made.grad_fn, 0), name), signals, table)
+    assert torch.allclose(found, torch.stack(one_by_one).view(2, 3, -1), rtol=1e-14, atol=1e-14)
 
 
 @pytest.mark.parametrize(

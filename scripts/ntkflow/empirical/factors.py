@@ -71,22 +71,37 @@ def row_products(left: Float[Tensor, "n k"], right: Float[Tensor, "m k"]) -> Flo
 
 @dataclass(frozen=True)
 class JacobianFactor:
-    """Rows of a Jacobian: the product is <J[o, n], J'[o', n']>."""
+    """Rows of a Jacobian: the product is <J[o, n], J'[o', n']>.
+
+    The gradient of a weight (C, D) may be kept as (D, C): then `turned` is C, else 0.
+    """
 
     rows: Float[Tensor, "s n p"]
+    turned: int = 0
 
     def first(self) -> "JacobianFactor":
         """Of the first row alone."""
-        return JacobianFactor(self.rows[:, :1])
+        return JacobianFactor(self.rows[:, :1], self.turned)
+
+    def upright(self) -> "JacobianFactor":
+        """In the order of the weight."""
+        return JacobianFactor(_upright(self.rows, self.turned)) if self.turned else self
 
     def terms(self, other: "Summed") -> list[Term]:
         """The product with the factor of other rows."""
-        other = other if isinstance(other, JacobianFactor) else other.summed()
-        return [Term(self.rows[None], other.rows[None], None)]
+        mine, other = self, other if isinstance(other, JacobianFactor) else other.summed()
+        if mine.turned != other.turned:
+            mine, other = mine.upright(), other.upright()
+        return [Term(mine.rows[None], other.rows[None], None)]
 
     def gradient(self, weights: Float[Tensor, " s"], n: int) -> Float[Tensor, " p"]:
         """Of the weighted outputs of row n."""
-        return weights.to(self.rows) @ self.rows[:, n]
+        found = weights.to(self.rows) @ self.rows[:, n]
+        return _upright(found, self.turned) if self.turned else found
+
+
+def _upright(rows: Float[Tensor, "*s p"], turned: int) -> Float[Tensor, "*s p"]:
+    return rows.unflatten(-1, (-1, turned)).mT.flatten(-2)
 
 
 @dataclass(frozen=True)

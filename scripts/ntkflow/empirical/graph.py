@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from .walking import Made, Node, Shapes, Walk, find_made, shapes_of, walk
+from .walking import Made, Node, Shapes, Walk, find_made, shapes_of, visit, walk
 
 # Operations that hand the numbers of a tensor on in their order.
 RESHAPES = frozenset(
@@ -95,7 +95,7 @@ def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor], shapes: Shapes 
     alone = find_made(whole, shapes)
     nodes = whole.nodes
     if alone:
-        nodes = walk(outputs.grad_fn, lambda node: getattr(read(node), "name", None), alone).nodes
+        nodes = visit(outputs.grad_fn, lambda node: getattr(read(node), "name", None), alone)
     uses, elsewhere, operations, counts, made = [], {}, [], Counter(), {}
     numbers: dict[Node | None, int] = {}
     for node in nodes:

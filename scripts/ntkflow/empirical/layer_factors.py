@@ -14,6 +14,8 @@ from .products import all_pairs_cost, one_side_cost
 from .rules import PAIRED, PATCH_BYTES, Seen, Sizes, is_swapped, reduced, sizes_of
 from .task import Task
 
+EVEN = 8  # products whose lines are so many numbers, or a multiple, are faster
+
 
 @dataclass(frozen=True)
 class Part:
@@ -85,7 +87,7 @@ def make_factor(task: Task, name: str, parts: list[Part], readout: bool) -> Fact
     by_rows = prefers_rows(task, [part.sizes for part in parts])
     if first.kind == "Embedding":
         return _embedding(parts).summed() if by_rows else _embedding(parts)
-    return JacobianFactor(_sums_over_places(parts)) if by_rows else _gram(parts)
+    return _summed(parts) if by_rows else _gram(parts)
 
 
 def _tied(task: Task, parts: list[Part]) -> TiedFactor | None:
@@ -154,10 +156,23 @@ def _weight_rows(part: Part) -> Float[Tensor, "s n p"]:
     return _embedding([part]).summed().rows if kind == "Embedding" else _sums_over_places([part])
 
 
-def _sums_over_places(parts: list[Part]) -> Float[Tensor, "s n p"]:
-    """Sum over places of all uses of g a', for each output and row, a few rows at a time."""
+def _summed(parts: list[Part]) -> JacobianFactor:
+    """Sums over places, in the order of the weight or, if its lines are of odd lengths, turned."""
+    sizes, bias = parts[0].sizes, parts[0].bias is not None
+    odd = (sizes.fan_in + bias) % EVEN and not sizes.fan_out % EVEN
+    turned = bool(odd) and not is_swapped(parts[0].seen.use)
+    rows = _sums_over_places(parts, turned)
+    return JacobianFactor(rows, sizes.fan_out if turned else 0)
+
+
+def _sums_over_places(parts: list[Part], turned: bool = False) -> Float[Tensor, "s n p"]:
+    """Sum over places of all uses of g a', for each output and row, a few rows at a time.
+
+    As (C, D), or (D, C) if the weight is kept so or is turned.
+    """
     g = parts[0].at_places if len(parts) == 1 else torch.cat([p.at_places for p in parts], dim=2)
-    inputs, swapped = [part.inputs() for part in parts], is_swapped(parts[0].seen.use)
+    inputs = [part.inputs() for part in parts]
+    swapped = turned or is_swapped(parts[0].seen.use)
     outputs, count, length, fan_out = g.shape
     fan_in = inputs[0](slice(0, 1)).shape[2]
     rows = g.new_empty(outputs, count, *((fan_in, fan_out) if swapped else (fan_out, fan_in)))

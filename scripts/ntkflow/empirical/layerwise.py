@@ -1,5 +1,6 @@
 """Kernel factors from what parameters meet in the graph and the gradients of what they make."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from .factors import Factor, JacobianFactor
 from .graph import PLACES, Use, shape_of
 from .inputs import Inputs, same_rows, shapes_of_rows
 from .jacobian import jacobian_factors
-from .layer_factors import Part, all_rows, is_bias, make_factor, prefers_rows, total
+from .layer_factors import Part, all_rows, make_factor, prefers_rows, total
 from .proof import Unproved, tolerance
 from .rules import PAIRED, Seen, is_swapped, sizes_of
 from .taking import TAKING, taken
@@ -145,8 +146,12 @@ def _factors(
     found, last = recording.found, recording.outputs.grad_fn
     composing = found.sources(found.made) & claims.claimed
     apart = {*composing, *found.made}
+    reading: dict[str | None, list[int]] = {}
+    for i, seen in enumerate(uses):
+        for name in {*seen.use.names}:
+            reading.setdefault(name, []).append(i)
     for weight, bias in _groups([seen.use for seen in uses], claims.read, task.by_layer, apart):
-        mine = [i for i, seen in enumerate(uses) if (weight or bias) in seen.use.names]
+        mine = reading[weight or bias]
         parts = [Part(uses[i], gradients[i], bias if weight else None) for i in mine]
         names = tuple(name for name in (weight, bias) if name is not None)
         if names[0] in apart:
@@ -201,18 +206,20 @@ def _check_order(
 
 def _groups(uses: list[Use], claimed: set[str], by_layer: bool, apart: set[str]) -> list[tuple]:
     """Pairs (weight, bias) to treat together: those that always act together, unless by layer."""
-    pairs = [use.names for use in uses]
-    weights = dict.fromkeys(w for w, _ in pairs if w in claimed)
-    biases = dict.fromkeys(b for _, b in pairs if b in claimed and b not in weights)
+    of_weight: dict[str, list[Use]] = {}
+    for use in uses:
+        of_weight.setdefault(use.names[0], []).append(use)
+    counts = Counter(use.names[1] for use in uses)
+    weights = [w for w in of_weight if w in claimed]
+    biases = dict.fromkeys(b for b in counts if b in claimed and b not in of_weight)
     groups = []
     for weight in weights:
-        mine = [use for use in uses if use.names[0] == weight]
+        mine = of_weight[weight]
         partners = {use.names[1] for use in mine}
         bias = partners.pop() if len(partners) == 1 else None
-        joint = bias in biases and sum(b == bias for _, b in pairs) == len(mine)
+        joint = bias in biases and counts[bias] == len(mine) and weight not in counts
         joint = joint and not by_layer and apart.isdisjoint((weight, bias))
         joint = joint and not any(is_swapped(use) for use in mine)
-        joint = joint and not any(is_bias(weight, use) for use in uses)
         if joint:
             del biases[bias]
         groups.append((weight, bias if joint else None))

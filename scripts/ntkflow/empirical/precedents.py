@@ -16,6 +16,8 @@ from .proof import Proof
 from .task import Task
 
 MOST = 16  # situations that are kept for a module
+PLAIN = bool, int, float, str, type(None)
+NAMELESS = Tensor, ref  # whose values, or what they point to, may change
 
 
 class Precedent(NamedTuple):
@@ -105,17 +107,19 @@ def _form(x: Inputs) -> tuple:
 
 def _state(layer: nn.Module) -> tuple:
     """Type of a layer and what its attributes say."""
-    return type(layer), *((name, _said(value)) for name, value in vars(layer).items())
+    return type(layer), *[(name, _said(value)) for name, value in vars(layer).items()]
 
 
 def _said(value: object) -> Any:
     """Plain values as they are, also inside of others; identity of others, but of tensors."""
-    if isinstance(value, bool | int | float | str | None):
+    if isinstance(value, PLAIN):
         return value
     if isinstance(value, dict):
-        return tuple((name, _said(each)) for name, each in value.items())
+        return tuple([(name, _said(each)) for name, each in value.items()]) if value else ()
     if isinstance(value, list | tuple):
         return tuple(map(_said, value))
-    if isinstance(value, Tensor | ref):
+    if isinstance(value, NAMELESS):
         return type(value)
-    return id(value), getattr(value, "__code__", None)
+    # A module looks for what it lacks in three tables and words an error.
+    code = None if isinstance(value, nn.Module) else getattr(value, "__code__", None)
+    return id(value), code

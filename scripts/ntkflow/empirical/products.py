@@ -150,7 +150,7 @@ def _add_pairs(terms: Sequence[Term], values: Float[Tensor, "s s2 n1 n2"], symme
 class _OneSide(NamedTuple):
     """A term whose right side is summed over its places first, in the faster of two orders.
 
-    Sides are (N, T, S, k), or (N, S, k, T) if there are more places than k.
+    Sides are (N, S, T, k), or (N, S, k, T) if there are more places than k.
     """
 
     left: Tensor
@@ -161,7 +161,7 @@ class _OneSide(NamedTuple):
     @classmethod
     def of(cls, term: Term) -> "_OneSide":
         places_last = len(term.left) > term.left.shape[3]
-        order = (2, 1, 3, 0) if places_last else (2, 0, 1, 3)
+        order = (2, 1, 3, 0) if places_last else (2, 1, 0, 3)
         left = term.left.permute(order).contiguous()
         same = term.right is term.left
         right = left if same else term.right.permute(order).contiguous()
@@ -173,11 +173,9 @@ class _OneSide(NamedTuple):
         pairs = total.view(len(total), -1)
         if self.places_last:
             summed = torch.bmm(right.flatten(1, 2), scale.mT)  # (m, s2 k, t)
-            pairs.add_(row_products(left.flatten(1), summed.view(pairs.shape[1], -1)))
         else:
-            summed = torch.bmm(scale, right.flatten(2)).view(len(right), -1, *right.shape[2:])
-            summed = summed.transpose(0, 1).flatten(1, 2)  # (t, m s2, k)
-            pairs.add_(torch.bmm(left, summed.mT).sum(0))
+            summed = torch.matmul(scale[:, None], right)  # (m, s2, t, k)
+        pairs.add_(row_products(left.flatten(1), summed.view(pairs.shape[1], -1)))
 
 
 def _multiply(

@@ -19,7 +19,7 @@ PATCH_BYTES = 2**26
 # Bytes of products of gradients and factors that are formed before they are summed.
 PRODUCT_BYTES = 2**20
 # Longest lines of places that are better taken number by number than line by line.
-SHORT_LINE = 8
+SHORT_LINE = 4
 
 
 class RowAxis(NamedTuple):

@@ -28,11 +28,19 @@ class Made(NamedTuple):
     sources: frozenset[str]
 
 
-def walk(root: Node | None, name_of: Callable[[Node], str | None], stop: Container = ()) -> Walk:
-    """Walk from the last node to the parameters, or to where `stop` says.
+def walk(root: Node | None, name_of: Callable[[Node], str | None]) -> Walk:
+    """Walk from the last node to the parameters.
 
     `name_of` gives the parameter that a node hands on, if it does nothing else.
     """
+    nodes = visit(root, name_of)
+    return Walk(nodes, _sources(nodes, name_of))
+
+
+def visit(
+    root: Node | None, name_of: Callable[[Node], str | None], stop: Container = ()
+) -> list[Node]:
+    """The nodes of `walk`, but for those where `stop` says and what only they come from."""
     nodes, stack = [], [] if root is None else [(root, iter(root.next_functions))]
     seen = {None, root}
     while stack:
@@ -45,7 +53,7 @@ def walk(root: Node | None, name_of: Callable[[Node], str | None], stop: Contain
         else:
             nodes.append(node)
             stack.pop()
-    return Walk(nodes, _sources(nodes, name_of))
+    return nodes
 
 
 def _is_leaf(node: Node, name_of: Callable[[Node], str | None]) -> bool:
@@ -57,11 +65,16 @@ def _sources(
 ) -> dict[Node, frozenset[str]]:
     found: dict[Node, frozenset[str]] = {}
     for node in nodes:
-        parents = [parent for parent, _ in node.next_functions if parent is not None]
-        names = [name_of(parent) for parent in parents]
-        if all(n or p in found for n, p in zip(names, parents, strict=True)):
-            inner = [found.get(p, frozenset()) for p in parents]
-            found[node] = frozenset().union(*inner, [name for name in names if name])
+        sources: frozenset[str] = frozenset()
+        for parent, _ in node.next_functions:
+            if parent is None:
+                continue
+            name = name_of(parent)
+            if not name and parent not in found:
+                break
+            sources |= found.get(parent, frozenset()) | ({name} if name else set())
+        else:
+            found[node] = sources
     return {node: names for node, names in found.items() if names}
 
 
@@ -90,6 +103,9 @@ def pulled_back(made: Made, rows: Float[Tensor, "s n p"], leaf: Tensor) -> Float
     """Gradients of a parameter from those of what is made of it."""
     like = made.edge.node._input_metadata[made.edge.output_nr]
     signals = rows.to(like.dtype).reshape(-1, *like.shape)
+    put_back = _put_back(made.edge.node, signals, leaf)
+    if put_back is not None:
+        return put_back.reshape(*rows.shape[:2], -1).to(rows.dtype)
 
     def pull(signal: Tensor) -> Tensor:
         options = dict(retain_graph=True, materialize_grads=True)
@@ -100,3 +116,40 @@ def pulled_back(made: Made, rows: Float[Tensor, "s n p"], leaf: Tensor) -> Float
     except Exception:  # what a network's own backward raises for numbers that are not there
         found = torch.stack([pull(signal) for signal in signals])
     return found.reshape(*rows.shape[:2], -1).to(rows.dtype)
+
+
+def _put_back(node: Node, signals: Float[Tensor, "b *dims"], leaf: Tensor) -> Tensor | None:
+    """Gradients of a table whose rows are taken and laid out anew; None of anything else.
+
+    So are biases of relative positions. In general, torch adds up such rows one by one.
+    """
+    while not hasattr(node, "variable"):
+        (parent, number), *others = node.next_functions
+        if others or parent is None or number:
+            return None
+        shape = parent.variable.shape if hasattr(parent, "variable") else shapes_of(parent)[0]
+        kind = node.name().rstrip("0123456789").removesuffix("Backward")
+        if kind == "Permute":
+            axes = [_signed(axis) % len(shape) for axis in node._saved_dims]
+            signals = signals.permute(0, *(1 + axes.index(axis) for axis in range(len(shape))))
+        elif kind == "Index" and len(node._saved_indices) == 1 and _counts(node._saved_indices[0]):
+            (index,) = node._saved_indices
+            taken = signals.flatten(1, index.ndim)
+            signals = signals.new_zeros(len(signals), *shape)
+            signals.index_add_(1, index.flatten() % shape[0], taken)
+        elif kind in ("Clone", "View", "ReshapeAlias", "UnsafeView", "Unsqueeze", "Squeeze"):
+            signals = signals.reshape(len(signals), *shape)
+        else:
+            return None
+        node = parent
+    return signals if node.variable is leaf else None
+
+
+def _counts(index: Tensor | None) -> bool:
+    """Whether it holds numbers of rows, not truth values."""
+    return index is not None and index.dtype == torch.int64 and index.ndim > 0
+
+
+def _signed(axis: int) -> int:
+    """An axis from the end, which a node keeps as a number of 64 bits without a sign."""
+    return axis - 2**64 if axis >= 2**63 else axis
