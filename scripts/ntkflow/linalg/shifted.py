@@ -53,9 +53,9 @@ def shifted_solutions(
         error = 0.0
         for coefficients, each in zip(found, shifts, strict=True):
             residual = space.residual(coefficients, each)
-            worst = (residual.norm(dim=0) / sizes).max().item()
-            if not worst < error:
-                error, shift, left = worst, each, residual
+            errors = residual.norm(dim=0) / sizes
+            if not errors.max().item() < error:
+                error, shift, left = errors.max().item(), each, residual[:, errors > tolerance]
         if error <= tolerance:
             return torch.stack([_combine(space.basis, coefficients) for coefficients in found])
     raise KernelError(

@@ -17,7 +17,7 @@ from .sources import Source
 
 # Rows of which all eigenpairs are computed unasked, rows that are left out of a larger kernel, and
 # the rank of a preconditioner where the fit has none, per root of n.
-_DECOMPOSED, _SAMPLED, _RANK = 3000, 64, 8
+_DECOMPOSED, _SAMPLED, _RANK = 3000, 16, 8
 
 
 class RidgeErrors(NamedTuple):
