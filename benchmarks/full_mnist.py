@@ -91,7 +91,7 @@ def main() -> None:
     ridges = [ridge * scale for ridge in options.ridge]
     solving = dict(method=options.method, tolerance=options.tolerance, rank=options.rank)
     if options.anew:
-        solving |= dict(memory_budget=3e9, restart=options.restart, method="iterative")
+        solving |= dict(memory_budget=options.budget, restart=options.restart, method="iterative")
     with clock.phase("solution"):
         fit = kernel_ridge(
             kernel, y, min(ridges), centre=True, overwrite=True, progress=tell, **solving
@@ -127,6 +127,7 @@ def read_command_line() -> argparse.Namespace:
     parser.add_argument("--tolerance", type=float, default=1e-6)
     parser.add_argument("--rank", type=int)
     parser.add_argument("--anew", action="store_true", help="keep no kernel")
+    parser.add_argument("--budget", type=float, default=3e9, help="bytes, with --anew")
     parser.add_argument("--restart", help="file to go on from, with --anew")
     return parser.parse_args()
 

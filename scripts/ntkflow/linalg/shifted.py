@@ -1,5 +1,6 @@
-"""One Krylov space for many ridges."""
+"""One Krylov space for many ridges, or for an eigenvalue."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -43,50 +44,25 @@ def shifted_solutions(
     """
     sizes = rhs.norm(dim=0)
     sizes = sizes.where(sizes > 0, 1.0)
-    space = rhs.new_zeros(len(rhs), 0)
-    image, worst = space, (float("inf"), 0, rhs)
-    while space.shape[1] < most:
-        shift = shifts[worst[1]]
-        new = worst[2] if preconditioner is None else preconditioner.apply(worst[2], shift)
-        new = _beyond(space, new)
-        if not new.shape[1]:
+    space = _Space(multiply, rhs)
+    left, shift, error = rhs, shifts[0], math.inf
+    while len(space.square) < most:
+        if not space.grow(left if preconditioner is None else preconditioner.apply(left, shift)):
             break
-        space, image = torch.cat([space, new], 1), torch.cat([image, multiply(new)], 1)
-        found = _galerkin(space, image, rhs, shifts)
-        residuals = [
-            rhs - image @ c - shift * (space @ c) for shift, c in zip(shifts, found, strict=True)
-        ]
-        errors = [(r.norm(dim=0) / sizes).max().item() for r in residuals]
-        index = max(range(len(shifts)), key=errors.__getitem__)
-        worst = errors[index], index, residuals[index]
-        if worst[0] <= tolerance:
-            return torch.stack([space @ c for c in found])
+        found = space.coefficients(shifts)
+        error = 0.0
+        for coefficients, each in zip(found, shifts, strict=True):
+            residual = space.residual(coefficients, each)
+            errors = residual.norm(dim=0) / sizes
+            if not errors.max().item() < error:
+                error, shift, left = errors.max().item(), each, residual[:, errors > tolerance]
+        if error <= tolerance:
+            return torch.stack([_combine(space.basis, coefficients) for coefficients in found])
     raise KernelError(
-        f"ridges: the relative residual at ridge {shifts[worst[1]]:.3g} is {worst[0]:.1e} instead "
-        f"of {tolerance:.1e} in a space of {space.shape[1]} vectors; use larger ridges, or a "
+        f"ridges: the relative residual at ridge {shift:.3g} is {error:.1e} instead of "
+        f"{tolerance:.1e} in a space of {len(space.square)} vectors; use larger ridges, or a "
         "larger tolerance"
     )
-
-
-def _beyond(space: Float[Tensor, "n m"], v: Float[Tensor, "n k"]) -> Float[Tensor, "n r"]:
-    """Orthonormal columns of what vectors have outside the space; none if that is rounding."""
-    outside = v - space @ (space.T @ v)
-    kept = outside.norm(dim=0) > _NEW * v.norm(dim=0)
-    for _ in range(2):  # once more, for a small difference has large rounding
-        outside = orthonormal_basis(outside[:, kept])
-        outside = outside - space @ (space.T @ outside)
-        kept = slice(None)
-    return orthonormal_basis(outside)[:, : len(space) - space.shape[1]]
-
-
-def _galerkin(
-    space: Tensor, image: Tensor, rhs: Tensor, shifts: Sequence[float]
-) -> list[Float[Tensor, "m k"]]:
-    """Coefficients in the space for every shift."""
-    square = space.T @ image
-    values, vectors = torch.linalg.eigh((square + square.T) / 2)
-    turned = vectors.T @ (space.T @ rhs)
-    return [vectors @ (turned / (values + shift)[:, None]) for shift in shifts]
 
 
 def lowest_ritz_value(multiply: Product, start: Float[Tensor, "n 1"], products: int) -> float:
@@ -97,12 +73,72 @@ def lowest_ritz_value(multiply: Product, start: Float[Tensor, "n 1"], products: 
         start: a random vector.
         products: dimension of the space, at most.
     """
-    space, new = start[:, :0], orthonormal_basis(start)
-    image = space
-    for _ in range(products):
+    space = _Space(multiply, start)
+    space.grow(start)
+    while len(space.square) < products and space.grow(space.images[-1]):
+        pass
+    return torch.linalg.eigvalsh(space.square)[0].item()
+
+
+class _Space:
+    """Orthonormal W and K W in blocks of columns, W'KW and W'Y."""
+
+    def __init__(self, multiply: Product, rhs: Float[Tensor, "n k"]):
+        self._multiply, self._rhs = multiply, rhs
+        self.basis: list[Tensor] = []
+        self.images: list[Tensor] = []
+        self.square = rhs.new_zeros(0, 0)
+        self._turned = rhs[:0]
+
+    def grow(self, v: Float[Tensor, "n b"]) -> bool:
+        """Take up what vectors have outside the space; False if that is rounding."""
+        new = self._outside(v)
         if not new.shape[1]:
-            break
-        space, image = torch.cat([space, new], 1), torch.cat([image, multiply(new)], 1)
-        new = _beyond(space, image[:, -1:])
-    square = space.T @ image
-    return torch.linalg.eigvalsh((square + square.T) / 2)[0].item()
+            return False
+        image = self._multiply(new)
+        self.basis.append(new)
+        self.images.append(image)
+        before, beside = len(self.square), self._project(image)
+        beside[before:] = (beside[before:] + beside[before:].T) / 2
+        square = beside.new_empty(len(beside), len(beside))
+        square[:before, :before], square[:, before:] = self.square, beside
+        square[before:, :before] = beside[:before].T
+        self.square, self._turned = square, torch.cat([self._turned, new.T @ self._rhs])
+        return True
+
+    def coefficients(self, shifts: Sequence[float]) -> list[Float[Tensor, "m k"]]:
+        """(W'KW + lambda I)^-1 W'Y for every shift."""
+        values, vectors = torch.linalg.eigh(self.square)
+        turned = vectors.T @ self._turned
+        return [vectors @ (turned / (values + shift)[:, None]) for shift in shifts]
+
+    def residual(self, coefficients: Float[Tensor, "m k"], shift: float) -> Float[Tensor, "n k"]:
+        """Y - (K + lambda I) W c."""
+        inside = _combine(self.images, coefficients)
+        return self._rhs - inside - shift * _combine(self.basis, coefficients)
+
+    def _project(self, v: Tensor) -> Tensor:
+        return torch.cat([block.T @ v for block in self.basis])
+
+    def _less(self, v: Tensor) -> Tensor:
+        """Vectors less what is in the space."""
+        return v - _combine(self.basis, self._project(v)) if self.basis else v
+
+    def _outside(self, v: Float[Tensor, "n b"]) -> Float[Tensor, "n r"]:
+        """Orthonormal columns, none if the space is full or the vectors are in it."""
+        sizes = v.norm(dim=0)
+        v = self._less(v)
+        v = v[:, v.norm(dim=0) > _NEW * sizes]
+        for _ in range(2):  # twice, for a small difference has a large rounding
+            v = self._less(orthonormal_basis(v))
+        return orthonormal_basis(v)[:, : len(v) - len(self.square)]
+
+
+def _combine(blocks: Sequence[Tensor], coefficients: Float[Tensor, "m k"]) -> Float[Tensor, "n k"]:
+    """Columns of all blocks, weighted and summed."""
+    total, start = blocks[0].new_zeros(len(blocks[0]), coefficients.shape[1]), 0
+    for block in blocks:
+        stop = start + block.shape[1]
+        total += block @ coefficients[start:stop]
+        start = stop
+    return total

@@ -131,7 +131,7 @@ class RidgeFit:
 
         Args:
             ridges: lambda, each >= 0.
-            rows: how many rows to sample; default: all of a small kernel, else 64.
+            rows: how many rows to sample; default: all of a small kernel, else 16.
             tolerance: of the relative residual in the Krylov space.
             method: "direct" or "iterative"; default: direct up to 3000 rows.
         """

@@ -17,7 +17,7 @@ from .sources import Source
 
 # Rows of which all eigenpairs are computed unasked, rows that are left out of a larger kernel, and
 # the rank of a preconditioner where the fit has none, per root of n.
-_DECOMPOSED, _SAMPLED, _RANK = 3000, 64, 8
+_DECOMPOSED, _SAMPLED, _RANK = 3000, 16, 8
 
 
 class RidgeErrors(NamedTuple):
@@ -180,8 +180,8 @@ def _krylov(
         known = precondition(source, min(source.size, int(_RANK * source.size**0.5)), 0)
     if kept is not None:
         # A row of F' = S^(1/2) U' restricted is one of the restricted kernel.
-        roots = known.values.sqrt()[:, None].to(known.vectors)
-        known = LowRankPreconditioner((known.vectors[:, kept] * roots).contiguous())
+        factor = known.vectors[:, kept]
+        known = LowRankPreconditioner(factor.mul_(known.values.sqrt()[:, None].to(factor)))
 
     def multiply(vectors: Tensor) -> Tensor:
         if kept is None:
