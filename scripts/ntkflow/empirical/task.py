@@ -13,6 +13,9 @@ from .inputs import Inputs, in_double, in_type
 from .layout import Layout
 from .model import Model
 
+# Most vectors that are multiplied in one pass; more gain next to nothing.
+TOGETHER = 8
+
 # How factors of some rows are made, by the names of the parameters that each stands for.
 Factors = dict[tuple[str, ...], Callable[[], Factor]]
 
@@ -67,6 +70,12 @@ class Task:
     def largest(self) -> Inputs:
         """Those of x1 and x2 whose rows hold more numbers."""
         return max(self.x1, self.other, key=lambda x: x[:1].numel())
+
+    @property
+    def vectors_together(self) -> int:
+        """Vectors that are multiplied in one pass; each needs room for its J^T v, twice."""
+        gradient_bytes = self.model.size * self.like.element_size()
+        return min(TOGETHER, max(1, self.memory_budget // (4 * gradient_bytes)))
 
     def empty(self) -> Tensor:
         """Kernel yet to be filled."""
