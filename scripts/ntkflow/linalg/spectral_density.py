@@ -91,7 +91,7 @@ class SpectralDensity:
         value, error = self.trace_of(torch.square)
         return Estimate(value.sqrt(), error / (2 * value.sqrt()))
 
-    def log_determinant(self, ridge: float = 0.0) -> Estimate:
+    def log_determinant(self, ridge: float | int = 0.0) -> Estimate:
         """log det(A + ridge I), of a positive semi-definite A.
 
         Eigenvalues below 0, which rounding makes of those that are 0, count as 0. Source: Ubaru,
@@ -235,35 +235,30 @@ def _lanczos(
     A column that stops goes on as zeros, with the diagonal it began with: its matrix is in two
     blocks, and the second has no weight.
     """
-    norms = starts.norm(dim=0)
+    vectors = starts.T
+    norms = vectors.norm(dim=1, keepdim=True)
     alive = norms > 0
-    vectors = starts / norms.where(alive, 1)
-    basis = starts.new_zeros(steps, *starts.shape)
-    diagonals, beside = (starts.new_zeros(starts.shape[1], steps) for _ in range(2))
-    largest = starts.new_zeros(starts.shape[1])
-    unit = torch.finfo(operator.dtype).eps
+    vectors = vectors / norms.where(alive, 1)
+    basis = starts.new_zeros(len(vectors), steps, vectors.shape[1])
+    diagonals, beside = (starts.new_zeros(len(vectors), steps) for _ in range(2))
+    largest, unit = torch.zeros_like(norms), torch.finfo(operator.dtype).eps
     for step in range(steps):
-        basis[step] = vectors
-        products = _product(operator, vectors)
-        found = (vectors * products).sum(0)
-        diagonals[:, step] = found.where(alive, diagonals[:, 0])
-        largest = torch.maximum(largest, products.norm(dim=0))
+        basis[:, step] = vectors
+        products = _product(operator, vectors.T).T.contiguous()
+        found = (vectors * products).sum(1)
+        diagonals[:, step] = found.where(alive[:, 0], diagonals[:, 0])
+        largest = torch.maximum(largest, products.norm(dim=1, keepdim=True))
         if step + 1 == steps:
             break
         for _ in range(2):
-            products -= _on_basis(basis[: step + 1], products)
-        lengths = products.norm(dim=0)
+            known = basis[:, : step + 1]
+            shares = known @ products[:, :, None]
+            products -= (known.mT @ shares)[:, :, 0]
+        lengths = products.norm(dim=1, keepdim=True)
         alive = alive & (lengths > ROUNDING * unit * largest)
-        beside[:, step + 1] = lengths.where(alive, 0)
+        beside[:, step + 1] = lengths.where(alive, 0)[:, 0]
         vectors = (products / lengths.where(alive, 1)).where(alive, 0)
-    return Tridiagonals(diagonals, beside), norms.square()
-
-
-def _on_basis(
-    basis: Float[Tensor, "s m c"], vectors: Float[Tensor, "m c"]
-) -> Float[Tensor, "m c"]:
-    """Projection of every column on its own Krylov vectors."""
-    return torch.einsum("smc,sc->mc", basis, torch.einsum("smc,mc->sc", basis, vectors))
+    return Tridiagonals(diagonals, beside), norms[:, 0].square()
 
 
 def _product(operator: Any, vectors: Float[Tensor, "m c"]) -> Float[Tensor, "m c"]:
