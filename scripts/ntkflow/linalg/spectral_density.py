@@ -70,7 +70,7 @@ class SpectralDensity:
         return self.of(fewer, self.norms, self.deflated, self.size)
 
     def trace_of(self, function: Callable[[Tensor], Tensor]) -> Estimate:
-        """tr f(A) = sum over i of f(lambda_i), of an elementwise function f.
+        """Tr f(A) = sum over i of f(lambda_i), of an elementwise function f.
 
         Example:
             >>> density = ntkflow.spectral_density(torch.eye(5), probes=3)
@@ -80,7 +80,7 @@ class SpectralDensity:
         return self._combine(self._shares(function))
 
     def trace(self) -> Estimate:
-        """tr A, by Hutchinson's estimator of what is not deflated (Hutch++).
+        """Tr A, by Hutchinson's estimator of what is not deflated (Hutch++).
 
         Source: Meyer, Musco, Musco, Woodruff 2021 (arXiv:2010.09649), with vectors that are given.
         """
@@ -92,7 +92,7 @@ class SpectralDensity:
         return Estimate(value.sqrt(), error / (2 * value.sqrt()))
 
     def log_determinant(self, ridge: float | int = 0.0) -> Estimate:
-        """log det(A + ridge I), of a positive semi-definite A.
+        """Log det(A + ridge I), of a positive semi-definite A.
 
         Eigenvalues below 0, which rounding makes of those that are 0, count as 0. Source: Ubaru,
         Chen, Saad 2017, SIAM J. Matrix Anal. Appl. 38(4), section 3.
@@ -148,7 +148,7 @@ class SpectralDensity:
         return Estimate(value, value.abs() * error / norm)
 
     def _shares(self, function: Callable[[Tensor], Tensor]) -> Float[Tensor, " c"]:
-        """v' f(A) v of every start vector; a node without weight does not count."""
+        """V' f(A) v of every start vector; a node without weight does not count."""
         return (function(self.nodes) * self.weights).where(self.weights > 0, 0).sum(1)
 
     def _combine(self, shares: Float[Tensor, "c *shape"]) -> Estimate:
@@ -270,5 +270,5 @@ def _product(operator: Any, vectors: Float[Tensor, "m c"]) -> Float[Tensor, "m c
 
 
 def _entropy(nodes: Tensor) -> Tensor:
-    """x log x, 0 at 0 and below."""
+    """Product x log x, 0 at 0 and below."""
     return torch.special.xlogy(nodes.clamp(min=0), nodes.clamp(min=0))
