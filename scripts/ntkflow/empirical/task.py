@@ -35,6 +35,8 @@ class Task:
         dtype: type of the kernel, that of the outputs.
         memory_budget: bytes beside the result.
         own_rows: whether only the products of every row with itself are wanted, (S, N1).
+        sketch: the `sketching.Sketch` of every row's gradients that is wanted in place of a kernel,
+            (N1, S, D), or (N1, D) where it is `sketch_summed` over outputs.
         proof: the `proof.Proof` that the factors must agree with; None on the meta device.
         stands_for: rows in whose place these few are counted.
         evidence: the `precedents.Evidence` of what layers meet, where it is kept.
@@ -51,6 +53,8 @@ class Task:
     dtype: torch.dtype
     memory_budget: int
     own_rows: bool = False
+    sketch: Any = None
+    sketch_summed: bool = False
     proof: Any = None
     evidence: Any = None
     stands_for: int | None = None
