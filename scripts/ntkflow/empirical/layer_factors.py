@@ -141,6 +141,8 @@ def prefers_rows(task: Task, uses: list[Sizes]) -> bool:
     _, d, c, match = uses[0]
     if task.sketch is not None:
         return match > 1 and prefers_matrices(task, places, d, c)
+    if task.own_rows:
+        return places * len(task.selected) * c * d <= places**2 * (len(task.selected) * c + d)
     formed = places * layout.outputs * c * d / task.fewest
     if layout.mode == "block":
         pairs = min(cost(places, layout.outputs, c) for cost in (one_side_cost, all_pairs_cost))

@@ -14,6 +14,10 @@ from .factors import EmbeddingFactor, Factor, GramFactor, ReadoutFactor, TiedFac
 from .rules import PATCH_BYTES
 from .task import Task
 
+# Rows, and entries of each, that are scattered at once.
+LINES = 64
+ENTRIES = 2**12
+
 
 @dataclass(frozen=True)
 class Sketch:
@@ -134,11 +138,17 @@ def _scattered(
     dimension: int,
 ) -> Float[Tensor, "*rows d"]:
     """Sums of the signed values at the same place."""
-    flat = values.flatten(0, -2)
-    found = flat.new_zeros(dimension, len(flat))
-    # Whole lines of rows are added, which takes a fraction of the time of single numbers.
-    found.index_add_(0, places, (flat * signs).T.contiguous())
-    return found.T.reshape(*values.shape[:-1], dimension)
+    flat = values.reshape(-1, values.shape[-1])
+    found = flat.new_empty(len(flat), dimension)
+    for start in range(0, len(flat), LINES):
+        lines = flat[start : start + LINES]
+        # Whole columns of lines are added, while they are in a cache.
+        total = flat.new_zeros(dimension, len(lines))
+        for first in range(0, lines.shape[1], ENTRIES):
+            some = slice(first, first + ENTRIES)
+            total.index_add_(0, places[some], (lines[:, some] * signs[some]).T.contiguous())
+        found[start : start + LINES] = total.T
+    return found.view(*values.shape[:-1], dimension)
 
 
 def _matrix_shape(parameter: Tensor) -> tuple[int, int]:
