@@ -43,7 +43,7 @@ def dense(network, x, outputs):
     return values if values.ndim == 2 else ntkflow.block_matrix(values, by_input=True)
 
 
-def grams(name, outputs, dimension, seeds=range(50)):
+def grams(name, outputs, dimension, seeds=range(30)):
     network, x = build(name)
     found = [
         sketched_features(network, x, dimension, seed=seed, outputs=outputs).matrix

@@ -19,7 +19,7 @@ class Estimate(NamedTuple):
         """Mean of k >= 2 independent draws, and their standard deviation over sqrt(k).
 
         Example:
-            >>> Estimate.of(torch.tensor([1.0, 3.0]))
+            >>> ntkflow.Estimate.of(torch.tensor([1.0, 3.0]))
             Estimate(value=tensor(2.), standard_error=tensor(1.))
         """
         draws = draws if isinstance(draws, Tensor) else torch.stack(list(draws))
