@@ -6,6 +6,7 @@ RESULTS = {
     "ClassifierScores",
     "CrossEntropyDescent",
     "Eigenpairs",
+    "Estimate",
     "Explanation",
     "Kappa",
     "Kernel",
@@ -17,6 +18,8 @@ RESULTS = {
     "RelativeDistances",
     "ResidualModes",
     "SampledKernels",
+    "SketchedFeatures",
+    "SpectralDensity",
     "TraceEstimate",
     "TrainingResult",
 }

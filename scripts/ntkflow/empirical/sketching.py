@@ -55,26 +55,25 @@ class Sketch:
 
     def combined(self, sketches: Float[Tensor, "s n d"]) -> Float[Tensor, "n d"]:
         """Sum over outputs, each turned by a random number of places and with a random sign."""
-        outputs = _Hash.drawn(self, "", 0, len(sketches), sketches.device)
-        pairs = zip(outputs.places.tolist(), outputs.signs.to(sketches), sketches, strict=True)
+        outputs = _Hash.of(self, "", 0, len(sketches), sketches.device)
+        pairs = zip(outputs.drawn.tolist(), outputs.signs.to(sketches), sketches, strict=True)
         return sum(sign * each.roll(place, dims=-1) for place, sign, each in pairs)
 
 
 @dataclass(frozen=True)
 class _Hash:
-    """Place below D and sign of every index of an axis."""
+    """Place below D and sign of every index of an axis, the places as NumPy's too."""
 
+    drawn: np.ndarray
     places: Int[Tensor, " m"]
     signs: Float[Tensor, " m"]
 
     @classmethod
-    def drawn(
-        cls, sketch: Sketch, name: str, axis: int, size: int, device: torch.device
-    ) -> "_Hash":
+    def of(cls, sketch: Sketch, name: str, axis: int, size: int, device: torch.device) -> "_Hash":
         stream = np.random.default_rng([sketch.seed, zlib.crc32(name.encode()), axis])
-        places = torch.from_numpy(stream.integers(0, sketch.dimension, size))
+        places = stream.integers(0, sketch.dimension, size)
         signs = torch.from_numpy(2.0 * stream.integers(0, 2, size) - 1)
-        return cls(places.to(device), signs.to(device))
+        return cls(places, torch.from_numpy(places).to(device), signs.to(device))
 
 
 class _Part:
@@ -82,8 +81,8 @@ class _Part:
 
     def __init__(self, sketch: Sketch, name: str, rows: int, columns: int, device: torch.device):
         self.dimension, self.rows, self.columns = sketch.dimension, rows, columns
-        self.first = _Hash.drawn(sketch, name, 0, rows, device)
-        self.second = _Hash.drawn(sketch, name, 1, columns, device)
+        self.first = _Hash.of(sketch, name, 0, rows, device)
+        self.second = _Hash.of(sketch, name, 1, columns, device)
 
     def of_matrices(self, gradients: Float[Tensor, "s n r c"]) -> Float[Tensor, "s n d"]:
         """Of whole gradients, entry by entry."""
@@ -121,7 +120,7 @@ class _Part:
     ) -> Float[Tensor, "s n d"]:
         """Of f = W a: output o has the gradient a in row o of W."""
         row = _scattered(inputs, self.second.places, self.second.signs.to(inputs), self.dimension)
-        turns = self.first.places[selected].tolist()
+        turns = self.first.drawn[list(selected)].tolist()
         signs = self.first.signs[selected].to(inputs)
         return torch.stack([s * row.roll(turn, -1) for turn, s in zip(turns, signs, strict=True)])
 
