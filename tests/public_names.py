@@ -6,6 +6,7 @@ RESULTS = {
     "ClassifierScores",
     "CrossEntropyDescent",
     "Eigenpairs",
+    "Estimate",
     "Explanation",
     "Kappa",
     "Kernel",
@@ -20,6 +21,8 @@ RESULTS = {
     "RidgeErrors",
     "RidgeFit",
     "SampledKernels",
+    "SketchedFeatures",
+    "SpectralDensity",
     "TraceEstimate",
     "TrainingResult",
 }

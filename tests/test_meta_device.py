@@ -54,6 +54,8 @@ RUNS = {
     )(IMAGES[:, 0]),
     "TransformerEncoderLayer": lambda: ntkflow.TransformerEncoderLayer(6, 2, 4, **M)(IMAGES[:, 0]),
     "TrainingDynamics": lambda: DYNAMICS.train_mean(Y, t=3),
+    "sketched_features": lambda: ntkflow.sketched_features(NETWORK, X, 7).values,
+    "spectral_density": lambda: ntkflow.spectral_density(GRAM, steps=3).nodes,
     "block_matrix": lambda: ntkflow.block_matrix(BLOCK),
     "cnn": lambda: ntkflow.cnn(1, [2], 3, image_size=6, **M)(IMAGES),
     "cross_entropies": lambda: ntkflow.cross_entropies(torch.empty(3, 5, 2, **M), LABELS),

@@ -7,12 +7,14 @@ from .kernel import Kernel, empirical_ntk
 from .norms import gradient_norms
 from .on_diagonal import diagonal_kernel
 from .operator import NtkOperator, TraceEstimate, ntk_operator
+from .sketched import SketchedFeatures, sketched_features
 
 __all__ = [
     "Eigenpairs",
     "Explanation",
     "Kernel",
     "NtkOperator",
+    "SketchedFeatures",
     "TraceEstimate",
     "diagonal_kernel",
     "empirical_ntk",
@@ -21,5 +23,6 @@ __all__ = [
     "gradient_norms",
     "laplacian",
     "ntk_operator",
+    "sketched_features",
     "top_eigenpairs",
 ]

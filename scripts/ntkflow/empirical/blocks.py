@@ -59,6 +59,8 @@ def sum_products(
     """Kernel of every factor by name, or their sum under the name "" unless `task.by_layer`."""
     if task.own_rows:
         return {"": _sum_squares(task, make_factors, cost)}
+    if task.sketch is not None:
+        return {"": _sum_sketches(task, make_factors, cost)}
     values: dict[str, Tensor] = {}
     for i, columns in blocks(task, block_shape(task, cost)):
         left = task.factors(make_factors, False, i)
@@ -97,6 +99,22 @@ def _sum_squares(
             for make in factors.values():
                 values[:, i] += squares(make())
     return values
+
+
+def _sum_sketches(
+    task: Task, make_factors: Callable[[Task, Inputs], Factors], cost: Cost
+) -> Float[Tensor, "n *s d"]:
+    """Random projections of the gradients of every row, summed over parameters."""
+    sketch = task.sketch
+    size = len(task.selected) * sketch.dimension * task.like.element_size()
+    step = max(1, task.memory_budget // (_row_bytes(task, cost) + 4 * size))
+    parts = []
+    for i in row_slices(0, len(task.x1), step):
+        factors = task.factors(make_factors, False, i)
+        with without_autocast():
+            total = sum(sketch.of(task, names, make()) for names, make in factors.items())
+            parts.append(sketch.combined(total) if task.sketch_summed else total.transpose(0, 1))
+    return torch.cat(parts)
 
 
 def blocks(task: Task, shape: tuple[int, int]) -> Iterator[tuple[slice, list[slice]]]:

@@ -12,6 +12,7 @@ from .factors import EmbeddingFactor, Factor, GramFactor, JacobianFactor, Readou
 from .graph import Use
 from .products import all_pairs_cost, one_side_cost
 from .rules import PAIRED, PATCH_BYTES, Seen, Sizes, is_swapped, reduced, sizes_of
+from .sketching import prefers_matrices
 from .task import Task
 
 EVEN = 8  # products whose lines are so many numbers, or a multiple, are faster
@@ -140,6 +141,10 @@ def prefers_rows(task: Task, uses: list[Sizes]) -> bool:
     """Whether weight gradients of each row cost less than pairs of places, for a pair of rows."""
     layout, places = task.layout, sum(sizes.places for sizes in uses)
     _, d, c, match = uses[0]
+    if task.sketch is not None:
+        return match > 1 and prefers_matrices(task, places, d, c)
+    if task.own_rows:
+        return places * len(task.selected) * c * d <= places**2 * (len(task.selected) * c + d)
     formed = places * layout.outputs * c * d / task.fewest
     if layout.mode == "block":
         pairs = min(cost(places, layout.outputs, c) for cost in (one_side_cost, all_pairs_cost))

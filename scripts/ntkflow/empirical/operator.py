@@ -49,8 +49,9 @@ def ntk_operator(
 ) -> "NtkOperator":
     """Block kernel Theta = J(x1) J(x2)^T as a linear map, applied as J(x1) (J(x2)^T v).
 
-    One product costs about two passes through the network. Where the graph of all rows fits the
-    budget it is built once, else chunk by chunk for every product.
+    One product costs about two gradients of a loss on all rows. Where the graphs of all rows fit
+    the budget they are built once; else rows go chunk by chunk for every product of up to eight
+    vectors, by a backward pass and by dual numbers, and no graph is kept.
 
     Both passes are compared with plain autograd on two rows, and outputs in a batch with those of
     single rows. Where torch cannot differentiate twice, or finds something else then, the rows of J
@@ -148,7 +149,9 @@ class NtkOperator:
 
     @property
     def method(self) -> str:
-        """How products are computed: "double_backward", or "autograd" where that is not right."""
+        """How products are computed: "double_backward", "forward_mode" where graphs of J^T v of all
+        rows do not fit the budget, or "autograd" where these are not right.
+        """
         return self._jacobians.method
 
     @property
@@ -167,10 +170,12 @@ class NtkOperator:
         with torch.inference_mode(False):
             vectors = constant(vectors).to(self.dtype)
             if vectors.ndim == 1:
-                return self._run(lambda jacobians: _apply(jacobians, vectors))
+                return self._run(lambda jacobians: _apply(jacobians, vectors[:, None]))[:, 0]
             products = vectors.new_empty(self.shape[0], vectors.shape[1])
-            for column in range(vectors.shape[1]):
-                products[:, column] = self @ vectors[:, column]
+            step = self._task.vectors_together
+            for first in range(0, vectors.shape[1], step):
+                some = slice(first, first + step)
+                products[:, some] = self._run(lambda j, v=vectors[:, some]: _apply(j, v))
             return products
 
     def _check_vectors(self, vectors: Tensor) -> None:
@@ -198,12 +203,12 @@ class NtkOperator:
         samples = as_whole("samples", samples, 2)
         self.check_symmetric("a trace")
         stream = np.random.default_rng(seed)
-        squares = []
-        for _ in range(samples):
-            signs = torch.from_numpy(2.0 * stream.integers(0, 2, self.shape[0]) - 1)
-            signs = signs.to(device=self.device, dtype=self.dtype)
-            pulled = self._run(lambda jacobians, z=signs: jacobians.right.pull(z))
-            squares.append(sum(part.square().sum() for part in pulled))
+        signs = torch.from_numpy(2.0 * stream.integers(0, 2, (samples, self.shape[0])) - 1)
+        squares: list[Tensor] = []
+        for some in signs.split(self._task.vectors_together):
+            vectors = some.T.to(device=self.device, dtype=self.dtype)
+            pulled = self._run(lambda jacobians, z=vectors: jacobians.right.pull(z))
+            squares += [sum(part.square().sum() for part in each) for each in pulled]
         values = torch.stack(squares)
         return TraceEstimate(values.mean(), values.std() / samples**0.5)
 
@@ -252,11 +257,11 @@ class NtkOperator:
         return self._run(work)
 
 
-def _apply(jacobians: Jacobians, vector: Tensor) -> Tensor:
+def _apply(jacobians: Jacobians, vectors: Tensor) -> Tensor:
     """Theta v, of v made 1 in size: a backward pass may be linear only up to some size."""
-    size = vector.abs().max()
+    size = vectors.abs().amax(0)
     size = size.where(size > 0, 1)
-    return jacobians.left.push(jacobians.right.pull(vector / size)) * size
+    return jacobians.left.push(jacobians.right.pull(vectors / size)) * size
 
 
 def _versions(task: Task) -> int:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .jacobian_map import DoubleBackward, Jacobians
+from .jacobian_map import KINDS, DoubleBackward, ForwardMode, Jacobians, rows_within
 from .methods import Refusal, refusing
 from .proof import COARSE, Unproved, Witness, find_proof, wide
 from .task import Task
@@ -20,13 +20,22 @@ def find_jacobians(task: Task) -> Jacobians:
     """
     with refusing("autograd"):
         proof = find_proof(task)
-    try:
-        with refusing("double_backward"):
-            if proof is not None:
-                _check_products(task, proof.witnesses)
-            return Jacobians.of(task, "double_backward")
-    except Refusal:
-        return plain_jacobians(task)
+    for method in _methods(task):
+        try:
+            with refusing(method):
+                if proof is not None:
+                    _check_products(task, method, proof.witnesses)
+                return Jacobians.of(task, method)
+        except Refusal:
+            continue
+    return plain_jacobians(task)
+
+
+def _methods(task: Task) -> list[str]:
+    """Graphs of J^T v pay where they are kept; chunks that are met once have none, if they can."""
+    rows = len(task.x1) + (0 if task.x2 is None else len(task.x2))
+    kept = rows <= rows_within(task, "double_backward", task.memory_budget)
+    return ["double_backward"] if kept else ["forward_mode", "double_backward"]
 
 
 def plain_jacobians(task: Task) -> Jacobians:
@@ -35,15 +44,16 @@ def plain_jacobians(task: Task) -> Jacobians:
         return Jacobians.of(task, "autograd")
 
 
-def _check_products(task: Task, witnesses: list[Witness]) -> None:
+def _check_products(task: Task, method: str, witnesses: list[Witness]) -> None:
     """Raise Unproved if products with J deviate from plain gradients g, in float64 too."""
-    if not all(witness.size.isfinite() for witness in witnesses) or _agree(task, witnesses):
+    finite = all(witness.size.isfinite() for witness in witnesses)
+    if not finite or _agree(task, method, witnesses):
         return
-    if not _agree(task.in_double(), [witness.in_double() for witness in witnesses]):
+    if not _agree(task.in_double(), method, [witness.in_double() for witness in witnesses]):
         raise Unproved("deviates from plain autograd on a row of x")
 
 
-def _agree(task: Task, witnesses: list[Witness]) -> bool:
+def _agree(task: Task, method: str, witnesses: list[Witness]) -> bool:
     """Whether J^T v = g and <v, J w> = <g, w> on these rows, w a sum of all g."""
     shares = torch.linspace(1, 0.7, len(witnesses)).tolist()  # no two of which cancel by symmetry
     direction = [
@@ -51,31 +61,35 @@ def _agree(task: Task, witnesses: list[Witness]) -> bool:
         for name in task.model.parameters
     ]
     sides = [[w for w in witnesses if w.second == second] for second in (False, True)]
-    return all(_agree_on_side(task, side, direction) for side in sides if side)
+    return all(_agree_on_side(task, method, side, direction) for side in sides if side)
 
 
-def _agree_on_side(task: Task, witnesses: list[Witness], direction: list[Tensor]) -> bool:
+def _agree_on_side(
+    task: Task, method: str, witnesses: list[Witness], direction: list[Tensor]
+) -> bool:
     """The same for witnesses of x1 alone, or of x2."""
     x = task.other if witnesses[0].second else task.x1
     rows = sorted({0, len(x) - 1})
-    graph = DoubleBackward(task, x[rows])
+    jacobian = KINDS[method](task, x[rows])
     signal = task.like.new_zeros(len(rows), len(task.selected))
     for each in witnesses:
         signal[rows.index(each.index)] = each.weights[task.selected]
-    pushed = graph.push(direction)
-    return _pulls_agree(graph, signal, witnesses) and all(
+    pushed = jacobian.push([direction])[0]
+    return _pulls_agree(jacobian, signal, witnesses) and all(
         _push_agrees(pushed[rows.index(each.index)], direction, each, task.selected)
         for each in witnesses
     )
 
 
-def _pulls_agree(graph: DoubleBackward, signal: Tensor, witnesses: list[Witness]) -> bool:
+def _pulls_agree(
+    jacobian: DoubleBackward | ForwardMode, signal: Tensor, witnesses: list[Witness]
+) -> bool:
     """Whether J^T v is the sum of the gradients, for small v and for large."""
     allowed = witnesses[0].tolerance * sum(each.size for each in witnesses)
     expected = [sum(parts) for parts in zip(*(w.gradient.values() for w in witnesses), strict=True)]
     scales = (1.0, LARGE) if witnesses[0].tolerance < COARSE else (1.0,)
     for scale in scales:
-        pairs = zip(graph.pull(scale * signal), expected, strict=True)
+        pairs = zip(jacobian.pull((scale * signal)[None])[0], expected, strict=True)
         squares = [_square(part / scale - known) for part, known in pairs]
         if not sum(squares).sqrt() <= allowed:
             return False

@@ -13,6 +13,9 @@ from .inputs import Inputs, in_double, in_type
 from .layout import Layout
 from .model import Model
 
+# Most vectors that are multiplied in one pass; more gain next to nothing.
+TOGETHER = 8
+
 # How factors of some rows are made, by the names of the parameters that each stands for.
 Factors = dict[tuple[str, ...], Callable[[], Factor]]
 
@@ -32,6 +35,8 @@ class Task:
         dtype: type of the kernel, that of the outputs.
         memory_budget: bytes beside the result.
         own_rows: whether only the products of every row with itself are wanted, (S, N1).
+        sketch: the `sketching.Sketch` of every row's gradients that is wanted in place of a kernel,
+            (N1, S, D), or (N1, D) where it is `sketch_summed` over outputs.
         proof: the `proof.Proof` that the factors must agree with; None on the meta device.
         stands_for: rows in whose place these few are counted.
         evidence: the `precedents.Evidence` of what layers meet, where it is kept.
@@ -48,6 +53,8 @@ class Task:
     dtype: torch.dtype
     memory_budget: int
     own_rows: bool = False
+    sketch: Any = None
+    sketch_summed: bool = False
     proof: Any = None
     evidence: Any = None
     stands_for: int | None = None
@@ -67,6 +74,12 @@ class Task:
     def largest(self) -> Inputs:
         """Those of x1 and x2 whose rows hold more numbers."""
         return max(self.x1, self.other, key=lambda x: x[:1].numel())
+
+    @property
+    def vectors_together(self) -> int:
+        """Vectors that are multiplied in one pass; each needs room for its J^T v, twice."""
+        gradient_bytes = self.model.size * self.like.element_size()
+        return min(TOGETHER, max(1, self.memory_budget // (4 * gradient_bytes)))
 
     def empty(self) -> Tensor:
         """Kernel yet to be filled."""
