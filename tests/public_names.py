@@ -23,7 +23,6 @@ RESULTS = {
     "SampledKernels",
     "SketchedFeatures",
     "SpectralDensity",
-    "TraceEstimate",
     "TrainingResult",
 }
 

@@ -59,7 +59,6 @@ _HOMES = {
     "StandardLinear": "networks",
     "SketchedFeatures": "empirical",
     "SpectralDensity": "linalg.spectral_density",
-    "TraceEstimate": "empirical",
     "Tracker": "tracking",
     "TrainingDynamics": "dynamics",
     "TrainingResult": "training",

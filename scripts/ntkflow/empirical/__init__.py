@@ -6,7 +6,7 @@ from .explanation import Explanation, explain
 from .kernel import Kernel, empirical_ntk
 from .norms import gradient_norms
 from .on_diagonal import diagonal_kernel
-from .operator import NtkOperator, TraceEstimate, ntk_operator
+from .operator import NtkOperator, ntk_operator
 from .sketched import SketchedFeatures, sketched_features
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "Kernel",
     "NtkOperator",
     "SketchedFeatures",
-    "TraceEstimate",
     "diagonal_kernel",
     "empirical_ntk",
     "explain",

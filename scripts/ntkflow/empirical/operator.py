@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy  # its parts load when they are used
@@ -14,6 +14,7 @@ from torch.utils import _pytree
 
 from ..checks import as_whole, check_tensors
 from ..errors import ConfigurationError, UnsupportedLayerError
+from ..linalg.estimates import Estimate
 from .differential import Operator, as_operator
 from .inputs import Inputs, Several, apply, as_inputs, constant
 from .jacobian_map import Jacobians
@@ -26,13 +27,6 @@ from .selection import Outputs, select_parameters
 from .task import Task
 
 Found = TypeVar("Found")
-
-
-class TraceEstimate(NamedTuple):
-    """Estimate of a trace and its standard error, both scalars."""
-
-    value: Float[Tensor, ""]
-    standard_error: Float[Tensor, ""]
 
 
 def ntk_operator(
@@ -190,7 +184,7 @@ class NtkOperator:
                 f"{self.device}"
             )
 
-    def trace(self, *, samples: int = 32, seed: int = 0) -> TraceEstimate:
+    def trace(self, *, samples: int = 32, seed: int = 0) -> Estimate:
         """Trace by Hutchinson's estimator: mean of |J^T z|^2 over random signs z.
 
         Source: Hutchinson 1989, Communications in Statistics 18(3). The standard error is that of
@@ -209,8 +203,7 @@ class NtkOperator:
             vectors = some.T.to(device=self.device, dtype=self.dtype)
             pulled = self._run(lambda jacobians, z=vectors: jacobians.right.pull(z))
             squares += [sum(part.square().sum() for part in each) for each in pulled]
-        values = torch.stack(squares)
-        return TraceEstimate(values.mean(), values.std() / samples**0.5)
+        return Estimate.of(squares)
 
     def check_symmetric(self, what: str) -> None:
         """Raise a ConfigurationError if rows x2 were given."""
