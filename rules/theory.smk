@@ -12,7 +12,7 @@ rule check_theory:
         "../envs/torch.yaml"
     threads: PLAN.threads
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards: max(4000, memory("theory")(wildcards)),
         runtime=120,
         gpu=1,
     params:
