@@ -91,10 +91,11 @@ def upstream(stage, earlier):
     )
 
 
-def memory(stage):
-    """Memory estimate of a job in MB."""
-    return lambda wildcards: PLAN.memory_mb(
-        stage, wildcards.experiment, wildcards.cell, wildcards.get("block", "")
+def memory(stage, least=0):
+    """Memory estimate of a job in MB, or at least so much."""
+    return lambda wildcards: max(
+        least,
+        PLAN.memory_mb(stage, wildcards.experiment, wildcards.cell, wildcards.get("block", "")),
     )
 
 

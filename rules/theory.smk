@@ -12,7 +12,7 @@ rule check_theory:
         "../envs/torch.yaml"
     threads: PLAN.threads
     resources:
-        mem_mb=4000,
+        mem_mb=memory("theory", least=4000),
         runtime=120,
         gpu=1,
     params:

@@ -69,6 +69,7 @@ OPTIONS = {
     "learning_curve": {"pool": 10, "sizes": [2, 5], "ridges": [0.1], "draws": 2},
     "chosen_regression": {"depths": [1, 2], "sigma_bs": [0.1], "ridges": [0.1, 0.2],
                           "choosing_rows": 8, "compared_rows": 10},
+    "network_against_kernel": {"sizes": [5, 10], "ridges": [0.1, 0.2], "draws": 2},
     "definiteness": {"draws": 2, "width": 16},
     "cost_growth": {"draws": 2, "sizes": [2, 3]},
     "least_norm": {"draws": 2, "steps": 5},

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from judging_tables import MEAN_LAW, POWER_LAW, judge, noise, table
+from scipy import stats
 
 from ntkstudy.claims import judge_claim, judge_criterion
 
@@ -93,6 +94,29 @@ def test_point_without_a_base_is_absent():
 )
 def test_trends(data, criterion, status):
     assert judge(data, along="width", **criterion).status == status
+
+
+@pytest.mark.parametrize(
+    ("means", "worst", "status"),
+    [
+        ({100: 1.0, 400: -0.5, 1600: 3.0}, -0.5, "holds"),
+        ({100: 1.0, 400: -0.1, 1600: 3.0}, -0.1, "straddles"),
+        ({100: 0.1, 400: -0.1001, 1600: 0.0999}, 0.0999, "straddles"),
+    ],
+)
+def test_a_sign_is_told_where_students_interval_leaves_out_zero(means, worst, status):
+    data = table(lambda r, w, s: noise(means[w], 0.3)(r, w, s), seeds=5)
+    found = judge(data, kind="signed", along="width")
+    values = data.loc[np.isclose(data.groupby("width")["theta"].transform("mean"), worst), "theta"]
+    low, high = stats.t.interval(0.95, 4, loc=worst, scale=stats.sem(values))
+    assert found.status == status
+    assert (found.value, found.low, found.high) == pytest.approx((worst, low, high))
+
+
+@pytest.mark.parametrize(("mean", "status"), [(2.0, "holds"), (0.0, "straddles")])
+def test_the_sign_of_values_without_spread_is_their_own(mean, status):
+    data = table(lambda rng, width, seeds: np.full(seeds, mean))
+    assert judge(data, kind="signed", along="width").status == status
 
 
 @pytest.mark.parametrize(("expected", "status"), [(1.1, "holds"), (0.9, "holds"), (1.4, "fails")])

@@ -16,7 +16,14 @@ from scipy import stats
 from ..options import Rule
 from .registry import Criterion, Outcome, WithStatistic, criterion
 from .samples import Sample
-from .uncertainty import STATISTICS, bootstrap_interval, interval, log_std_reach, resample
+from .uncertainty import (
+    STATISTICS,
+    bootstrap_interval,
+    interval,
+    log_std_reach,
+    resample,
+    student_interval,
+)
 
 
 def combine(statuses: Iterable[str]) -> str:
@@ -326,6 +333,24 @@ def _dip(options: Dip, sample: Sample) -> Outcome:
     ]
     holds = min(depths) >= options.standard_errors
     return float(min(depths)), None, None, "holds" if holds else "fails"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signed(Criterion):
+    """A sign, whichever it is."""
+
+    along: Annotated[str, Rule("axis at whose every point the sign is told")]
+
+
+@criterion("signed", options=Signed, allowed="an interval without 0 everywhere")
+def _signed(options: Signed, sample: Sample) -> Outcome:
+    """Student's interval of the mean leaves out 0 at every point; shown is the one nearest to 0."""
+    intervals = [student_interval(values) for values in sample.values]
+    # Negative where 0 lies inside. In units of half the interval's length, infinite without one.
+    margins = [max(low, -high) / max((high - low) / 2, 1e-300) for low, high in intervals]
+    place = int(np.argmin(margins))
+    status = "holds" if margins[place] > 0 else "straddles"
+    return float(sample.values[place].mean()), *intervals[place], status
 
 
 @criterion("measured", options=WithStatistic, allowed="")

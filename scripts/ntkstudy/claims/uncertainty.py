@@ -37,6 +37,13 @@ def interval(sample: np.ndarray, statistic: str) -> tuple[float, float]:
     return bootstrap_interval(resample(sample, statistic), len(sample))
 
 
+def student_interval(sample: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the mean over seeds (S,): mean +- t_{S-1} s / sqrt(S)."""
+    mean, error = sample.mean(), sample.std(ddof=1) / np.sqrt(len(sample))
+    reach = scipy.stats.t.ppf((1 + LEVEL) / 2, len(sample) - 1) * error
+    return float(mean - reach), float(mean + reach)
+
+
 def log_std_reach(samples: Sequence[np.ndarray], weights: np.ndarray) -> float:
     """Half the 95 % interval of sum_i w_i log s_i over independent samples.
 
