@@ -9,7 +9,7 @@ from ntkstudy.derived.tile_costs import tile_costs
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:
-    """Write a row for each size of tiles and number of nodes."""
+    """Write a row for each number of nodes."""
     files = input["benchmarks"]
     files = [files] if isinstance(files, str) else files
     jobs = pd.concat([pd.read_csv(file, sep="\t", na_values="-") for file in files])

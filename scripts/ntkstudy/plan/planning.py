@@ -222,21 +222,17 @@ class Plan:
         return _sorted_copy({"rates": rates})
 
     def costs_config(self, experiment: str) -> dict[str, Any]:
-        """To what sizes, tiles and nodes the cost of tiles is projected."""
-        tiles, keys = (
-            self.block(experiment)["tiles"],
-            ("projected_rows", "projected_sizes", "nodes"),
-        )
-        return _sorted_copy({key: tiles[key] for key in keys})
+        """To how many rows and nodes the cost of tiles is projected."""
+        tiles = self.block(experiment)["tiles"]
+        return _sorted_copy({key: tiles[key] for key in ("projected_rows", "nodes")})
 
     def benchmark_files(self, rule: str, stage: str, experiment: str) -> list[str]:
-        """Snakemake's records of the jobs of a stage that makes tiles, or blocks of seeds."""
-        folder = f"{self.results}/benchmarks/{rule}"
-        return [
-            f"{folder}/{experiment}/{cell.label}/{block}.tsv"
-            for cell in self.cells(experiment, stage)
-            for block in self.blocks(experiment, stage, cell.label)
-        ]
+        """Snakemake's records of the jobs that made the files of a stage with several in a cell."""
+        found = []
+        for file in self.stage_files(stage, experiment):
+            cell, _, block = file.removeprefix(f"{self.results}/").rsplit("/", 2)
+            found.append(f"{self.results}/benchmarks/{rule}/{cell}/{Path(block).stem}.tsv")
+        return found
 
     def figure_config(self, experiment: str) -> dict[str, Any]:
         """What a figure may know: the experiment's block without the other figures and texts."""

@@ -66,7 +66,7 @@ _AFTER_TRAINING = Stage(
 # What a kernel in tiles is made of; to what it is projected makes no difference.
 _IN_TILES = Stage(
     reads=("task", "network", "tiles"),
-    ignores=("tiles.projected_rows", "tiles.projected_sizes", "tiles.nodes"),
+    ignores=("tiles.projected_rows", "tiles.nodes"),
     requires=("tiles",),
 )
 
