@@ -1,7 +1,7 @@
 """Show the tiles of a kernel as one, without copying them."""
 
 from job import run_job
-from ntkflow import assemble_kernel_tiles
+from ntkflow.empirical.tile_files import assemble_kernel_tiles
 from ntkstudy.data.storage import replacing
 
 

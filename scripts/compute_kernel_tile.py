@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from job import run_job
-from ntkflow import write_kernel_tile
+from ntkflow.empirical.tile_files import write_kernel_tile
 from ntkstudy.data.dataset import open_dataset
 from ntkstudy.data.storage import Array, add_arrays, replacing
 from ntkstudy.registry import load
