@@ -80,6 +80,22 @@ def test_tables_of_tiles_are_there_where_tiles_are():
     assert not any(plan.has_stage("e", stage) for stage in ("tile", "kernel", "assembled"))
 
 
+def test_a_partial_run_has_no_kernel_with_a_lost_tile(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = tiled(sweep={"tiles.size": [4]})
+    stages = ("tile", "kernel", "assembled")
+    whole = [file for stage in stages for file in plan.stage_files(stage, "e")]
+    for file in (*whole, *plan.stage_files("dataset", "e")):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).touch()
+    plan.config["partial"] = True
+    assert [file for stage in stages for file in plan.stage_files(stage, "e")] == whole
+    Path(whole[1]).unlink()
+    assert plan.stage_files("tile", "e") == [whole[0], whole[2]]
+    assert plan.stage_files("kernel", "e") == plan.stage_files("assembled", "e") == []
+    assert len(plan.benchmark_files("compute_kernel_tile", "tile", "e")) == 2
+
+
 def test_memory_grows_with_the_tile_and_the_outputs():
     task = LABELS | {"train_points": 4000}
     small, large, block = (
@@ -88,6 +104,11 @@ def test_memory_grows_with_the_tile_and_the_outputs():
     )
     assert large - small == pytest.approx(6 * (2000**2 - 100**2) * 8 / 1e6, abs=2)
     assert block == large
+    kinds = ({"size": 100}, {"size": 100, "kernel": "empirical"})
+    limit, block = (
+        tiled(task=task, tiles=tiles).memory_mb("assembled", "e", "width~4", "") for tiles in kinds
+    )
+    assert block - limit == pytest.approx(6 * 4000**2 * (10**2 - 1) * 8 / 1e6, abs=2)
 
 
 @pytest.mark.parametrize(
@@ -115,14 +136,15 @@ def test_an_assembled_kernel_needs_tiles():
 
 
 def settings(kind, **tiles):
-    network = {"kind": "mlp", "depth": 1, "width": 7, "sigma_b": 0.1}
+    # With one hidden layer outputs could be exchanged.
+    network = {"kind": "mlp", "depth": 2, "width": 7, "sigma_b": 0.1}
     return {"network": network, "tiles": {"size": 3, "kernel": kind, "dtype": "float64"} | tiles}
 
 
 def test_tiles_of_the_limit_are_parts_of_it(data):
     kernel = TiledKernel.prepare(settings("limit"), data, "cpu")
     x = in_float64(data)[0]
-    whole = limit_kernels(mlp(5, [1], 3, sigma_b=0.1, device="meta"), x).ntk
+    whole = limit_kernels(mlp(5, [1, 1], 3, sigma_b=0.1, device="meta"), x).ntk
     assert (kernel.size, kernel.tile) == (8, 3)
     for row, column in ((0, 0), (0, 2), (1, 2)):
         i, j = (slice(3 * each, 3 * each + 3) for each in (row, column))
@@ -175,8 +197,9 @@ def test_regression_with_tiles_is_that_with_one_kernel(tmp_path, data, kind):
     wanted = y.numpy() if kind == "limit" else y.numpy().reshape(-1)
     ridge = 0.1 * np.diag(gram).mean()
     f = cross @ np.linalg.solve(gram + ridge * np.eye(len(gram)), wanted)
-    right = f.reshape(6, 3).argmax(1) == targets.numpy().argmax(1)
-    assert row["accuracy"] == pytest.approx(right.mean())
+    f, targets = f.reshape(6, 3), targets.numpy()
+    assert row["accuracy"] == pytest.approx((f.argmax(1) == targets.argmax(1)).mean())
+    assert row["squared_error"] == pytest.approx(((f - targets) ** 2).sum(1).mean(), rel=1e-4)
 
     tiles = read_groups(files, "tile", "tiles")
     assert axes_of(tiles) == ["row", "column"]

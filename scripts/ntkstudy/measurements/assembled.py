@@ -31,9 +31,10 @@ class KernelRidgeOptions:
     kernel="tiles",
 )
 def kernel_ridge(options, kernel, data):
-    """Accuracy of regression with the tiles, and how far it is from that with one dense kernel.
+    """Regression with the tiles: its accuracy, and how far it is from that with one dense kernel.
 
-    The dense kernel is made in one piece in float64, and solved by a Cholesky factor.
+    The dense kernel is made in one piece in float64, and solved by a Cholesky factor. The squared
+    error is summed over outputs, and a mean over the evaluation rows.
     `kernel_error` is the largest difference of an entry, over the largest entry; `disagreement`
     the norm of the difference of the predictions on the evaluation rows, over their norm.
     """

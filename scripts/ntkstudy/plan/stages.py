@@ -97,7 +97,7 @@ STAGES = {
         _IN_TILES,
         reads=(*_IN_TILES.reads, "measurements"),
         when="assembled",
-        follows=("dataset", "kernel"),
+        follows=("dataset", "tile", "kernel"),
     ),
 }
 

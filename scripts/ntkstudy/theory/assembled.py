@@ -16,20 +16,23 @@ from ..subjects.tiles import AssembledKernel
 def compared_regressions(
     options: Any, kernel: AssembledKernel, data: DataSet
 ) -> tuple[dict[str, list[float]], float]:
-    """Accuracy, residual and disagreement by ridge; largest difference of an entry."""
+    """Accuracy, squared error, residual, disagreement by ridge; largest difference of an entry."""
     tiled, where = kernel.tiled, dict(dtype=torch.float64, device=kernel.tiled.x.device)
     (x, y), probe = data.training_set(**where), data.probe(**where)
     dense, cross = tiled.between(x).cpu(), tiled.between(probe, x).cpu()
     # Rows are training rows, or pairs of one and an output.
     targets = (y if tiled.repeats == 1 else y.reshape(-1, 1)).cpu()
-    labels, scale = data.targets(**where).argmax(1).cpu(), dense.diagonal().mean().item()
-    found: dict[str, list[float]] = {"accuracy": [], "residual": [], "disagreement": []}
+    true, scale = data.targets(**where).cpu(), dense.diagonal().mean().item()
+    names = ("accuracy", "squared_error", "residual", "disagreement")
+    found: dict[str, list[float]] = {name: [] for name in names}
     for ridge in [share * scale for share in options.ridges]:
         settings = dict(tolerance=options.tolerance, data=tiled.x)
         fit = kernel_ridge(kernel.path, targets, ridge, **settings)
         predicted, expected = fit.predict(cross), cross @ _solved(dense, targets, ridge)
-        right = predicted.reshape(len(probe), -1).argmax(1) == labels
+        outputs = predicted.reshape(len(probe), -1)
+        right = outputs.argmax(1) == true.argmax(1)
         found["accuracy"].append(right.double().mean().item())
+        found["squared_error"].append((outputs - true).square().sum(1).mean().item())
         found["residual"].append(fit.residual)
         found["disagreement"].append(((predicted - expected).norm() / expected.norm()).item())
     return found, _kernel_error(kernel.path, dense)
