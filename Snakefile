@@ -15,6 +15,7 @@ include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/kernels.smk"
 include: "rules/limits.smk"
+include: "rules/tiles.smk"
 include: "rules/tables.smk"
 include: "rules/theory.smk"
 include: "rules/figures.smk"
@@ -38,9 +39,11 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}/report/index.html",
+        all_products(experiment_tiles),
 
 
 # Tables and figures without claims and report: `experiments --config only=[kernel_profile]`.
 rule experiments:
     input:
         all_products(experiment_products),
+        all_products(experiment_tiles),

@@ -52,6 +52,8 @@ wildcard_constraints:
     experiment="[a-z][a-z0-9_]*",
     cell="all|[^/~]+~[^/~]+(/[^/~]+~[^/~]+)*",
     block="[0-9]+-[0-9]+",
+    row="[0-9]+",
+    column="[0-9]+",
     idx="[a-z0-9]+-(images-idx3|labels-idx1)-ubyte",
     kind="[a-z]+",
     summary="[a-z]+",
@@ -72,10 +74,17 @@ def job_code(script, stage):
     )
 
 
+def block_of(wildcards):
+    """The seeds or the tile that a job works on, None for a job of a whole cell."""
+    if "row" in wildcards.keys():
+        return f"{wildcards.row}-{wildcards.column}"
+    return wildcards.get("block")
+
+
 def job_config(stage):
     """What a job may know, as one value of `params`."""
     return lambda wildcards: Digested(
-        PLAN.job_config(stage, wildcards.experiment, wildcards.cell, wildcards.get("block"))
+        PLAN.job_config(stage, wildcards.experiment, wildcards.cell, block_of(wildcards))
     )
 
 
@@ -95,8 +104,18 @@ def memory(stage, least=0):
     """Memory estimate of a job in MB, or at least so much."""
     return lambda wildcards: max(
         least,
-        PLAN.memory_mb(stage, wildcards.experiment, wildcards.cell, wildcards.get("block", "")),
+        PLAN.memory_mb(stage, wildcards.experiment, wildcards.cell, block_of(wildcards) or ""),
     )
+
+
+def kernel_tiles(stage):
+    """All tiles of the kernel that a job assembles, or reads by way of the assembled file."""
+    return lambda wildcards: PLAN.kernel_tiles(stage, wildcards.experiment, wildcards.cell)
+
+
+def tile_benchmarks(wildcards):
+    """Records of how long the jobs of tiles took, the start of their processes included."""
+    return PLAN.benchmark_files("compute_kernel_tile", "tile", wildcards.experiment)
 
 
 def made_of(derived):
@@ -130,6 +149,11 @@ def experiment_animations(experiment):
 def experiment_products(experiment):
     drawn = experiment_figures(experiment) + experiment_animations(experiment)
     return experiment_tables(experiment) + drawn
+
+
+def experiment_tiles(experiment):
+    """The tiles of an experiment's kernels, so that one which was lost is a reason for a run."""
+    return PLAN.stage_files("tile", experiment) if PLAN.has_stage(experiment, "tile") else []
 
 
 def network_tables(experiment):

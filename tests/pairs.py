@@ -78,6 +78,7 @@ OPTIONS = {
     "gram_top": {"eigenvalues": 2},
     "spectrum_cost": {"eigenvalues": 2},
     "residual_modes": {"eigenvectors": 3},
+    "kernel_ridge": {"ridges": [0.1]},
 }  # fmt: skip
 DRAWS = ("output_covariance", "recursion", "linear_descent", "step_sweep", "initial_kappa",
          "convexity", "early_stopping", "principal_component")  # fmt: skip
@@ -104,6 +105,7 @@ STAGES = {
     "limit": "compute_limit_kernel",
     "prediction": "predict_limit",
     "theory": "check_theory",
+    "assembled": "measure_assembled_kernel",
 }
 
 
@@ -133,6 +135,9 @@ def block_of(kind: str, when: str, cell: tuple[str, str, str]) -> dict:
         block["network"] = {**NETWORKS[network], "options": OWN_SIZES[task], "has_limit": True}
     if TRAININGS[training] is not None:
         block["training"] = TRAININGS[training]
+    if when == "assembled":
+        kind = "limit" if network in ("mlp", "deep mlp", "cnn", "module") else "empirical"
+        block["tiles"] = {"size": 7, "kernel": kind}
     return block
 
 
@@ -147,7 +152,7 @@ def build(kind: str, when: str, cell: tuple[str, str, str]) -> Plan:
 @cache
 def facts_of(cell: tuple[str, str, str]) -> Facts:
     """What needs see of a cell, whose files lie in the present folder."""
-    block = {"results": "results", "experiments": {"e": block_of("movement", "training", cell)}}
+    block = {"results": "results", "experiments": {"e": block_of("movement", "assembled", cell)}}
     return read_facts(complete(block, SCHEMA)["experiments"]["e"])
 
 
@@ -169,6 +174,8 @@ def run(plan: Plan, when: str, folder: Path) -> Path:
     if when in ("trained", "machines", "training"):
         cfg = plan.job_config("train", "e", "all", "0-1")
         _call("train_ensemble", files, "networks", files["networks"], cfg, "cpu")
+    if when == "assembled":
+        files["kernel"] = _assemble(plan, files, folder)
     if when == "training":
         return Path(files["networks"])
     stage = {"trained": "ntk"}.get(when, when)
@@ -177,6 +184,19 @@ def run(plan: Plan, when: str, folder: Path) -> Path:
     output = "checks" if when == "theory" else "measurements"
     _call(STAGES[when], files, output, made, plan.job_config(stage, "e", "all", block), "cpu")
     return Path(made)
+
+
+def _assemble(plan: Plan, files: dict, folder: Path) -> str:
+    """Make the tiles of a kernel, and assemble it."""
+    for name in ("compute_kernel_tile", "assemble_kernel"):
+        importlib.import_module(name)
+    tiles = []
+    for block in plan.blocks("e", "tile", "all"):
+        tiles.append(str(folder / f"{block}.h5"))
+        _call("compute_kernel_tile", files, "tile", tiles[-1],
+              plan.job_config("tile", "e", "all", block), "cpu")  # fmt: skip
+    sys.modules["assemble_kernel"].main({"tiles": tiles}, {"kernel": str(folder / "kernel.h5")})
+    return str(folder / "kernel.h5")
 
 
 def _call(script: str, input: dict, name: str, file: str, cfg: dict, device: str | None = None):

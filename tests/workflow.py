@@ -70,11 +70,14 @@ class Run:
 
 RULES = {
     "aggregate_experiment",
+    "assemble_kernel",
+    "compute_kernel_tile",
     "compute_limit_kernel",
     "draw_figure",
     "extract_ntk",
     "judge_claims",
     "make_dataset",
+    "measure_assembled_kernel",
     "measure_initialization",
     "render_report",
     "train_ensemble",

@@ -65,6 +65,7 @@ _HOMES = {
     "TransformerEncoder": "networks",
     "TransformerEncoderLayer": "networks",
     "alignment": "linalg.spectra",
+    "assemble_kernel_tiles": "empirical.tile_files",
     "block_matrix": "linalg.spectra",
     "circle_eigenvalues": "limits",
     "circle_modes": "linalg.spectra",
@@ -115,6 +116,7 @@ _HOMES = {
     "top_eigenpairs": "empirical",
     "total_learnability": "regression",
     "train_ensemble": "training",
+    "write_kernel_tile": "empirical.tile_files",
     "write_kernel_tiles": "empirical.tiles",
 }
 

@@ -26,6 +26,7 @@ class Facts:
         network: entry of the registry.
         options: options of the network.
         training: block of the configuration, empty without training.
+        tiles: block of the configuration, empty without a kernel in tiles.
     """
 
     task: Any
@@ -34,6 +35,7 @@ class Facts:
     network: Any
     options: Any
     training: Mapping[str, Any] = field(default_factory=dict)
+    tiles: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def labels(self) -> bool:
@@ -99,6 +101,7 @@ DESCENT = Need(
 )
 CENTRED = Need("training.centred true", _trained("centred", True))
 TRAINING = Need("a training block", lambda facts: bool(facts.training))
+TILES = Need("a tiles block", lambda facts: bool(facts.tiles))
 ONE_MODE = Need("a network without dropout and batch normalisation", lambda facts: not facts.modes)
 MLP = Need("network.kind mlp", lambda facts: facts.network.name == "mlp")
 LAYERS = Need("network.kind mlp or cnn", lambda facts: facts.network.name in ("mlp", "cnn"))

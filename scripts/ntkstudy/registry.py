@@ -19,10 +19,10 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from ntkflow.errors import ConfigurationError, unknown
 
-from .needs import DESCENT, NTK, ONE_MODE, SQUARED_LOSS, TRAINING, Need, Sizes
+from .needs import DESCENT, NTK, ONE_MODE, SQUARED_LOSS, TILES, TRAINING, Need, Sizes
 
 FINITE = ("initialization", "trained", "training")
-WHEN = (*FINITE, "machines", "limit", "prediction", "theory")
+WHEN = (*FINITE, "machines", "limit", "prediction", "theory", "assembled")
 # Axes that the stage adds in front of those of a measurement.
 STAGE_AXES = {
     "initialization": ("seed",),
@@ -32,6 +32,7 @@ STAGE_AXES = {
     "limit": (),
     "prediction": ("step",),
     "theory": (),
+    "assembled": (),
 }
 # What every measurement of a moment needs.
 MOMENT_NEEDS = {
@@ -40,6 +41,7 @@ MOMENT_NEEDS = {
     "machines": (TRAINING,),
     "limit": (NTK,),
     "prediction": (TRAINING, SQUARED_LOSS, DESCENT, NTK),
+    "assembled": (TILES,),
 }
 
 
@@ -272,8 +274,8 @@ def measurement(
     """Register a quantity: a function of options, subject and data that gives arrays by name.
 
     The subject depends on the moment: `Members` for networks and kernel machines, `Limit`,
-    `Prediction` and `Setting`, all of `ntkstudy.subjects`. Arrays of networks have `seed` as their
-    first axis, those of a prediction `step`.
+    `Prediction`, `AssembledKernel`, all of `ntkstudy.subjects`, and `Setting`. Arrays of networks
+    have `seed` as their first axis, those of a prediction `step`.
 
     Args:
         name: value of `measurements[].kind`; one module may register it for several moments.
@@ -284,7 +286,8 @@ def measurement(
         modes: whether it takes networks with dropout or batch normalisation, in evaluation.
         each: whether the function takes one network of `Members` at a time, without `seed`.
         kernel: "mean" or "block", if it holds such a kernel of the training inputs and eigenpairs
-            of it; "stored", if it holds one in float32 and solves with it in place.
+            of it; "stored", if it holds one in float32 and solves with it in place;
+            "tiles", if it holds the one that the experiment makes in tiles.
         kept: whether it keeps a kernel for each network during training.
 
     Raises:

@@ -77,7 +77,7 @@ def write_kernel_tiles(
         data="" if data is None else data_digest(data),
     )
     with _open(Path(path), expected) as file:
-        for index, i, j in _unfinished(file[FINISHED], shape, tile, symmetric):
+        for index, i, j in unfinished(file[FINISHED], shape, tile, symmetric):
             values = to_numpy(tile_kernel(i, j))
             wanted = (*lead, i.stop - i.start, j.stop - j.start)
             if values.shape != wanted:
@@ -97,44 +97,6 @@ def data_digest(data: Any) -> str:
     array = np.ascontiguousarray(to_numpy(data))
     form = f"{array.dtype.str} {array.shape} ".encode()
     return hashlib.sha256(form + array.tobytes()).hexdigest()
-
-
-def open_square_tiles(path: str | Path, data: Any = None) -> tuple[int, int, str]:
-    """Rows, rows of a tile and type of a finished symmetric kernel (n, n) in a file.
-
-    Args:
-        path: a file of `write_kernel_tiles`.
-        data: the rows that it has to be the kernel of, None for any.
-
-    Raises:
-        StorageError: if it is no such file, some tiles are missing, or the data are others.
-    """
-    try:
-        file = h5py.File(path)
-    except OSError as error:
-        raise StorageError(f"{path}: not a readable HDF5 file") from error
-    with file:
-        if KERNEL not in file or FINISHED not in file:
-            raise StorageError(f"{path}: holds no kernel written tile by tile")
-        kernel, attributes = file[KERNEL], file[KERNEL].attrs
-        if kernel.ndim != 2 or not attributes["symmetric"]:
-            raise StorageError(
-                f"{path}: a kernel {kernel.shape} is not allowed; use a symmetric one (n, n)"
-            )
-        tile = int(attributes["tile"])
-        missing = sum(1 for _ in _unfinished(file[FINISHED], kernel.shape, tile, True))
-        if missing:
-            raise StorageError(
-                f"{path}: {missing} tiles are missing; finish it by write_kernel_tiles"
-            )
-        stored = attributes.get("data", "")
-        if data is not None and stored != data_digest(data):
-            given, what = data_digest(data)[:12], f"those of digest {stored[:12]}"
-            raise StorageError(
-                f"{path}: is no kernel of these data (digest {given}): its rows are "
-                f"{what if stored else 'unknown, for write_kernel_tiles was given no data='}"
-            )
-        return kernel.shape[0], tile, kernel.dtype.name
 
 
 def _open(path: Path, expected: dict) -> h5py.File:
@@ -179,7 +141,7 @@ def _check(path: Path, file: h5py.File, expected: dict) -> None:
             raise StorageError(f"{path}: {name} is {found[name]!r} in the file, not {wanted!r}")
 
 
-def _unfinished(
+def unfinished(
     marks: h5py.Dataset, shape: tuple, tile: int, symmetric: bool
 ) -> Iterator[tuple[tuple[int, int], slice, slice]]:
     """Tiles still to be computed: their place in `marks`, rows and columns."""

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..checks import check_shape
-from ..empirical.tiles import KERNEL
+from ..empirical.stored import kernel_rows, kernel_shape
 from ..errors import ConfigurationError, KernelError
-from ..linalg.solving import columns, slices
+from ..linalg.solving import columns
 from .grids import RidgeErrors, held_out_errors, left_out_errors
 from .solvers import DirectSolver, IterativeSolver
 from .sources import NetworkSource
@@ -199,9 +198,7 @@ class RidgeFit:
 
 def _stored_rows(path: str | Path, height: int, size: int) -> Iterator[Tensor]:
     """Rows of a kernel in a file."""
-    with h5py.File(path) as file:
-        kernel = file[KERNEL]
-        if kernel.ndim != 2 or kernel.shape[1] != size:
-            raise KernelError(f"cross: shape {kernel.shape} is not allowed; use (any, {size})")
-        for rows in slices(len(kernel), height):
-            yield torch.from_numpy(kernel[rows])
+    shape = kernel_shape(path)
+    if len(shape) != 2 or shape[1] != size:
+        raise KernelError(f"cross: shape {shape} is not allowed; use (any, {size})")
+    yield from map(torch.from_numpy, kernel_rows(path, height))

@@ -50,9 +50,10 @@ def kernel_ridge(
       entries as they are stored, is within the tolerance. Products are of the kernel's own type.
 
     Args:
-        kernel: K (n, n) as a tensor; the path of a file by `write_kernel_tiles`; an operator, such
-            as `ntk_operator(network, x)`, with targets in its order, `y.flatten()`; or
-            (network, x), the kernel of which is made tile by tile, and kept if it fits.
+        kernel: K (n, n) as a tensor; the path of a file by `write_kernel_tiles` or by
+            `assemble_kernel_tiles`; an operator, such as `ntk_operator(network, x)`, with targets
+            in its order, `y.flatten()`; or (network, x), the kernel of which is made tile by tile,
+            and kept if it fits.
         y: targets, one row per row of K, any number of outputs.
         ridge: lambda >= 0, in the units of K.
         centre: subtract the mean of the targets and add it to predictions.

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from torch.nn.functional import linear
 
 from ..checks import check_choice
 from ..empirical import empirical_ntk
-from ..empirical.tiles import KERNEL, open_square_tiles
+from ..empirical.stored import open_square_tiles
 from ..errors import ConfigurationError, KernelError
 from ..limits import limit_kernels
 from ..linalg.solving import check_square, slices, tile_pairs
@@ -154,26 +153,26 @@ class TriangleSource(Source):
 
 
 class FileSource(Source):
-    """A file of `write_kernel_tiles`, read tile by tile."""
+    """A file of `write_kernel_tiles` or `assemble_kernel_tiles`, read tile by tile."""
 
     def __init__(self, path: str | Path, data: Any):
-        self.path, (self.size, self.side, dtype) = Path(path), open_square_tiles(path, data)
-        self.dtype, self.device = getattr(torch, dtype), torch.device("cpu")
+        self._kernel = open_square_tiles(path, data)
+        self.size, self.side = self._kernel.size, self._kernel.side
+        self.dtype, self.device = getattr(torch, self._kernel.dtype), torch.device("cpu")
         self.words = f"the tiles in {path}"
 
     def tile(self, i: slice, j: slice) -> Tensor:
         """Read from the file."""
-        with h5py.File(self.path) as file:
-            return torch.from_numpy(file[KERNEL][i, j])
+        return torch.from_numpy(self._kernel.tile(i, j))
 
     def rows(self, index: Tensor) -> Tensor:
         """Every row of tiles that holds one of them is read once."""
         found = torch.empty(len(index), self.size, dtype=self.dtype)
-        with h5py.File(self.path) as file:
-            for start in sorted({int(i) // self.side * self.side for i in index}):
-                slab = torch.from_numpy(file[KERNEL][start : start + self.side])
-                here = (index >= start) & (index < start + self.side)
-                found[here] = slab[index[here] - start]
+        for rows in slices(self.size, self.side):
+            here = (index >= rows.start) & (index < rows.stop)
+            if bool(here.any()):
+                slab = torch.from_numpy(self._kernel.rows(rows))
+                found[here] = slab[index[here] - rows.start]
         return found
 
 

@@ -84,12 +84,19 @@ def write_file(
     """
     with replacing(path) as temporary:
         _require_space(temporary.parent, sum(array.values.nbytes for array in arrays.values()))
-        with h5py.File(temporary, "w") as file:
-            file.attrs.update(describe(config) | attributes)
-            for name, array in arrays.items():
-                dataset = file.create_dataset(name, data=array.values)
-                dataset.attrs["dims"] = list(array.dims)
-                dataset.attrs["units"] = array.units
+        add_arrays(temporary, config, arrays, **attributes)
+
+
+def add_arrays(
+    path: str | Path, config: Mapping[str, Any], arrays: Mapping[str, Array], **attributes: Any
+) -> None:
+    """Make an HDF5 file, or one that the library wrote, a stage file; see `write_file`."""
+    with h5py.File(path, "a") as file:
+        file.attrs.update(describe(config) | attributes)
+        for name, array in arrays.items():
+            dataset = file.create_dataset(name, data=array.values)
+            dataset.attrs["dims"] = list(array.dims)
+            dataset.attrs["units"] = array.units
 
 
 def _require_space(folder: Path, size: int) -> None:

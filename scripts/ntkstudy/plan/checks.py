@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ntkflow.errors import unknown
 
-from ..needs import Facts, Need
+from ..needs import NTK, ONE_MODE, Facts, Need
 from ..registry import MEASUREMENTS
 from .planning import Plan
 from .stages import FOLDERS, STAGES
@@ -52,10 +52,19 @@ def _needs_of(cell: Cell, facts: Facts) -> Iterator[tuple[list[str | int], str, 
     """Key path, name and need of a cell's network and of every measurement at every moment."""
     for need in facts.network.needs:
         yield ["network", "kind"], repr(facts.network.name), need
+    for need in _needs_of_tiles(facts):
+        yield ["tiles", "kernel"], repr(facts.tiles["kernel"]), need
     for index, entry in enumerate(cell.config["measurements"]):
         for when in entry["when"]:
             for need in MEASUREMENTS[entry["kind"]].variants[when].needs:
                 yield ["measurements", index, "kind"], f"{entry['kind']!r} ({when})", need
+
+
+def _needs_of_tiles(facts: Facts) -> tuple[Need, ...]:
+    """What a kernel in tiles needs; the limit does not ask for a width, but for a known limit."""
+    if not facts.tiles:
+        return ()
+    return (ONE_MODE, NTK) if facts.tiles["kernel"] == "limit" else (ONE_MODE,)
 
 
 def _place(cell: Cell) -> str:

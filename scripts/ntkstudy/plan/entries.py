@@ -22,8 +22,8 @@ def read_facts(config: Mapping[str, Any]) -> Facts:
     task, network = TASKS[config["task"]["kind"]], NETWORKS[config["network"]["kind"]]
     of_task = read_options(task.options, config["task"])
     of_network = read_options(network.options, config["network"])
-    training = config.get("training", {})
-    return Facts(task, of_task, task.sizes(of_task), network, of_network, training)
+    training, tiles = config.get("training", {}), config.get("tiles", {})
+    return Facts(task, of_task, task.sizes(of_task), network, of_network, training, tiles)
 
 
 def task_files(config: Mapping[str, Any], results: str) -> list[str]:

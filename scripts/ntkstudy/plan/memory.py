@@ -34,6 +34,11 @@ def memory_mb(stage: str, config: Mapping[str, Any], facts: Facts, seeds: int) -
     ]
     if stage == "prediction":  # of training inputs, evaluation inputs, and both
         needed += 6 * samples**2 * 8 / 1e6
+    if STAGES[stage].tiled:  # in float64, and what makes it
+        side = config["tiles"]["size"]
+        if config["tiles"]["kernel"] == "empirical":
+            side *= facts.sizes.outputs
+        needed += KERNEL_MB + 6 * side**2 * 8 / 1e6
     if measured:
         needed += KERNEL_MB
         needed += max(_kernels_mb(entry, each, facts, measured_at_once) for entry, each in measured)
@@ -60,5 +65,6 @@ def _kernels_mb(entry: Mapping[str, Any], variant, facts: Facts, together: int) 
     samples = min(entry.get("images", facts.sizes.train), facts.sizes.train)
     if variant.kernel == "stored":  # and what preconditions it
         return 1.2 * samples**2 * 4 / 1e6
-    rows = samples * (facts.sizes.outputs if variant.kernel == "block" else 1)
+    empirical = variant.kernel == "tiles" and facts.tiles["kernel"] == "empirical"
+    rows = samples * (facts.sizes.outputs if variant.kernel == "block" or empirical else 1)
     return 6 * rows**2 * 8 * (together if variant.kept or not variant.each else 1) / 1e6

@@ -112,11 +112,18 @@ class Plan:
         """The file that errors of an experiment name: the last one with a word on it."""
         return self._files.get(experiment, self.source)
 
-    # Seeds
+    # Seeds and tiles
 
     def blocks(self, experiment: str, stage: str, label: str) -> list[str]:
-        """Seed blocks `first-last` of a cell, aligned at multiples of the seeds per job."""
+        """Seed blocks `first-last` of a cell, aligned at multiples of the seeds per job.
+
+        Of a stage that makes tiles, `row-column` of those on and above the diagonal.
+        """
         config, kind = self.cell(experiment, stage, label).config, STAGES[stage].seeds
+        if STAGES[stage].tiled:
+            rows = self.facts(experiment, self.cell(experiment, stage, label)).sizes.train
+            count = -(-rows // config["tiles"]["size"])
+            return [f"{row}-{column}" for row in range(count) for column in range(row, count)]
         size = config["seeds_per_job" if kind == "seeds" else "initializations_per_job"]
         count = config[kind]
         return [f"{first}-{min(first + size, count) - 1}" for first in range(0, count, size)]
@@ -148,6 +155,8 @@ class Plan:
         config["modules"] = entry_modules(stage, cell.config)
         if block is not None:
             first, last = map(int, block.split("-"))
+            if kind.tiled:
+                return _sorted_copy(config | {"place": [first, last]})
             config["seeds"] = list(range(first, last + 1))
         return _sorted_copy(config)
 
@@ -212,6 +221,19 @@ class Plan:
         ]
         return _sorted_copy({"rates": rates})
 
+    def costs_config(self, experiment: str) -> dict[str, Any]:
+        """To how many rows and nodes the cost of tiles is projected."""
+        tiles = self.block(experiment)["tiles"]
+        return _sorted_copy({key: tiles[key] for key in ("projected_rows", "nodes")})
+
+    def benchmark_files(self, rule: str, stage: str, experiment: str) -> list[str]:
+        """Snakemake's records of the jobs that made the files of a stage with several in a cell."""
+        found = []
+        for file in self.stage_files(stage, experiment):
+            cell, _, block = file.removeprefix(f"{self.results}/").rsplit("/", 2)
+            found.append(f"{self.results}/benchmarks/{rule}/{cell}/{Path(block).stem}.tsv")
+        return found
+
     def figure_config(self, experiment: str) -> dict[str, Any]:
         """What a figure may know: the experiment's block without the other figures and texts."""
         block = self.block(experiment)
@@ -253,18 +275,26 @@ class Plan:
             (cell.label, block)
             for cell in self.cells(experiment, stage)
             for block in (
-                self.blocks(experiment, stage, cell.label) if STAGES[stage].seeds else [""]
+                self.blocks(experiment, stage, cell.label) if STAGES[stage].divided else [""]
             )
         ]
         if self.config["partial"]:
             jobs = [job for job in jobs if self._exists(stage, experiment, *job)]
         return [self.stage_file(stage, experiment, *job) for job in jobs]
 
+    def kernel_tiles(self, stage: str, experiment: str, label: str) -> list[str]:
+        """All tiles of the kernel that belongs to a cell of this stage."""
+        tiled = self._projected_label(stage, "tile", experiment, label)
+        blocks = self.blocks(experiment, "tile", tiled)
+        return [self.stage_file("tile", experiment, tiled, block) for block in blocks]
+
     def _exists(self, stage: str, experiment: str, label: str, block: str) -> bool:
         """Whether a file exists, and the files it was made from: else it would be made again."""
         files = [self.stage_file(stage, experiment, label, block)]
         for earlier in STAGES[stage].follows:
-            if STAGES[earlier].seeds:
+            if STAGES[earlier].tiled:
+                files += self.kernel_tiles(stage, experiment, label)
+            elif STAGES[earlier].seeds:
                 files.append(self.stage_file(earlier, experiment, label, block))
             else:
                 files.append(self.upstream_file(stage, earlier, experiment, label))

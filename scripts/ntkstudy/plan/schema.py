@@ -20,7 +20,8 @@ class MomentOptions:
         Rule(
             "untrained networks; networks before and after training; snapshots during training; "
             "kernel machines beside the trained networks; the infinitely wide network; its "
-            "training as predicted; a check of theory, with networks of its own",
+            "training as predicted; a check of theory, with networks of its own; the kernel made "
+            "in tiles",
             minItems=1,
             uniqueItems=True,
         ),

@@ -1,7 +1,7 @@
 """The stages of the workflow: what each reads of a configuration, and the tables that follow.
 
 A stage reads some sections of a cell's configuration and makes one HDF5 file per cell, or one per
-block of seeds. Pure Python.
+block of seeds or tile of a kernel. Pure Python.
 """
 
 from collections.abc import Set
@@ -24,6 +24,7 @@ class Stage:
         always: whether it is made without measurements of its own too.
         unless: moments; not even then, if all measurements but those of the limit are of these.
         follows: stages whose files of the same cell, and block if they have seeds, it reads.
+        tiled: whether it makes one file per tile of a kernel on and above the diagonal.
         tables: names of tables to groups of its files; None: the group that the task names.
     """
 
@@ -35,7 +36,13 @@ class Stage:
     always: bool = False
     unless: frozenset[str] = frozenset()
     follows: tuple[str, ...] = ("dataset",)
+    tiled: bool = False
     tables: tuple[tuple[str, str | None], ...] = ()
+
+    @property
+    def divided(self) -> bool:
+        """Whether a cell has several files, in a folder of the stage."""
+        return self.tiled or self.seeds is not None
 
     def reads_key(self, key: str) -> bool:
         """Whether the dotted key belongs to this stage's configuration."""
@@ -54,6 +61,13 @@ _NETWORKS = ("task", "network", "measurements")
 _TRAINED = ("task", "network", "training", "measurements")
 _AFTER_TRAINING = Stage(
     reads=_TRAINED, requires=("training",), seeds="seeds", follows=("dataset", "train")
+)
+
+# What a kernel in tiles is made of; to what it is projected makes no difference.
+_IN_TILES = Stage(
+    reads=("task", "network", "tiles"),
+    ignores=("tiles.projected_rows", "tiles.nodes"),
+    requires=("tiles",),
 )
 
 # In the order in which tables are listed.
@@ -77,6 +91,14 @@ STAGES = {
         reads=_TRAINED, ignores=("network.width",), requires=("training",), when="prediction"
     ),
     "theory": Stage(reads=_TRAINED, when="theory"),
+    "tile": replace(_IN_TILES, always=True, tiled=True, tables=(("tiles", "tiles"),)),
+    "kernel": replace(_IN_TILES, always=True, follows=("tile",)),
+    "assembled": replace(
+        _IN_TILES,
+        reads=(*_IN_TILES.reads, "measurements"),
+        when="assembled",
+        follows=("dataset", "tile", "kernel"),
+    ),
 }
 
 # Tables computed from other tables, by the names of those.
@@ -86,6 +108,7 @@ DERIVED = {
     "lazy_summary": {"losses", "training_linearized"},
     "rates_summary": {"training_mode_decay"},
     "kappa_summary": {"training_linearized", "trained_kappa"},
+    "tile_costs": {"tiles"},
 }
 
 

@@ -12,7 +12,7 @@ from ..schemas import complete
 from .configuration import dotted, validate
 
 WHOLE = "all"  # label of the only cell of a stage that reads no swept key
-SECTIONS = ("task", "network", "training")  # of an experiment, whose keys can be swept
+SECTIONS = ("task", "network", "training", "tiles")  # of an experiment, whose keys can be swept
 
 Change = tuple[Any, tuple[str | int, ...]]  # a value and the key path that it came from
 
