@@ -1,7 +1,7 @@
 """The block kernel of a network from products with vectors. Left: its leading eigenvalues on all
 images (dots) and on the compared ones (crosses), where the kernel was formed too (diamonds: its own
-eigenvalues). Middle: share of the eigenvalues by their size over the first, half a decade a bar,
-all smaller ones in the first; diamonds: the kernel's that was formed; bars of error: standard
+eigenvalues). Middle: share of the eigenvalues by their size over the first, a decade a bar, all
+smaller ones in the first; diamonds: the kernel's that was formed; bars of error: standard
 errors over random vectors, without what few products blur. Right: trace, Frobenius norm, effective
 rank and alignment with the centred targets on the compared images over the kernel's own, with
 standard errors.
@@ -42,23 +42,21 @@ def _draw_eigenvalues(axes, table):
     if rows > compared:
         label = f"products, {rows:,}"
         axes.plot(rank, table["eigenvalue"], "o", color=COLOURS[0], label=label, **style)
-    axes.set(yscale="log", xlabel="rank", ylabel="eigenvalue", title="images:")
+    axes.set(yscale="log", xlim=(0.3, len(rank) + 0.7), xlabel="rank", ylabel="eigenvalue")
     label_log_axis(axes.yaxis)
-    axes.legend(fontsize=8, loc="best")
+    axes.legend(fontsize=8, title="images", title_fontsize=8)
 
 
 def _draw_density(axes, table):
     """Bars of all rows, and marks of the kernel."""
-    total, compared = table["count"].sum(), table["formed_count"].sum()
+    total, compared = table["columns"], table["formed_count"].sum()
     places = table["bin"]
     axes.bar(places, table["count"] / total, color=COLOURS[0], alpha=0.35, width=0.9)
     bars = dict(ls="", color=COLOURS[0], capsize=3)
     axes.errorbar(places, table["count"] / total, table["error"] / total, **bars)
     axes.plot(places, table["formed_count"] / compared, **FORMED)
-    ticks = places[::-1][::2]
-    decades = np.log10(table["below"])
-    labels = [f"$10^{{{round(decades[place])}}}$" for place in ticks]
-    axes.set_xticks(ticks + 0.5, labels)
+    labels = [f"$10^{{{round(decade)}}}$" for decade in np.log10(table["below"])]
+    axes.set_xticks(places + 0.5, labels)
     axes.set(xlabel="eigenvalue / first", ylabel="share of eigenvalues")
 
 

@@ -29,7 +29,6 @@ from .costs import peak_gigabytes
 from .setting import Setting, axis
 
 QUANTITIES = ("trace", "frobenius norm", "effective rank", "alignment")
-_DECADES = 0.5  # width of an interval of the histogram
 
 
 @dataclass(frozen=True)
@@ -180,8 +179,8 @@ def estimates(options: Any, setting: Setting) -> dict[str, Array]:
 def density(options: Any, setting: Setting) -> dict[str, Array]:
     """Histograms of the spectrum over relative sizes."""
     large = _measured(options, setting)
-    inner = 10.0 ** (-_DECADES * np.arange(options.bins - 1, -1, -1))
-    columns = {"below": inner, "rows": np.full(options.bins, large.rows)}
+    inner = 10.0 ** -np.arange(options.bins - 1.0, -1, -1)
+    columns = {"below": inner, "columns": np.full(options.bins, len(large.all.targets))}
     for name, products in {"": large.all, "compared_": large.few}.items():
         count, error = products.density.histogram(_edges(inner, products))
         columns |= {f"{name}count": count.numpy(), f"{name}error": error.numpy()}
