@@ -5,15 +5,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from study_cases import in_float64, made_data, measured
+from study_cases import ROOT, in_float64, made_data, measured
 
 import ntkflow
 from figures import large_network as figure
 from ntkflow.errors import ConfigurationError
 from ntkflow.networks import draw_parameters, member
 from ntkflow.networks.resnet import resnet18
+from ntkstudy.claims import judge_claim
 from ntkstudy.data.storage import Array
 from ntkstudy.data.tables import with_axes
+from ntkstudy.plan.configuration import read_yaml
 from ntkstudy.report.plotting import use_style
 from ntkstudy.subjects.networks import build_network
 from ntkstudy.theory.setting import Setting
@@ -201,3 +203,41 @@ def test_the_figure_shows_the_kernel_beside_products(rows, count):
     assert [bar.get_height() for bar in middle.patches] == [0.6, 0.3, 0.1]
     assert right.lines[1].get_xdata().tolist() == pytest.approx([1.1] * 4)
     plt.close(drawn)
+
+
+def claim():
+    path = ROOT / "config" / "claims" / "scale.yaml"
+    claims = read_yaml(path)["claims"]
+    one = next(one for one in claims if one["id"] == "scale.large-network")
+    return {"source": "scale"} | one
+
+
+def full_tables():
+    """Of 1,000 images, such that the claim holds."""
+    rank = np.arange(1, 11)
+    spectrum = pd.DataFrame({"rank": rank, "difference": 1e-5, "residual": 1e-4, "rows": 1000})
+    spectrum = spectrum.assign(peak_gigabytes=3.0, products=345, seconds=2e3)
+    estimates = pd.DataFrame({"quantity": list(figure.LABELS), "rows": 1000})
+    estimates = estimates.assign(deviation=[0.1, 1.0, 2.0, 3.0], difference=1e-3)
+    return {
+        "theory_large_spectrum": with_axes(spectrum, ["rank"]),
+        "theory_large_estimates": with_axes(estimates, ["quantity"]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "verdict"),
+    [
+        ("spectrum", "seconds", 1e4, "reproduced"),
+        ("spectrum", "peak_gigabytes", 4.5, "contradicted"),
+        ("spectrum", "products", 10_000, "contradicted"),
+        ("spectrum", "residual", 2e-3, "contradicted"),
+        ("spectrum", "difference", 2e-3, "contradicted"),
+        ("estimates", "deviation", 5.0, "contradicted"),
+        ("estimates", "rows", 20, "not run"),
+    ],
+)
+def test_the_claim_is_judged_on_every_number(table, column, value, verdict):
+    made = full_tables()
+    made[f"theory_large_{table}"][column] = value
+    assert judge_claim(claim(), made)["verdict"] == verdict

@@ -18,7 +18,7 @@ class LargeNetworkOptions:
     tolerance: Annotated[float, Rule("relative, of these eigenvalues", exclusiveMinimum=0)] = 1e-3
     probes: Annotated[int, Rule("random vectors of every estimate", minimum=2)] = 16
     steps: Annotated[int, Rule("products with each of them", minimum=1)] = 12
-    bins: Annotated[int, Rule("intervals of the histogram, a half of a decade each", minimum=1)] = 8
+    bins: Annotated[int, Rule("intervals of the histogram, a decade each", minimum=1)] = 5
     compared_rows: Annotated[
         int, Rule("first training rows, whose kernel is formed and compared with", minimum=1)
     ]
