@@ -56,7 +56,7 @@ def _draw_density(axes, table):
     axes.errorbar(places, table["count"] / total, table["error"] / total, **bars)
     axes.plot(places, table["formed_count"] / compared, **FORMED)
     labels = [f"$10^{{{round(decade)}}}$" for decade in np.log10(table["below"])]
-    axes.set_xticks(places + 0.5, labels)
+    axes.set_xticks(places + 0.5, labels, fontsize=8)
     axes.set(xlabel="eigenvalue / first", ylabel="share of eigenvalues")
 
 
