@@ -187,7 +187,10 @@ def tables(rows):
     estimates = pd.DataFrame({"quantity": list(figure.LABELS)})
     estimates = estimates.assign(compared_value=2.2, formed_value=2.0, compared_error=0.2)
     density = pd.DataFrame({"bin": range(3), "below": [0.01, 0.1, 1.0], "count": [60, 30, 10]})
-    density = density.assign(error=[5, 3, 0], formed_count=[12, 6, 2], columns=100)
+    density = density.assign(
+        error=[5, 3, 0], formed_count=[12, 6, 2], compared_count=[11, 7, 2],
+        compared_error=1.0, columns=100,
+    )  # fmt: skip
     found = zip(figure.TABLES, (spectrum, estimates, density), strict=True)
     return {name: with_axes(table, table.columns[:1]) for name, table in found}
 
@@ -201,6 +204,7 @@ def test_the_figure_shows_the_kernel_beside_products(rows, count):
     labels = [line.get_label() for line in left.lines]
     assert labels == ["kernel, 20", "products, 20", "products, 1,000"][:count]
     assert [bar.get_height() for bar in middle.patches] == [0.6, 0.3, 0.1]
+    assert middle.lines[-3].get_ydata().tolist() == pytest.approx([0.55, 0.35, 0.1])
     assert right.lines[1].get_xdata().tolist() == pytest.approx([1.1] * 4)
     plt.close(drawn)
 

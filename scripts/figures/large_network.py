@@ -1,7 +1,7 @@
 """The block kernel of a network from products with vectors. Left: its leading eigenvalues on all
 images (dots) and on the compared ones (crosses), where the kernel was formed too (diamonds: its own
 eigenvalues). Middle: share of the eigenvalues by their size over the first, a decade a bar, all
-smaller ones in the first; diamonds: the kernel's that was formed; bars of error: standard
+smaller ones in the first; crosses and diamonds as on the left; bars of error: standard
 errors over random vectors, without what few products blur. Right: trace, Frobenius norm, effective
 rank and alignment with the centred targets on the compared images over the kernel's own, with
 standard errors.
@@ -55,6 +55,9 @@ def _draw_density(axes, table):
     bars = dict(ls="", color=COLOURS[0], capsize=3)
     axes.errorbar(places, table["count"] / total, table["error"] / total, **bars)
     axes.plot(places, table["formed_count"] / compared, **FORMED)
+    marks = dict(marker="x", ms=5, mew=1.5, ls="", color=COLOURS[1], capsize=3)
+    few, error = table["compared_count"] / compared, table["compared_error"] / compared
+    axes.errorbar(places, few, error, **marks)
     labels = [f"$10^{{{round(decade)}}}$" for decade in np.log10(table["below"])]
     axes.set_xticks(places + 0.5, labels, fontsize=8)
     axes.set(xlabel="eigenvalue / first", ylabel="share of eigenvalues")
