@@ -70,6 +70,8 @@ OPTIONS = {
     "chosen_regression": {"depths": [1, 2], "sigma_bs": [0.1], "ridges": [0.1, 0.2],
                           "choosing_rows": 8, "compared_rows": 10},
     "network_against_kernel": {"sizes": [5, 10], "ridges": [0.1, 0.2], "draws": 2},
+    **{f"large_{name}": {"eigenvalues": 2, "compared_rows": 3, "steps": 3}
+       for name in ("spectrum", "estimates", "density")},
     "definiteness": {"draws": 2, "width": 16},
     "cost_growth": {"draws": 2, "sizes": [2, 3]},
     "least_norm": {"draws": 2, "steps": 5},

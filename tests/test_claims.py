@@ -34,7 +34,7 @@ def test_claims_are_named_by_their_source():
 TABLE_AXES = {
     *("seed", "step", "gamma", "mode", "predicted", "sample", "pair", "points", "fraction"),
     *("case", "definite", "output_scale", "rank", "factor", "time", "fit"),
-    *("n", "ridge", "share", "rows", "chosen", "nodes"),
+    *("n", "ridge", "share", "rows", "chosen", "nodes", "quantity"),
 }
 
 

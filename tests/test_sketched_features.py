@@ -36,6 +36,8 @@ def build(name):
 
 
 NAMES = ["mlp", "cnn", "tied"]
+# Of many equal calls the shapes need no check in each; other tests here check them.
+many_calls = pytest.mark.usefixtures("unchecked_types")
 
 
 def dense(network, x, outputs):
@@ -52,6 +54,7 @@ def grams(name, outputs, dimension, seeds=range(30)):
     return torch.stack([features @ features.T for features in found])
 
 
+@many_calls
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("outputs", ["block", "mean", [1]])
 def test_products_are_those_of_the_kernel_on_average(name, outputs):
@@ -62,6 +65,7 @@ def test_products_are_those_of_the_kernel_on_average(name, outputs):
     assert ((mean - kernel).abs() < 4.5 * error).all()
 
 
+@many_calls
 @pytest.mark.parametrize("name", NAMES)
 def test_error_falls_as_the_root_of_the_dimension(name):
     kernel = dense(*build(name), "block")
@@ -98,6 +102,7 @@ def test_rows_in_chunks_and_apart(name, outputs):
     torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-10, atol=1e-12)
 
 
+@many_calls
 @pytest.mark.parametrize("name", ["resnet18", "gpt2", "lstm", "vit", "swin"])
 def test_architectures(name):
     """By whichever method a network's gradients are had."""
@@ -122,6 +127,7 @@ def test_seeds_and_shapes():
     assert sketched_features(network, x, 7, dtype=torch.float32).values.dtype == torch.float32
 
 
+@many_calls
 def test_features_of_some_parameters():
     network, x = build("mlp")
     kernel = ntkflow.empirical_ntk(network, x, outputs=0, parameters="*weight").values

@@ -132,6 +132,7 @@ class NtkOperator:
         dtype: of the network's outputs.
         device: of the network's outputs.
         symmetric: whether x2 is x1; the operator is positive semi-definite then.
+        products: vectors that it was applied to so far.
     """
 
     def __init__(self, task: Task, jacobians: Jacobians):
@@ -139,7 +140,7 @@ class NtkOperator:
         self._versions = _versions(task)
         self.dtype, self.device = task.like.dtype, task.like.device
         self.shape = tuple(len(x) * len(task.selected) for x in (task.x1, task.other))
-        self.symmetric = task.x2 is None
+        self.symmetric, self.products = task.x2 is None, 0
 
     @property
     def method(self) -> str:
@@ -163,6 +164,7 @@ class NtkOperator:
         self._check_vectors(vectors)
         with torch.inference_mode(False):
             vectors = constant(vectors).to(self.dtype)
+            self.products += vectors.shape[1] if vectors.ndim == 2 else 1
             if vectors.ndim == 1:
                 return self._run(lambda jacobians: _apply(jacobians, vectors[:, None]))[:, 0]
             products = vectors.new_empty(self.shape[0], vectors.shape[1])

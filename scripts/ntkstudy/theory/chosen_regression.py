@@ -1,8 +1,6 @@
 """Kernel regression on all rows: chosen on training rows held out, then fitted and tested once."""
 
 import itertools
-import resource
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +18,7 @@ from ntkflow.regression import kernel_ridge
 from ..data.dataset import DataSet
 from ..data.storage import Array
 from ..subjects.limit import Limit
+from .costs import peak_gigabytes
 from .setting import axis
 
 _TOGETHER = 1000  # rows that both solutions predict, to be compared
@@ -112,7 +111,7 @@ def _tested(
         "accuracy": right.double().mean().item(),
         "seconds": time.perf_counter() - begin,
         "solving_seconds": solved - begin,
-        "peak_gigabytes": _peak_gigabytes(),
+        "peak_gigabytes": peak_gigabytes(),
         "residual": fit.residual,
         "steps": fit.steps,
         "iterative": int(fit.method == "iterative"),
@@ -134,9 +133,3 @@ def _disagreement(options: Any, network: nn.Module, ridge: float, x: Tensor, y: 
         for method in ("direct", "iterative")
     )
     return ((iterative - direct).norm() / direct.norm()).item()
-
-
-def _peak_gigabytes() -> float:
-    """Largest memory of this process so far; Linux counts in kB, macOS in bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

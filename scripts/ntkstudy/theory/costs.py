@@ -2,6 +2,8 @@
 
 import ctypes
 import gc
+import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -113,3 +115,9 @@ def _peak() -> float:
         return np.nan
     lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
     return 1024.0 * float(lines["VmHWM"].split()[0])
+
+
+def peak_gigabytes() -> float:
+    """Largest memory of this process so far; Linux counts in kB, macOS in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

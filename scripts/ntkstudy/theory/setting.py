@@ -1,7 +1,7 @@
 """What checks of theory share: the experiment's network and data, ensembles, result tables."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,17 @@ NUMBERS = 2**22  # weights that are held at once
 
 @dataclass(frozen=True)
 class Setting:
-    """An experiment's architecture, training set (M, d) and (M, O), data set and training."""
+    """An experiment's architecture, training set (M, d) and (M, O), data set and training.
+
+    Several checks of one setting may share what `once` makes.
+    """
 
     network: nn.Module
     x: Float[Tensor, "m d"]
     y: Float[Tensor, "m o"]
     data: DataSet
     training: Mapping[str, Any]
+    _kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @staticmethod
     def prepare(
@@ -42,6 +46,12 @@ class Setting:
         """
         x, y = data.training_set(dtype=torch.float64, device=device)
         return Setting(network, x, y, data, training)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What several checks need, made at the first call."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
 
     def parameters(self, seeds: Sequence[int]) -> dict[str, Tensor]:
         """Weights of an ensemble, name to (S, *shape), in float64."""
