@@ -24,11 +24,10 @@ LABELS = {
 
 def draw(tables, cfg):
     """Eigenvalues, their density, and estimates over what they estimate."""
-    spectrum, estimates, density = (tables[name] for name in TABLES)
     figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 3.2), width_ratios=(1, 1.15, 0.95))
-    _draw_eigenvalues(panels[0], spectrum)
-    _draw_density(panels[1], density)
-    _draw_estimates(panels[2], estimates)
+    _draw_eigenvalues(panels[0], tables["theory_large_spectrum"])
+    _draw_density(panels[1], tables["theory_large_density"])
+    _draw_estimates(panels[2], tables["theory_large_estimates"])
     return figure
 
 
