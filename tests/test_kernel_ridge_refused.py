@@ -207,3 +207,24 @@ def test_a_tolerance_out_of_reach():
     for method in METHODS:
         with pytest.raises(KernelError, match="the relative residual is"):
             kernel_ridge(kernel, y, 0.01, method=method, tolerance=1e-17)
+
+
+def test_predictions_are_not_made_from_an_unfinished_file(tmp_path):
+    *_, y, _, kernel, cross, _ = problem()
+    fit, calls = kernel_ridge(kernel, y, 0.1), []
+
+    def tile(i, j):
+        calls.append(i)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return cross[i, j]
+
+    path = tmp_path / "cross.h5"
+    with pytest.raises(KeyboardInterrupt):
+        write_kernel_tiles(path, tile, *cross.shape, tile=70)
+    with pytest.raises(StorageError, match=r"cross.h5: 1 tiles are missing"):
+        fit.predict(path)
+    write_kernel_tiles(path, tile, *cross.shape, tile=70)
+    torch.testing.assert_close(fit.predict(path), fit.predict(cross))
+    with pytest.raises(StorageError, match=r"none.h5: not a readable HDF5 file"):
+        fit.predict(tmp_path / "none.h5")

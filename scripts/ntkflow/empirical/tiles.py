@@ -99,6 +99,32 @@ def data_digest(data: Any) -> str:
     return hashlib.sha256(form + array.tobytes()).hexdigest()
 
 
+def open_finished_tiles(path: str | Path) -> h5py.File:
+    """File of `write_kernel_tiles`, to be read, with all its tiles.
+
+    Raises:
+        StorageError: if it is no such file, or some tiles are missing.
+    """
+    try:
+        file = h5py.File(path)
+    except OSError as error:
+        raise StorageError(f"{path}: not a readable HDF5 file") from error
+    try:
+        if KERNEL not in file or FINISHED not in file:
+            raise StorageError(f"{path}: holds no kernel written tile by tile")
+        kernel, attributes = file[KERNEL], file[KERNEL].attrs
+        tile, symmetric = int(attributes["tile"]), bool(attributes["symmetric"])
+        missing = sum(1 for _ in _unfinished(file[FINISHED], kernel.shape, tile, symmetric))
+        if missing:
+            raise StorageError(
+                f"{path}: {missing} tiles are missing; finish it by write_kernel_tiles"
+            )
+    except StorageError:
+        file.close()
+        raise
+    return file
+
+
 def open_square_tiles(path: str | Path, data: Any = None) -> tuple[int, int, str]:
     """Rows, rows of a tile and type of a finished symmetric kernel (n, n) in a file.
 
@@ -109,24 +135,13 @@ def open_square_tiles(path: str | Path, data: Any = None) -> tuple[int, int, str
     Raises:
         StorageError: if it is no such file, some tiles are missing, or the data are others.
     """
-    try:
-        file = h5py.File(path)
-    except OSError as error:
-        raise StorageError(f"{path}: not a readable HDF5 file") from error
-    with file:
-        if KERNEL not in file or FINISHED not in file:
-            raise StorageError(f"{path}: holds no kernel written tile by tile")
+    with open_finished_tiles(path) as file:
         kernel, attributes = file[KERNEL], file[KERNEL].attrs
         if kernel.ndim != 2 or not attributes["symmetric"]:
             raise StorageError(
                 f"{path}: a kernel {kernel.shape} is not allowed; use a symmetric one (n, n)"
             )
         tile = int(attributes["tile"])
-        missing = sum(1 for _ in _unfinished(file[FINISHED], kernel.shape, tile, True))
-        if missing:
-            raise StorageError(
-                f"{path}: {missing} tiles are missing; finish it by write_kernel_tiles"
-            )
         stored = attributes.get("data", "")
         if data is not None and stored != data_digest(data):
             given, what = data_digest(data)[:12], f"those of digest {stored[:12]}"

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..checks import check_shape
-from ..empirical.tiles import KERNEL
+from ..empirical.tiles import KERNEL, open_finished_tiles
 from ..errors import ConfigurationError, KernelError
 from ..linalg.solving import columns, slices
 from .grids import RidgeErrors, held_out_errors, left_out_errors
@@ -63,6 +62,7 @@ class RidgeFit:
 
         Raises:
             KernelError: if a shape does not fit the training points, or a prediction is not finite.
+            StorageError: if a file is no such one, or unfinished.
 
         Example:
             >>> fit = ntkflow.kernel_ridge(torch.eye(2), torch.tensor([2.0, 4.0]), 1.0)
@@ -199,7 +199,7 @@ class RidgeFit:
 
 def _stored_rows(path: str | Path, height: int, size: int) -> Iterator[Tensor]:
     """Rows of a kernel in a file."""
-    with h5py.File(path) as file:
+    with open_finished_tiles(path) as file:
         kernel = file[KERNEL]
         if kernel.ndim != 2 or kernel.shape[1] != size:
             raise KernelError(f"cross: shape {kernel.shape} is not allowed; use (any, {size})")
