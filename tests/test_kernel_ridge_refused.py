@@ -228,3 +228,76 @@ def test_predictions_are_not_made_from_an_unfinished_file(tmp_path):
     torch.testing.assert_close(fit.predict(path), fit.predict(cross))
     with pytest.raises(StorageError, match=r"none.h5: not a readable HDF5 file"):
         fit.predict(tmp_path / "none.h5")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_variance_is_of_the_points_that_the_diagonal_is_of(method):
+    _, y, _, kernel, cross, tests = problem()
+    fit = kernel_ridge(kernel, y, 0.1, method=method)
+    variance = fit.posterior(cross, tests.diagonal())[1]
+    assert (variance > 0).all()
+    for wrong in (torch.zeros(9), torch.full((9,), torch.nan)):
+        with pytest.raises(KernelError, match=r"^diagonal: \S+ leaves row 0 a variance of"):
+            fit.posterior(cross, wrong)
+    with pytest.raises(KernelError, match=r"^cross: it has no rows, or entries that are not"):
+        fit.posterior(cross * torch.nan, tests.diagonal())
+    with pytest.raises(KernelError, match=r"^cross: it has no rows"):
+        fit.posterior(cross[:0], torch.ones(0))
+
+
+def test_a_network_has_its_own_diagonal():
+    x, y, new, *_ = problem()
+    fit = kernel_ridge((NETWORK, x), y, 0.1)
+    with pytest.raises(ConfigurationError, match=r"^diagonal: Tensor is not allowed; use no"):
+        fit.posterior(new, torch.ones(9))
+    with pytest.raises(ConfigurationError, match=r"^cross: list is not allowed"):
+        fit.predict([new])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_was_changed_since_a_fit_is_refused(method):
+    x, y, new, *_ = problem(n=20)
+    network, options = torch.nn.Linear(4, 3).double(), dict(method=method, tolerance=1e-5)
+    fit = kernel_ridge((network, x), y, 0.1, kind="empirical", **options)
+    fit.predict(new)
+    with torch.no_grad():
+        network.weight.add_(1.0)
+    with pytest.raises(ConfigurationError, match=r"^kernel: it, the network or x was changed"):
+        fit.predict(new)
+    fit = kernel_ridge((NETWORK, x), y, 0.1, **options)
+    x.add_(1.0)
+    with pytest.raises(ConfigurationError, match=r"^kernel: it, the network or x was changed"):
+        fit.leave_one_out([0.1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_fit_keeps_its_own_targets_and_no_stale_kernel(method):
+    _, y, _, kernel, *_ = problem(n=20)
+    given = kernel.clone()
+    fit = kernel_ridge(given, y, 0.1, method=method)
+    before = fit.leave_one_out([0.1]).mean_squares
+    y.mul_(2)
+    torch.testing.assert_close(fit.leave_one_out([0.1]).mean_squares, before)
+    given.mul_(2)
+    if method == "direct":  # which has copied it
+        torch.testing.assert_close(fit.leave_one_out([0.1]).mean_squares, before)
+    else:
+        with pytest.raises(ConfigurationError, match=r"^kernel: it, the network or x was changed"):
+            fit.leave_one_out([0.1])
+
+
+def test_ridges_and_seeds_are_numbers_that_can_be():
+    _, y, _, kernel, *_ = problem(n=20)
+    with pytest.raises(ConfigurationError, match=r"^ridge: inf is not allowed"):
+        kernel_ridge(kernel, y, float("inf"))
+    with pytest.raises(ConfigurationError, match=r"^ridges: inf is not allowed"):
+        kernel_ridge(kernel, y, 1.0).leave_one_out([float("inf")])
+    with pytest.raises(ConfigurationError, match=r"^seed: -1 is not allowed"):
+        kernel_ridge(kernel, y, 1.0, seed=-1)
+    with pytest.raises(KernelError, match=r"^y: shape \(20, 0\) is not allowed"):
+        kernel_ridge(kernel, y[:, :0], 1.0)
+    with pytest.raises(KernelError, match=r"^cross: shape \(3, 20\) is not allowed; use \(any, 2"):
+        kernel_ridge(kernel[:2, :2], y[:2], 1.0).predict(Product(kernel[:3]))
+    one = kernel_ridge(kernel[:1, :1], y[:1], 1.0, centre=True)
+    with pytest.raises(ConfigurationError, match=r"^rows: 1 is not allowed with centre=True"):
+        one.leave_one_out([1.0])

@@ -117,3 +117,17 @@ def test_a_singular_kernel_needs_a_ridge():
     fit = kernel_ridge(kernel, torch.randn(8), 0.1)
     with pytest.raises(KernelError, match=r"^ridges: 0 is not allowed with a smallest eigenvalue"):
         fit.leave_one_out([0.0, 0.1])
+
+
+def test_rows_that_judge_are_indices_each_once():
+    _, _, fit = fitted("direct", False)
+    mask = torch.zeros(60, dtype=torch.bool)
+    mask[[3, 7]] = True
+    for rows in (mask, torch.tensor([3, 3])):
+        with pytest.raises(ConfigurationError, match=r"^rows: .* at least one, each of them once"):
+            fit.held_out(RIDGES, rows)
+    with pytest.raises(KernelError, match=r"^rows: shape \(\) is not allowed"):
+        fit.held_out(RIDGES, torch.tensor(3))
+    expected = fit.held_out(RIDGES, torch.tensor([3, 7]))
+    small = fit.held_out(RIDGES, torch.tensor([3, 7], dtype=torch.uint8))
+    torch.testing.assert_close(small.standard_errors, expected.standard_errors)

@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checks import check_not_negative, check_positive
+from ..checks import as_whole, check_not_negative, check_positive, check_ridge
 from ..linalg.conjugate_gradients import Progress
 from .choosing import choose
 from .fits import RidgeFit
 from .restarting import RestartFile
 from .solvers import DirectSolver, IterativeSolver
 from .soundness import check_kernel, check_targets
-from .sources import DenseSource, NetworkSource, as_source
+from .sources import DenseSource, NetworkSource, as_source, versions
 
 
 def kernel_ridge(
@@ -94,9 +94,10 @@ def kernel_ridge(
         >>> ntkflow.kernel_ridge(theta, y.flatten(), 0.1, tolerance=1e-5).coefficients.shape
         torch.Size([80])
     """
-    check_not_negative("ridge", ridge)
+    check_ridge("ridge", ridge)
     check_positive("tolerance", tolerance)
     check_not_negative("restart_every", restart_every)
+    seed = as_whole("seed", seed, 0)
     source = as_source(kernel, data, kind, dtype)
     targets = check_targets(y, source.size).to(source.device)
     check_kernel(source, targets, float(ridge))
@@ -117,6 +118,7 @@ def kernel_ridge(
             settings |= dict(centre=centre, size=source.size, dtype=str(source.dtype))
             file = RestartFile(restart, float(restart_every), settings, held, targets)
         solution = solver.solve(targets - mean, progress, file)
+    copied = choice.method == "direct" and isinstance(source, DenseSource)
     return RidgeFit(
         solution.values.reshape(y.shape),
         mean.reshape(y.shape[1:]),
@@ -129,4 +131,6 @@ def kernel_ridge(
         _targets=targets,
         _centred=centre,
         _network=source if isinstance(source, NetworkSource) else None,
+        _source=source,
+        _versions=[] if copied else versions(source.parts()),
     )

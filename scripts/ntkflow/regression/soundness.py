@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checks import check_shape
+from ..checks import check_real, check_shape
 from ..errors import KernelError
 from ..linalg.shifted import lowest_ritz_value
 from ..linalg.solving import check_symmetric, columns, not_finite
@@ -19,9 +19,13 @@ def check_targets(y: Tensor, size: int) -> Float[Tensor, "n k"]:
 
     Raises:
         KernelError: if they have not `size` rows, or a row is not finite.
+        ConfigurationError: if they are complex.
     """
     check_shape("y", y, size, ...)
-    found = columns(y)
+    check_real("y", y)
+    if not y.numel():
+        raise KernelError(f"y: shape {tuple(y.shape)} is not allowed; use one number a row or more")
+    found = columns(y.detach()).clone()
     bad = (~found.isfinite().all(1)).nonzero()
     if len(bad):
         raise KernelError(f"y: row {bad[0].item()} is not finite; use finite targets")

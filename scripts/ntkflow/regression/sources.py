@@ -47,6 +47,10 @@ class Source(ABC):
     stored = False
     has_entries = True
 
+    def parts(self) -> list[Tensor]:
+        """Tensors of the user that entries are still made from."""
+        return []
+
     @abstractmethod
     def tile(self, i: slice, j: slice) -> Float[Tensor, "a b"]:
         """Rows i and columns j, the same ones or later ones."""
@@ -100,9 +104,14 @@ class DenseSource(Source):
 
     def __init__(self, matrix: Float[Tensor, "n n"]):
         check_square(matrix)
+        matrix = matrix.detach()
         self.matrix, self.size = matrix, len(matrix)
         self.dtype, self.device = matrix.dtype, matrix.device
         self.words = "a matrix in memory"
+
+    def parts(self) -> list[Tensor]:
+        """The matrix."""
+        return [self.matrix]
 
     def tile(self, i: slice, j: slice) -> Tensor:
         """A view."""
@@ -224,6 +233,12 @@ class NetworkSource(Source):
         name = {"ntk": "limit NTK", "nngp": "NNGP", "empirical": "empirical NTK"}[kind]
         self.words = f"tiles of the {name} of {type(network).__name__}, made anew"
 
+    def parts(self) -> list[Tensor]:
+        """Rows and, where the kernel depends on their values, weights."""
+        if self._kind != "empirical":
+            return [self.x]
+        return [self.x, *self._network.parameters(), *self._network.buffers()]
+
     def between(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
         """The kernel of some rows with others."""
         if self._kind == "empirical":
@@ -254,6 +269,11 @@ class NetworkSource(Source):
         if self._kind != "empirical" and dtype == self.dtype:
             return self.between(self.x)
         return super().to_dense(dtype)
+
+
+def versions(parts: list[Tensor]) -> list[tuple[Tensor, int]]:
+    """Tensors with a number that is another one as soon as they are written into."""
+    return [(each, 0 if each.is_inference() else each._version) for each in parts]
 
 
 def as_source(kernel: Any, data: Any, kind: str, dtype: torch.dtype | None) -> Source:
