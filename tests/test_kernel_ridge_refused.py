@@ -301,3 +301,41 @@ def test_ridges_and_seeds_are_numbers_that_can_be():
     one = kernel_ridge(kernel[:1, :1], y[:1], 1.0, centre=True)
     with pytest.raises(ConfigurationError, match=r"^rows: 1 is not allowed with centre=True"):
         one.leave_one_out([1.0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_types_that_have_no_solver_are_refused(method):
+    x, y, _, kernel, *_ = problem(n=20)
+    words = r"^kernel: type torch.{} is not allowed; use torch.float32 or torch.float64$"
+    for dtype in (torch.float16, torch.bfloat16, torch.int32, torch.complex128):
+        with pytest.raises(ConfigurationError, match=words.format(str(dtype)[6:])):
+            sources.as_source(kernel.to(dtype), None, "ntk", None)
+    with pytest.raises(ConfigurationError, match=words.format("float16")):
+        kernel_ridge((NETWORK, x), y, 0.1, method=method, dtype=torch.float16)
+    with pytest.raises(ConfigurationError, match=r"^kernel: ndarray is not allowed; use a square"):
+        kernel_ridge(kernel.numpy(), y, 0.1, method=method)
+    with pytest.raises(ConfigurationError, match=r"^kernel: \(Sequential, x of shape \(20,\)\)"):
+        kernel_ridge((NETWORK, x[:, 0]), y, 0.1, method=method)
+    with pytest.raises(ConfigurationError, match=r"^data: the rows are known of a file alone"):
+        kernel_ridge(kernel, y, 0.1, method=method, data=x)
+    with pytest.raises(KernelError, match=r"^kernel: the relative residual is nan|^kernel: .*1.0e"):
+        kernel_ridge(kernel, y * 1e300, 0.1, method=method)
+
+
+def test_an_expanded_kernel_is_not_overwritten():
+    y, shared = torch.randn(5, 2), torch.ones(1, 1).expand(5, 5)
+    with pytest.raises(ConfigurationError, match=r"^overwrite: an expanded tensor shares"):
+        kernel_ridge(shared, y, 0.1, overwrite=True, method="direct")
+    found = kernel_ridge(shared, y, 0.1, method="direct").coefficients
+    expected = kernel_ridge(torch.ones(5, 5), y, 0.1, method="direct").coefficients
+    torch.testing.assert_close(found, expected)
+
+
+def test_gradients_do_not_follow_a_fit():
+    _, y, _, kernel, *_ = problem(n=20)
+    expected = kernel_ridge(kernel, y, 0.1).coefficients
+    for method in METHODS:
+        given = kernel.clone().requires_grad_()
+        fit = kernel_ridge(given, y.clone().requires_grad_(), 0.1, method=method)
+        assert not fit.coefficients.requires_grad
+        torch.testing.assert_close(fit.coefficients, expected, rtol=1e-4, atol=1e-6)

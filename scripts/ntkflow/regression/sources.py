@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ..checks import check_choice
+from ..checks import check_choice, check_tensors
 from ..empirical import empirical_ntk
 from ..empirical.tiles import KERNEL, open_square_tiles
 from ..errors import ConfigurationError, KernelError
@@ -102,7 +102,7 @@ class DenseSource(Source):
 
     stored = True
 
-    def __init__(self, matrix: Float[Tensor, "n n"]):
+    def __init__(self, matrix: Tensor):
         check_square(matrix)
         matrix = matrix.detach()
         self.matrix, self.size = matrix, len(matrix)
@@ -282,15 +282,33 @@ def as_source(kernel: Any, data: Any, kind: str, dtype: torch.dtype | None) -> S
     Raises:
         ConfigurationError: if it is none of what is allowed.
     """
-    if isinstance(kernel, Tensor):
+    if data is not None and not isinstance(kernel, str | Path):
+        raise ConfigurationError("data: the rows are known of a file alone; use none here")
+    source = _source(kernel, data, kind, dtype)
+    if source.dtype not in (torch.float32, torch.float64):
+        raise ConfigurationError(
+            f"kernel: type {source.dtype} is not allowed; use torch.float32 or torch.float64"
+        )
+    return source
+
+
+def _source(kernel: Any, data: Any, kind: str, dtype: torch.dtype | None) -> Source:
+    if isinstance(kernel, Tensor) and kernel.layout == torch.strided:
         return DenseSource(kernel)
     if isinstance(kernel, str | Path):
         return FileSource(kernel, data)
     if isinstance(kernel, tuple) and len(kernel) == 2:
         network, x = kernel
+        check_tensors(x=x)
+        if x.ndim < 2 or not isinstance(network, nn.Module):
+            raise ConfigurationError(
+                f"kernel: ({type(network).__name__}, x of shape {tuple(x.shape)}) is not allowed; "
+                "use a network and inputs (n, ...)"
+            )
         default = torch.float32 if kind != "empirical" else x.dtype
         return NetworkSource(network, x, kind, dtype or default)
-    if all(hasattr(kernel, name) for name in ("__matmul__", "shape", "dtype", "device")):
+    typed = isinstance(getattr(kernel, "dtype", None), torch.dtype)
+    if typed and all(hasattr(kernel, name) for name in ("__matmul__", "shape", "device")):
         return OperatorSource(kernel)
     raise ConfigurationError(
         f"kernel: {type(kernel).__name__} is not allowed; use a square tensor, the path of a file "
