@@ -131,3 +131,17 @@ def test_rows_that_judge_are_indices_each_once():
     expected = fit.held_out(RIDGES, torch.tensor([3, 7]))
     small = fit.held_out(RIDGES, torch.tensor([3, 7], dtype=torch.uint8))
     torch.testing.assert_close(small.standard_errors, expected.standard_errors)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_kernel_that_a_ridge_leaves_indefinite_is_refused(method):
+    _, y, _, kernel, *_ = problem(n=60)
+    kernel = kernel - 2.0 * torch.eye(60)
+    fit = kernel_ridge(kernel, y, 5.0)
+    assert fit.leave_one_out([5.0], method=method).residual < 1e-3
+    for found in (
+        lambda: fit.leave_one_out([5.0, 0.3], rows=60, method=method),
+        lambda: fit.held_out([0.3, 5.0], torch.tensor([3, 7]), method=method),
+    ):
+        with pytest.raises(KernelError, match=r"^ridges: 0.3 is not allowed with a"):
+            found()
