@@ -339,3 +339,11 @@ def test_gradients_do_not_follow_a_fit():
         fit = kernel_ridge(given, y.clone().requires_grad_(), 0.1, method=method)
         assert not fit.coefficients.requires_grad
         torch.testing.assert_close(fit.coefficients, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_ridge_that_would_help_is_above_0(method):
+    with pytest.raises(KernelError, match=r"use a ridge of (\S+) or more") as caught:
+        kernel_ridge(torch.diag(torch.tensor([0.0, -0.0, -1e-30])), torch.ones(3), 0, method=method)
+    helps = float(re.search(r"a ridge of (\S+) or", str(caught.value))[1])
+    assert helps > 0

@@ -32,7 +32,7 @@ class RidgeFit:
         offset: m, the mean of the targets where they were centred, else 0.
         ridge: lambda.
         residual: largest over right-hand sides of |(K + lambda I) c - (y - m)| / |y - m|, with
-            products in float64.
+            products in float64, or those of an operator in its own type.
         method: "direct" or "iterative".
         reason: why, with sizes.
         steps: products with K, or rounds of refinement.

@@ -47,7 +47,8 @@ def kernel_ridge(
     - iterative: block conjugate gradients with a randomly pivoted Cholesky preconditioner (Chen et
       al. 2023, arXiv:2207.06503), for an operator a Nystrom one (Frangella et al. 2021,
       arXiv:2110.02820), until the residual of every right-hand side, computed in float64 from the
-      entries as they are stored, is within the tolerance. Products are of the kernel's own type.
+      entries as they are stored, is within the tolerance. Products are of the kernel's own type,
+      those of an operator always.
 
     Args:
         kernel: K (n, n) as a tensor; the path of a file by `write_kernel_tiles`; an operator, such
@@ -59,7 +60,8 @@ def kernel_ridge(
         method: "direct" or "iterative"; default: what `reason` of the fit says.
         memory_budget: bytes for K, its copy if one is made, and the preconditioner; default: 80 %
             of the memory that is free.
-        overwrite: let the factor overwrite a tensor; else a direct solution copies it.
+        overwrite: let the factor overwrite a tensor, which is not to be used then; else a direct
+            solution copies it.
         tolerance: of the relative residual of every right-hand side.
         rank: of the preconditioner; default: 8 sqrt(n), fewer if the budget is small.
         seed: of the pivots of the preconditioner.
@@ -77,7 +79,8 @@ def kernel_ridge(
         `RidgeFit`.
 
     Raises:
-        ConfigurationError: if an option is not allowed, or a matrix does not fit the budget.
+        ConfigurationError: if an option or a type is not allowed, or a matrix does not fit the
+            budget.
         KernelError: if shapes do not fit; K is not symmetric, not finite (with the row), or with
             the ridge not positive definite (with the eigenvalue and the ridge that would help);
             equal rows have different targets at ridge 0; or the tolerance is out of reach.

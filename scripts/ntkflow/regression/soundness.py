@@ -99,8 +99,9 @@ def indefinite(source: Source, ridge: float, known: float = 0.0) -> KernelError:
     """
     smallest = min(_smallest_eigenvalue(source), known)
     found = "is" if source.size <= _SMALL else "is at most"
-    rounding = torch.finfo(source.dtype).eps * source.diagonal().sum().item()
-    helps = max(-1.1 * smallest, 0.0) + rounding
+    unit = torch.finfo(source.dtype).eps
+    rounding = unit * source.diagonal().abs().sum().item()
+    helps = max(-1.1 * smallest, 0.0) + rounding or unit
     return KernelError(
         f"kernel: not positive definite with ridge={ridge:g}: its smallest eigenvalue {found} "
         f"{smallest:.3g}, and {source.dtype} rounds the trace by {rounding:.1g}; use a ridge of "
