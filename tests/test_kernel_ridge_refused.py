@@ -347,3 +347,16 @@ def test_the_ridge_that_would_help_is_above_0(method):
         kernel_ridge(torch.diag(torch.tensor([0.0, -0.0, -1e-30])), torch.ones(3), 0, method=method)
     helps = float(re.search(r"a ridge of (\S+) or", str(caught.value))[1])
     assert helps > 0
+
+
+def test_cross_kernels_are_real_and_without_gradients():
+    _, y, _, kernel, cross, tests = problem(n=20)
+    fit = kernel_ridge(kernel, y, 0.1)
+    for given in (cross + 0j, [cross + 0j]):
+        with pytest.raises(ConfigurationError, match=r"^cross: type torch.complex128 is not"):
+            fit.predict(given)
+    with pytest.raises(ConfigurationError, match=r"^y: type torch.complex128 is not allowed"):
+        soundness.check_targets(y + 0j, 20)
+    given, diagonal = cross.clone().requires_grad_(), tests.diagonal().clone().requires_grad_()
+    assert not fit.predict([given]).requires_grad
+    assert not any(each.requires_grad for each in fit.posterior(given, diagonal))

@@ -145,3 +145,11 @@ def test_a_kernel_that_a_ridge_leaves_indefinite_is_refused(method):
     ):
         with pytest.raises(KernelError, match=r"^ridges: 0.3 is not allowed with a"):
             found()
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_ridges_are_a_list():
+    _, _, fit = fitted("direct", False)
+    for ridges in (0.1, torch.tensor(0.1)):
+        with pytest.raises(ConfigurationError, match=r"^ridges: .* use a list of numbers >= 0"):
+            fit.leave_one_out(ridges)

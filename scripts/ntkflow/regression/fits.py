@@ -127,6 +127,7 @@ class RidgeFit:
             diagonal = self._network.diagonal_of(cross)
         variance = torch.cat(explained)
         check_shape("diagonal", diagonal, len(variance))
+        diagonal = diagonal.detach()
         variance = diagonal.double() - variance
         wrong = (~(variance >= -_ROUNDING * diagonal.double())).nonzero()
         if len(wrong):
@@ -229,7 +230,8 @@ class RidgeFit:
         elif isinstance(cross, Iterable) and not hasattr(cross, "shape"):
             for block in cross:
                 check_shape("cross", block, None, size)
-                yield from block.split(height)
+                check_real("cross", block)
+                yield from block.detach().split(height)
         else:
             raise ConfigurationError(
                 f"cross: {type(cross).__name__} is not allowed; use a tensor (m, {size}), blocks "

@@ -116,6 +116,8 @@ def held_out_errors(
 
 
 def _method(method: str | None, ridges: Sequence[float], size: int) -> str:
+    if not hasattr(ridges, "__len__") or getattr(ridges, "ndim", 1) != 1:
+        raise ConfigurationError(f"ridges: {ridges!r} is not allowed; use a list of numbers >= 0")
     for ridge in ridges:
         check_ridge("ridges", ridge)
     if not len(ridges):
