@@ -254,3 +254,12 @@ def test_functions_are_elementwise_and_leave_the_nodes_alone():
     with pytest.raises(KernelError, match=r"^function: it is not a number at -"):
         spectral_density(-matrix()[0]).trace_of(torch.log)
     assert not spectral_density(matrix()[0].requires_grad_()).trace().value.requires_grad
+
+
+def test_entropies_and_determinants_are_of_no_indefinite_map():
+    density = spectral_density(torch.diag(torch.tensor([1.0, 2.0, -0.5])), steps=3)
+    for found in (density.effective_rank, lambda: density.log_determinant(0.1)):
+        with pytest.raises(KernelError, match=r"^operator: an eigenvalue is -0.5 or less"):
+            found()
+    rounded = spectral_density(torch.diag(torch.tensor([1.0, 1.0, -1e-3])), steps=3)
+    assert abs(rounded.effective_rank().value - 2.0) < 0.01

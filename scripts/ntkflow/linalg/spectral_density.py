@@ -16,6 +16,8 @@ from .solving import check_symmetric
 
 # A direction shorter than this many rounding units of the largest product is rounding.
 ROUNDING = 10
+# Share of the largest eigenvalue that rounding, of 16 bits too, may put below 0.
+_NEGATIVE = 0.01
 
 
 class Tridiagonals(NamedTuple):
@@ -110,15 +112,21 @@ class SpectralDensity:
 
         Raises:
             ConfigurationError: if the ridge is below 0.
+            KernelError: if an eigenvalue is below 0 by more than a hundredth of the largest.
         """
         check_ridge("ridge", ridge)
+        self._check_semidefinite()
         return self.trace_of(lambda nodes: (nodes.clamp(min=0) + ridge).log())
 
     def effective_rank(self) -> Estimate:
         """exp(-sum p_i log p_i), p_i = lambda_i / tr A, as `ntkflow.effective_rank` of a spectrum.
 
         With t = tr A and e = tr(A log A) it is t exp(-e / t); the error to first order.
+
+        Raises:
+            KernelError: if an eigenvalue is below 0 by more than a hundredth of the largest.
         """
+        self._check_semidefinite()
         traces, entropies = self._shares(lambda nodes: nodes), self._shares(_entropy)
         t, e = self._combine(traces).value, self._combine(entropies).value
         rank = t * (-e / t).exp()
@@ -169,6 +177,15 @@ class SpectralDensity:
             node = self.nodes[shares.isnan()][0].item()
             raise KernelError(f"function: it is not a number at {node:.4g}; use one that is")
         return shares.sum(1)
+
+    def _check_semidefinite(self) -> None:
+        """Raise a KernelError for an eigenvalue that no rounding makes of one that is 0."""
+        known = self.nodes.where(self.weights > 0, 0)
+        if not known.is_meta and bool(known.min() < -_NEGATIVE * known.abs().max()):
+            raise KernelError(
+                f"operator: an eigenvalue is {known.min().item():.3g} or less, the largest size "
+                f"{known.abs().max().item():.3g}; use a positive semi-definite one"
+            )
 
     def _check_squares(self) -> None:
         if self.nodes.shape[1] == 1 < self.size:
