@@ -207,3 +207,156 @@ def test_a_tolerance_out_of_reach():
     for method in METHODS:
         with pytest.raises(KernelError, match="the relative residual is"):
             kernel_ridge(kernel, y, 0.01, method=method, tolerance=1e-17)
+
+
+def test_predictions_are_not_made_from_an_unfinished_file(tmp_path):
+    *_, y, _, kernel, cross, _ = problem()
+    fit, calls = kernel_ridge(kernel, y, 0.1), []
+
+    def tile(i, j):
+        calls.append(i)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return cross[i, j]
+
+    path = tmp_path / "cross.h5"
+    with pytest.raises(KeyboardInterrupt):
+        write_kernel_tiles(path, tile, *cross.shape, tile=70)
+    with pytest.raises(StorageError, match=r"cross.h5: 1 tiles are missing"):
+        fit.predict(path)
+    write_kernel_tiles(path, tile, *cross.shape, tile=70)
+    torch.testing.assert_close(fit.predict(path), fit.predict(cross))
+    with pytest.raises(StorageError, match=r"none.h5: not a readable HDF5 file"):
+        fit.predict(tmp_path / "none.h5")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_variance_is_of_the_points_that_the_diagonal_is_of(method):
+    _, y, _, kernel, cross, tests = problem()
+    fit = kernel_ridge(kernel, y, 0.1, method=method)
+    variance = fit.posterior(cross, tests.diagonal())[1]
+    assert (variance > 0).all()
+    for wrong in (torch.zeros(9), torch.full((9,), torch.nan)):
+        with pytest.raises(KernelError, match=r"^diagonal: \S+ leaves row 0 a variance of"):
+            fit.posterior(cross, wrong)
+    with pytest.raises(KernelError, match=r"^cross: it has no rows, or entries that are not"):
+        fit.posterior(cross * torch.nan, tests.diagonal())
+    with pytest.raises(KernelError, match=r"^cross: it has no rows"):
+        fit.posterior(cross[:0], torch.ones(0))
+
+
+def test_a_network_has_its_own_diagonal():
+    x, y, new, *_ = problem()
+    fit = kernel_ridge((NETWORK, x), y, 0.1)
+    with pytest.raises(ConfigurationError, match=r"^diagonal: Tensor is not allowed; use no"):
+        fit.posterior(new, torch.ones(9))
+    with pytest.raises(ConfigurationError, match=r"^cross: list is not allowed"):
+        fit.predict([new])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_was_changed_since_a_fit_is_refused(method):
+    x, y, new, *_ = problem(n=20)
+    network, options = torch.nn.Linear(4, 3).double(), dict(method=method, tolerance=1e-5)
+    fit = kernel_ridge((network, x), y, 0.1, kind="empirical", **options)
+    fit.predict(new)
+    with torch.no_grad():
+        network.weight.add_(1.0)
+    with pytest.raises(ConfigurationError, match=r"^kernel: it, the network or x was changed"):
+        fit.predict(new)
+    fit = kernel_ridge((NETWORK, x), y, 0.1, **options)
+    x.add_(1.0)
+    with pytest.raises(ConfigurationError, match=r"^kernel: it, the network or x was changed"):
+        fit.leave_one_out([0.1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_fit_keeps_its_own_targets_and_no_stale_kernel(method):
+    _, y, _, kernel, *_ = problem(n=20)
+    given = kernel.clone()
+    fit = kernel_ridge(given, y, 0.1, method=method)
+    before = fit.leave_one_out([0.1]).mean_squares
+    y.mul_(2)
+    torch.testing.assert_close(fit.leave_one_out([0.1]).mean_squares, before)
+    given.mul_(2)
+    if method == "direct":  # which has copied it
+        torch.testing.assert_close(fit.leave_one_out([0.1]).mean_squares, before)
+    else:
+        with pytest.raises(ConfigurationError, match=r"^kernel: it, the network or x was changed"):
+            fit.leave_one_out([0.1])
+
+
+def test_ridges_and_seeds_are_numbers_that_can_be():
+    _, y, _, kernel, *_ = problem(n=20)
+    with pytest.raises(ConfigurationError, match=r"^ridge: inf is not allowed"):
+        kernel_ridge(kernel, y, float("inf"))
+    with pytest.raises(ConfigurationError, match=r"^ridges: inf is not allowed"):
+        kernel_ridge(kernel, y, 1.0).leave_one_out([float("inf")])
+    with pytest.raises(ConfigurationError, match=r"^seed: -1 is not allowed"):
+        kernel_ridge(kernel, y, 1.0, seed=-1)
+    with pytest.raises(KernelError, match=r"^y: shape \(20, 0\) is not allowed"):
+        kernel_ridge(kernel, y[:, :0], 1.0)
+    with pytest.raises(KernelError, match=r"^cross: shape \(3, 20\) is not allowed; use \(any, 2"):
+        kernel_ridge(kernel[:2, :2], y[:2], 1.0).predict(Product(kernel[:3]))
+    one = kernel_ridge(kernel[:1, :1], y[:1], 1.0, centre=True)
+    with pytest.raises(ConfigurationError, match=r"^rows: 1 is not allowed with centre=True"):
+        one.leave_one_out([1.0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_types_that_have_no_solver_are_refused(method):
+    x, y, _, kernel, *_ = problem(n=20)
+    words = r"^kernel: type torch.{} is not allowed; use torch.float32 or torch.float64$"
+    for dtype in (torch.float16, torch.bfloat16, torch.int32, torch.complex128):
+        with pytest.raises(ConfigurationError, match=words.format(str(dtype)[6:])):
+            sources.as_source(kernel.to(dtype), None, "ntk", None)
+    with pytest.raises(ConfigurationError, match=words.format("float16")):
+        kernel_ridge((NETWORK, x), y, 0.1, method=method, dtype=torch.float16)
+    with pytest.raises(ConfigurationError, match=r"^kernel: ndarray is not allowed; use a square"):
+        kernel_ridge(kernel.numpy(), y, 0.1, method=method)
+    with pytest.raises(ConfigurationError, match=r"^kernel: \(Sequential, x of shape \(20,\)\)"):
+        kernel_ridge((NETWORK, x[:, 0]), y, 0.1, method=method)
+    with pytest.raises(ConfigurationError, match=r"^data: the rows are known of a file alone"):
+        kernel_ridge(kernel, y, 0.1, method=method, data=x)
+    with pytest.raises(KernelError, match=r"^kernel: the relative residual is nan|^kernel: .*1.0e"):
+        kernel_ridge(kernel, y * 1e300, 0.1, method=method)
+
+
+def test_an_expanded_kernel_is_not_overwritten():
+    y, shared = torch.randn(5, 2), torch.ones(1, 1).expand(5, 5)
+    with pytest.raises(ConfigurationError, match=r"^overwrite: an expanded tensor shares"):
+        kernel_ridge(shared, y, 0.1, overwrite=True, method="direct")
+    found = kernel_ridge(shared, y, 0.1, method="direct").coefficients
+    expected = kernel_ridge(torch.ones(5, 5), y, 0.1, method="direct").coefficients
+    torch.testing.assert_close(found, expected)
+
+
+def test_gradients_do_not_follow_a_fit():
+    _, y, _, kernel, *_ = problem(n=20)
+    expected = kernel_ridge(kernel, y, 0.1).coefficients
+    for method in METHODS:
+        given = kernel.clone().requires_grad_()
+        fit = kernel_ridge(given, y.clone().requires_grad_(), 0.1, method=method)
+        assert not fit.coefficients.requires_grad
+        torch.testing.assert_close(fit.coefficients, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_ridge_that_would_help_is_above_0(method):
+    with pytest.raises(KernelError, match=r"use a ridge of (\S+) or more") as caught:
+        kernel_ridge(torch.diag(torch.tensor([0.0, -0.0, -1e-30])), torch.ones(3), 0, method=method)
+    helps = float(re.search(r"a ridge of (\S+) or", str(caught.value))[1])
+    assert helps > 0
+
+
+def test_cross_kernels_are_real_and_without_gradients():
+    _, y, _, kernel, cross, tests = problem(n=20)
+    fit = kernel_ridge(kernel, y, 0.1)
+    for given in (cross + 0j, [cross + 0j]):
+        with pytest.raises(ConfigurationError, match=r"^cross: type torch.complex128 is not"):
+            fit.predict(given)
+    with pytest.raises(ConfigurationError, match=r"^y: type torch.complex128 is not allowed"):
+        soundness.check_targets(y + 0j, 20)
+    given, diagonal = cross.clone().requires_grad_(), tests.diagonal().clone().requires_grad_()
+    assert not fit.predict([given]).requires_grad
+    assert not any(each.requires_grad for each in fit.posterior(given, diagonal))

@@ -115,3 +115,30 @@ def test_a_file_that_is_no_state_is_refused(content, tmp_path):
     path.write_bytes(content)
     with pytest.raises(StorageError, match="not a restart file of kernel_ridge"):
         kernel_ridge(kernel, y, 0.05, restart=path, **OPTIONS)
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "nan"])
+@pytest.mark.parametrize("name", ["solution", "left", "directions", "numbers"])
+def test_a_damaged_state_is_refused(name, damage, tmp_path):
+    _, y, _, kernel, *_ = problem()
+    path = tmp_path / "state.npz"
+    stopped(path, kernel, y)
+    with np.load(path) as file:
+        state = dict(file)
+    whole = state.pop(name)
+    if damage != "missing":
+        state[name] = whole[:-1] if damage == "short" else whole * np.nan
+    np.savez(path, **state)
+    with pytest.raises(StorageError, match=r"state.npz: its state is damaged or of another"):
+        kernel_ridge(kernel, y, 0.05, restart=path, **OPTIONS)
+
+
+def test_other_files_and_folders_are_refused(tmp_path):
+    _, y, _, kernel, *_ = problem(n=20)
+    path = tmp_path / "state.npz"
+    with open(path, "wb") as file:
+        np.save(file, np.ones(3))
+    with pytest.raises(StorageError, match=r"state.npz: not a restart file of kernel_ridge"):
+        kernel_ridge(kernel, y, 0.05, restart=path, **OPTIONS)
+    with pytest.raises(StorageError, match=r"none/state.npz: no such folder"):
+        kernel_ridge(kernel, y, 0.05, restart=tmp_path / "none" / "state.npz", **OPTIONS)

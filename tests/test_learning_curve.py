@@ -261,3 +261,18 @@ def test_total_learnability_refuses_what_is_no_kernel():
         total_learnability(gram, ridge=1.0)
     with pytest.raises(ConfigurationError, match=r"^ridge: 0\.0 is not allowed; use a number > 0"):
         total_learnability(gram, ridge=0.0)
+
+
+def test_nothing_to_learn_from_is_refused():
+    ones = torch.ones(3)
+    with pytest.raises(ConfigurationError, match=r"^n: none is given; use at least one number"):
+        learning_curve(ones, ones, [], 0.1)
+    with pytest.raises(ConfigurationError, match=r"^eigenvalues: torch.float32 \(0,\) with coeff"):
+        learning_curve(ones[:0], ones[:0], 2, 0.1)
+
+
+def test_gradients_do_not_follow_the_root():
+    values = torch.tensor([2.0, 1.0]).requires_grad_()
+    curve = learning_curve(values, torch.ones(2), 2, 0.1)
+    assert not curve.error.requires_grad
+    assert not curve.kappa.requires_grad

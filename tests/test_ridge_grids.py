@@ -117,3 +117,39 @@ def test_a_singular_kernel_needs_a_ridge():
     fit = kernel_ridge(kernel, torch.randn(8), 0.1)
     with pytest.raises(KernelError, match=r"^ridges: 0 is not allowed with a smallest eigenvalue"):
         fit.leave_one_out([0.0, 0.1])
+
+
+def test_rows_that_judge_are_indices_each_once():
+    _, _, fit = fitted("direct", False)
+    mask = torch.zeros(60, dtype=torch.bool)
+    mask[[3, 7]] = True
+    for rows in (mask, torch.tensor([3, 3])):
+        with pytest.raises(ConfigurationError, match=r"^rows: .* at least one, each of them once"):
+            fit.held_out(RIDGES, rows)
+    with pytest.raises(KernelError, match=r"^rows: shape \(\) is not allowed"):
+        fit.held_out(RIDGES, torch.tensor(3))
+    expected = fit.held_out(RIDGES, torch.tensor([3, 7]))
+    small = fit.held_out(RIDGES, torch.tensor([3, 7], dtype=torch.uint8))
+    torch.testing.assert_close(small.standard_errors, expected.standard_errors)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_kernel_that_a_ridge_leaves_indefinite_is_refused(method):
+    _, y, _, kernel, *_ = problem(n=60)
+    kernel = kernel - 2.0 * torch.eye(60)
+    fit = kernel_ridge(kernel, y, 5.0)
+    assert fit.leave_one_out([5.0], method=method).residual < 1e-3
+    for found in (
+        lambda: fit.leave_one_out([5.0, 0.3], rows=60, method=method),
+        lambda: fit.held_out([0.3, 5.0], torch.tensor([3, 7]), method=method),
+    ):
+        with pytest.raises(KernelError, match=r"^ridges: 0.3 is not allowed with a"):
+            found()
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_ridges_are_a_list():
+    _, _, fit = fitted("direct", False)
+    for ridges in (0.1, torch.tensor(0.1)):
+        with pytest.raises(ConfigurationError, match=r"^ridges: .* use a list of numbers >= 0"):
+            fit.leave_one_out(ridges)

@@ -198,8 +198,11 @@ def test_wrong_options_are_an_error(options, error, words):
 def test_wrong_operators_are_an_error():
     with pytest.raises(ConfigurationError, match=r"^operator: shape \(2, 3\) is not square"):
         spectral_density(torch.ones(2, 3))
+    infinite = torch.full((3, 3), torch.inf)
+    with pytest.raises(KernelError, match=r"^kernel: row 0 has entries that are not finite"):
+        spectral_density(infinite)
     with pytest.raises(KernelError, match=r"^operator: .* not finite"):
-        spectral_density(torch.full((3, 3), torch.inf))
+        spectral_density(infinite.to_sparse())
     network, x = ntkflow.mlp(2, [3], 1), torch.ones(2, 2)
     with pytest.raises(ConfigurationError, match=r"^x2: a spectrum is of a symmetric operator"):
         spectral_density(ntk_operator(network, x, x))
@@ -208,3 +211,55 @@ def test_wrong_operators_are_an_error():
         density.log_determinant(-1)
     with pytest.raises(KernelError, match=r"^edges: "):
         density.histogram(torch.tensor([1.0, 1.0]))
+
+
+def test_sums_of_squares_need_two_steps():
+    dense, values, _ = matrix()
+    one, two = (spectral_density(dense, steps=steps, probes=400) for steps in (1, 2))
+    assert abs(one.trace().value - values.sum()) < 4 * one.trace().standard_error
+    found = two.frobenius_norm()
+    assert abs(found.value - values.norm()) < 4 * found.standard_error
+    for name in ("frobenius_norm", "participation_ratio"):
+        with pytest.raises(ConfigurationError, match=r"^steps: 1 is not allowed for sums of"):
+            getattr(one, name)()
+
+
+def test_the_norm_of_nothing_is_0_without_an_error():
+    density = spectral_density(torch.zeros(4, 4))
+    assert density.frobenius_norm() == Estimate(torch.zeros(()), torch.zeros(()))
+
+
+def test_maps_that_have_no_such_spectrum_are_an_error():
+    with pytest.raises(KernelError, match=r"^kernel: entries .* differ by up to 1$"):
+        spectral_density(torch.ones(3, 3).triu())
+    with pytest.raises(ConfigurationError, match=r"^operator: type torch.int64 is not allowed"):
+        spectral_density(torch.ones(3, 3).long())
+    with pytest.raises(ConfigurationError, match=r"^operator: type torch.complex64 is not"):
+        spectral_density(torch.ones(3, 3) + 0j)
+    with pytest.raises(ConfigurationError, match=r"^operator: ndarray is not allowed; use a torch"):
+        spectral_density(np.ones((3, 3)))
+    with pytest.raises(ConfigurationError, match=r"^operator: shape \(0, 0\) is not allowed"):
+        spectral_density(torch.ones(0, 0))
+    with pytest.raises(ConfigurationError, match=r"^seed: -1 is not allowed"):
+        spectral_density(torch.ones(3, 3), seed=-1)
+
+
+def test_functions_are_elementwise_and_leave_the_nodes_alone():
+    density = spectral_density(matrix()[0])
+    before = density.trace().value
+    density.trace_of(lambda nodes: nodes.mul_(0))
+    assert density.trace().value == before
+    with pytest.raises(KernelError, match=r"^function: shape \(\) is not allowed"):
+        density.trace_of(torch.sum)
+    with pytest.raises(KernelError, match=r"^function: it is not a number at -"):
+        spectral_density(-matrix()[0]).trace_of(torch.log)
+    assert not spectral_density(matrix()[0].requires_grad_()).trace().value.requires_grad
+
+
+def test_entropies_and_determinants_are_of_no_indefinite_map():
+    density = spectral_density(torch.diag(torch.tensor([1.0, 2.0, -0.5])), steps=3)
+    for found in (density.effective_rank, lambda: density.log_determinant(0.1)):
+        with pytest.raises(KernelError, match=r"^operator: an eigenvalue is -0.5 or less"):
+            found()
+    rounded = spectral_density(torch.diag(torch.tensor([1.0, 1.0, -1e-3])), steps=3)
+    assert abs(rounded.effective_rank().value - 2.0) < 0.01

@@ -1,5 +1,6 @@
 """Checks of the tensors that a user hands to the library; errors name the argument."""
 
+import math
 import operator
 from collections.abc import Iterable, Mapping
 from types import EllipsisType
@@ -49,6 +50,12 @@ def check_names(network: nn.Module, parameters: Mapping[str, Tensor]) -> None:
         )
 
 
+def check_real(name: str, values: Tensor) -> None:
+    """Raise a ConfigurationError for complex numbers."""
+    if values.is_complex():
+        raise ConfigurationError(f"{name}: type {values.dtype} is not allowed; use real numbers")
+
+
 def check_labels(name: str, labels: Tensor, count: int, classes: int) -> None:
     """Raise a KernelError or ConfigurationError unless these are `count` whole labels 0 ..."""
     check_shape(name, labels, count)
@@ -92,3 +99,10 @@ def check_not_negative(name: str, value: float | int) -> None:
     """Raise a ConfigurationError unless the number is >= 0."""
     if not value >= 0:
         raise ConfigurationError(f"{name}: {value!r} is not allowed; use a number >= 0")
+
+
+def check_ridge(name: str, value: float | int) -> None:
+    """Raise a ConfigurationError unless the number is finite and >= 0."""
+    check_not_negative(name, value)
+    if not math.isfinite(value):
+        raise ConfigurationError(f"{name}: {value!r} is not allowed; use a finite number >= 0")

@@ -198,7 +198,7 @@ class NtkOperator:
         """
         samples = as_whole("samples", samples, 2)
         self.check_symmetric("a trace")
-        stream = np.random.default_rng(seed)
+        stream = np.random.default_rng(as_whole("seed", seed, 0))
         signs = torch.from_numpy(2.0 * stream.integers(0, 2, (samples, self.shape[0])) - 1)
         squares: list[Tensor] = []
         for some in signs.split(self._task.vectors_together):

@@ -65,6 +65,32 @@ class StoredKernel:
             ) from error
 
 
+def open_finished_tiles(path: str | Path) -> h5py.File:
+    """File of `write_kernel_tiles` or `assemble_kernel_tiles`, to be read, with all its tiles.
+
+    Raises:
+        StorageError: if it is no such file, or some tiles are missing.
+    """
+    try:
+        file = h5py.File(path)
+    except OSError as error:
+        raise StorageError(f"{path}: not a readable HDF5 file") from error
+    try:
+        if KERNEL not in file or FINISHED not in file:
+            raise StorageError(f"{path}: holds no kernel written tile by tile")
+        kernel, attributes = file[KERNEL], file[KERNEL].attrs
+        tile, symmetric = int(attributes["tile"]), bool(attributes["symmetric"])
+        missing = sum(1 for _ in unfinished(file[FINISHED], kernel.shape, tile, symmetric))
+        if missing:
+            raise StorageError(
+                f"{path}: {missing} tiles are missing; finish it by write_kernel_tiles"
+            )
+    except StorageError:
+        file.close()
+        raise
+    return file
+
+
 def open_square_tiles(path: str | Path, data: Any = None) -> StoredKernel:
     """A finished symmetric kernel (n, n) in a file.
 
@@ -75,24 +101,13 @@ def open_square_tiles(path: str | Path, data: Any = None) -> StoredKernel:
     Raises:
         StorageError: if it is no such file, some tiles are missing, or the data are others.
     """
-    try:
-        file = h5py.File(path)
-    except OSError as error:
-        raise StorageError(f"{path}: not a readable HDF5 file") from error
-    with file:
-        if KERNEL not in file or FINISHED not in file:
-            raise StorageError(f"{path}: holds no kernel written tile by tile")
+    with open_finished_tiles(path) as file:
         kernel, attributes = file[KERNEL], file[KERNEL].attrs
         if kernel.ndim != 2 or not attributes["symmetric"]:
             raise StorageError(
                 f"{path}: a kernel {kernel.shape} is not allowed; use a symmetric one (n, n)"
             )
         tile = int(attributes["tile"])
-        missing = sum(1 for _ in unfinished(file[FINISHED], kernel.shape, tile, True))
-        if missing:
-            raise StorageError(
-                f"{path}: {missing} tiles are missing; finish it by write_kernel_tiles"
-            )
         if SOURCES in file:
             check_sources(path, file)
         _check_data(path, attributes.get("data", ""), data)
@@ -101,13 +116,13 @@ def open_square_tiles(path: str | Path, data: Any = None) -> StoredKernel:
 
 def kernel_shape(path: str | Path) -> tuple[int, ...]:
     """Shape of a kernel in a file, symmetric or not."""
-    with h5py.File(path) as file:
+    with open_finished_tiles(path) as file:
         return file[KERNEL].shape
 
 
 def kernel_rows(path: str | Path, height: int) -> Iterator[np.ndarray]:
     """Rows of a kernel (n1, n2) in a file, about so many at a time, all of their columns."""
-    with h5py.File(path) as file:
+    with open_finished_tiles(path) as file:
         if SOURCES not in file:
             kernel = file[KERNEL]
             yield from (kernel[start : start + height] for start in range(0, len(kernel), height))

@@ -140,6 +140,8 @@ class BlockConjugateGradients:
 
     def _step(self, tolerance: float, trusted: float) -> None:
         p = self._directions
+        if not p.shape[1]:
+            raise _stalled(self.residual, tolerance, self.steps)
         image = self._system.multiply(p) + self._system.ridge * p
         square = p.T @ image
         factor, info = torch.linalg.cholesky_ex((square + square.T) / 2)
@@ -168,7 +170,7 @@ class BlockConjugateGradients:
 def orthonormal_basis(v: Float[Tensor, "n k"]) -> Float[Tensor, "n r"]:
     """Orthonormal columns of the same span, less what is dependent."""
     sizes = v.norm(dim=0)
-    if not sizes.any():
+    if not (sizes > 0).any():  # none is a number, or all are 0
         return v[:, :0]
     orthonormal, upper = torch.linalg.qr(v[:, sizes > 0] / sizes[sizes > 0])
     turn, values, _ = torch.linalg.svd(upper)

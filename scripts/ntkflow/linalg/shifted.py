@@ -40,7 +40,8 @@ def shifted_solutions(
         most: columns of W; both W and K W are held, in float64.
 
     Raises:
-        KernelError: if `most` columns do not suffice, or rounding is in the way.
+        KernelError: if `most` columns do not suffice, rounding is in the way, or K + lambda I is
+            seen to be indefinite.
     """
     sizes = rhs.norm(dim=0)
     sizes = sizes.where(sizes > 0, 1.0)
@@ -109,6 +110,12 @@ class _Space:
     def coefficients(self, shifts: Sequence[float]) -> list[Float[Tensor, "m k"]]:
         """(W'KW + lambda I)^-1 W'Y for every shift."""
         values, vectors = torch.linalg.eigh(self.square)
+        lowest, ridge = values[0].item(), min(float(each) for each in shifts)
+        if lowest + ridge <= 0:  # the smallest eigenvalue of K is no larger
+            raise KernelError(
+                f"ridges: {ridge:g} is not allowed with an eigenvalue of {lowest:.3g} or less; use "
+                "larger ones"
+            )
         turned = vectors.T @ self._turned
         return [vectors @ (turned / (values + shift)[:, None]) for shift in shifts]
 

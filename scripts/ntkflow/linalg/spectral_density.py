@@ -9,12 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checks import as_whole, check_not_negative, check_shape
+from ..checks import as_whole, check_ridge, check_shape
 from ..errors import ConfigurationError, KernelError
 from .estimates import Estimate
+from .solving import check_symmetric
 
 # A direction shorter than this many rounding units of the largest product is rounding.
 ROUNDING = 10
+# Share of the largest eigenvalue that rounding, of 16 bits too, may put below 0.
+_NEGATIVE = 0.01
 
 
 class Tridiagonals(NamedTuple):
@@ -35,7 +38,7 @@ class SpectralDensity:
 
     Standard errors are those of the mean over the random z. The error of the rule is not in them:
     compare with `at(steps)` of fewer steps, which costs nothing. A trace needs one step, a
-    Frobenius norm too.
+    Frobenius norm two.
 
     Attributes:
         nodes: (c, s), in the units of the eigenvalues.
@@ -72,6 +75,10 @@ class SpectralDensity:
     def trace_of(self, function: Callable[[Tensor], Tensor]) -> Estimate:
         """Tr f(A) = sum over i of f(lambda_i), of an elementwise function f.
 
+        Raises:
+            KernelError: if what f returns has not the shape of what it is given, or is not a number
+                at one of the nodes.
+
         Example:
             >>> density = ntkflow.spectral_density(torch.eye(5), probes=3)
             >>> density.trace_of(torch.exp).value.round(decimals=4)
@@ -87,9 +94,15 @@ class SpectralDensity:
         return self.trace_of(lambda nodes: nodes)
 
     def frobenius_norm(self) -> Estimate:
-        """||A||_F = sqrt(sum lambda_i^2), from the unbiased |A z|^2; the error to first order."""
+        """||A||_F = sqrt(sum lambda_i^2), from the unbiased |A z|^2; the error to first order.
+
+        Raises:
+            ConfigurationError: if there is one step, which knows of z' A z alone.
+        """
+        self._check_squares()
         value, error = self.trace_of(torch.square)
-        return Estimate(value.sqrt(), error / (2 * value.sqrt()))
+        slope = torch.where(value > 0, 2 * value.sqrt(), 1.0)  # without an error at 0
+        return Estimate(value.sqrt(), error / slope)
 
     def log_determinant(self, ridge: float | int = 0.0) -> Estimate:
         """Log det(A + ridge I), of a positive semi-definite A.
@@ -99,15 +112,21 @@ class SpectralDensity:
 
         Raises:
             ConfigurationError: if the ridge is below 0.
+            KernelError: if an eigenvalue is below 0 by more than a hundredth of the largest.
         """
-        check_not_negative("ridge", ridge)
+        check_ridge("ridge", ridge)
+        self._check_semidefinite()
         return self.trace_of(lambda nodes: (nodes.clamp(min=0) + ridge).log())
 
     def effective_rank(self) -> Estimate:
         """exp(-sum p_i log p_i), p_i = lambda_i / tr A, as `ntkflow.effective_rank` of a spectrum.
 
         With t = tr A and e = tr(A log A) it is t exp(-e / t); the error to first order.
+
+        Raises:
+            KernelError: if an eigenvalue is below 0 by more than a hundredth of the largest.
         """
+        self._check_semidefinite()
         traces, entropies = self._shares(lambda nodes: nodes), self._shares(_entropy)
         t, e = self._combine(traces).value, self._combine(entropies).value
         rank = t * (-e / t).exp()
@@ -116,6 +135,7 @@ class SpectralDensity:
 
     def participation_ratio(self) -> Estimate:
         """(sum lambda_i)^2 / sum lambda_i^2; the error to first order."""
+        self._check_squares()
         traces, squares = self._shares(lambda nodes: nodes), self._shares(torch.square)
         t, s = self._combine(traces).value, self._combine(squares).value
         slopes = 2 * t / s * traces - t**2 / s**2 * squares
@@ -149,7 +169,27 @@ class SpectralDensity:
 
     def _shares(self, function: Callable[[Tensor], Tensor]) -> Float[Tensor, " c"]:
         """V' f(A) v of every start vector; a node without weight does not count."""
-        return (function(self.nodes) * self.weights).where(self.weights > 0, 0).sum(1)
+        found = function(self.nodes.clone())
+        if isinstance(found, Tensor):
+            check_shape("function", found, *self.nodes.shape)
+        shares = (found * self.weights).where(self.weights > 0, 0)
+        if not shares.is_meta and bool(shares.isnan().any()):
+            node = self.nodes[shares.isnan()][0].item()
+            raise KernelError(f"function: it is not a number at {node:.4g}; use one that is")
+        return shares.sum(1)
+
+    def _check_semidefinite(self) -> None:
+        """Raise a KernelError for an eigenvalue that no rounding makes of one that is 0."""
+        known = self.nodes.where(self.weights > 0, 0)
+        if not known.is_meta and bool(known.min() < -_NEGATIVE * known.abs().max()):
+            raise KernelError(
+                f"operator: an eigenvalue is {known.min().item():.3g} or less, the largest size "
+                f"{known.abs().max().item():.3g}; use a positive semi-definite one"
+            )
+
+    def _check_squares(self) -> None:
+        if self.nodes.shape[1] == 1 < self.size:
+            raise ConfigurationError("steps: 1 is not allowed for sums of squares; use 2 or more")
 
     def _combine(self, shares: Float[Tensor, "c *shape"]) -> Estimate:
         """The deflated shares added up, and the mean of the random ones."""
@@ -188,7 +228,7 @@ def spectral_density(
     Raises:
         ConfigurationError: if the map is not square, is between two sets of rows, or a number is
             not allowed.
-        KernelError: if a product is not finite.
+        KernelError: if a product is not finite, or a matrix is not symmetric.
 
     Example:
         >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(50, 3)
@@ -204,6 +244,9 @@ def spectral_density(
     """
     size = _square(operator)
     probes, steps = as_whole("probes", probes, 2), as_whole("steps", steps, 1)
+    seed = as_whole("seed", seed, 0)
+    if isinstance(operator, Tensor):
+        operator = operator.detach()
     signs = 2.0 * np.random.default_rng(seed).integers(0, 2, (probes, size)) - 1
     starts = torch.from_numpy(signs.T).to(operator.device)
     deflated = 0
@@ -221,9 +264,22 @@ def _square(operator: Any) -> int:
     """Size of a symmetric map."""
     if hasattr(operator, "check_symmetric"):
         operator.check_symmetric("a spectrum")
+    if not isinstance(getattr(operator, "dtype", None), torch.dtype):
+        raise ConfigurationError(
+            f"operator: {type(operator).__name__} is not allowed; use a torch.Tensor or a map with "
+            "shape, dtype, device and @"
+        )
+    if not operator.dtype.is_floating_point:
+        raise ConfigurationError(
+            f"operator: type {operator.dtype} is not allowed; use real floating-point numbers"
+        )
     shape = tuple(operator.shape)
     if len(shape) != 2 or shape[0] != shape[1]:
         raise ConfigurationError(f"operator: shape {shape} is not square")
+    if not shape[0]:
+        raise ConfigurationError("operator: shape (0, 0) is not allowed; use one row or more")
+    if isinstance(operator, Tensor) and operator.layout == torch.strided:
+        check_symmetric(operator)
     return shape[0]
 
 

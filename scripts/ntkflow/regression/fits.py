@@ -9,16 +9,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checks import check_shape
+from ..checks import check_real, check_shape, check_tensors
 from ..empirical.stored import kernel_rows, kernel_shape
 from ..errors import ConfigurationError, KernelError
 from ..linalg.solving import columns
 from .grids import RidgeErrors, held_out_errors, left_out_errors
 from .solvers import DirectSolver, IterativeSolver
-from .sources import NetworkSource
+from .sources import NetworkSource, Source, versions
 
 # Numbers of a cross kernel that are held at once; test points whose variances are solved together.
 _NUMBERS, _TOGETHER = 2**25, 64
+# Share of k(x, x) that a variance may be below 0 by the residual of a solution.
+_ROUNDING = 0.01
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,7 +32,7 @@ class RidgeFit:
         offset: m, the mean of the targets where they were centred, else 0.
         ridge: lambda.
         residual: largest over right-hand sides of |(K + lambda I) c - (y - m)| / |y - m|, with
-            products in float64.
+            products in float64, or those of an operator in its own type.
         method: "direct" or "iterative".
         reason: why, with sizes.
         steps: products with K, or rounds of refinement.
@@ -47,6 +49,8 @@ class RidgeFit:
     _targets: Float[Tensor, "n k"]
     _centred: bool
     _network: NetworkSource | None
+    _source: Source
+    _versions: list[tuple[Tensor, int]]
 
     def __repr__(self) -> str:
         shape = tuple(self.coefficients.shape)
@@ -62,12 +66,14 @@ class RidgeFit:
 
         Raises:
             KernelError: if a shape does not fit the training points, or a prediction is not finite.
+            StorageError: if a file is no such one, or unfinished.
 
         Example:
             >>> fit = ntkflow.kernel_ridge(torch.eye(2), torch.tensor([2.0, 4.0]), 1.0)
             >>> fit.predict(torch.ones(1, 2)).round(decimals=6)
             tensor([3.], dtype=torch.float64)
         """
+        self._check_unchanged()
         flat = columns(self.coefficients)
         parts = [self._product(block, flat) for block in self._blocks(cross, _NUMBERS)]
         found = torch.cat(parts) if parts else flat[:0]
@@ -88,12 +94,24 @@ class RidgeFit:
             cross: as in `predict`, but no operator.
             diagonal: k(x, x) of the test points; not after a fit to (network, x).
 
+        Raises:
+            ConfigurationError: if the diagonal is missing, or given where the network has it.
+            KernelError: as `predict`, or if a variance is negative beyond rounding: the diagonal
+                or the kernel of other points.
+
         Example:
             >>> fit = ntkflow.kernel_ridge(torch.ones(1, 1), torch.ones(1), 3.0)
             >>> mean, variance = fit.posterior(torch.ones(1, 1), torch.ones(1))
             >>> mean.item(), variance.item()
             (0.25, 0.75)
         """
+        self._check_unchanged()
+        if (diagonal is None) == (self._network is None):
+            use = (
+                "no diagonal: the network has it" if self._network else "k(x, x) of the test points"
+            )
+            given = "None" if diagonal is None else type(diagonal).__name__
+            raise ConfigurationError(f"diagonal: {given} is not allowed; use {use}")
         flat, means, explained = columns(self.coefficients), [], []
         for block in self._blocks(cross, _TOGETHER * len(flat)):
             if not isinstance(block, Tensor):
@@ -101,18 +119,25 @@ class RidgeFit:
                     "cross: an operator has no rows for a variance; use a tensor"
                 )
             rows = block.double()
+            if not len(rows) or not bool(rows.isfinite().all()):
+                raise KernelError("cross: it has no rows, or entries that are not finite")
             means.append(rows @ flat)
             explained.append((rows * self._solver.solve(rows.T.contiguous()).values.T).sum(1))
         if self._network is not None:
             diagonal = self._network.diagonal_of(cross)
-        if diagonal is None:
-            raise ConfigurationError(
-                "diagonal: None is not allowed; use k(x, x) of the test points"
-            )
         variance = torch.cat(explained)
         check_shape("diagonal", diagonal, len(variance))
-        variance = (diagonal.double() - variance).clamp(min=0)
-        return self._shaped(torch.cat(means)), variance
+        diagonal = diagonal.detach()
+        variance = diagonal.double() - variance
+        wrong = (~(variance >= -_ROUNDING * diagonal.double())).nonzero()
+        if len(wrong):
+            row = int(wrong[0])
+            raise KernelError(
+                f"diagonal: {diagonal[row].item():.4g} leaves row {row} a variance of "
+                f"{variance[row].item():.3g}; use k(x, x) of the rows of the cross kernel, or a "
+                "smaller tolerance"
+            )
+        return self._shaped(torch.cat(means)), variance.clamp(min=0)
 
     def leave_one_out(
         self,
@@ -134,6 +159,7 @@ class RidgeFit:
             tolerance: of the relative residual in the Krylov space.
             method: "direct" or "iterative"; default: direct up to 3000 rows.
         """
+        self._check_unchanged()
         options = dict(centre=self._centred, tolerance=tolerance, method=method)
         found = left_out_errors(self._solver, self._targets, ridges, count=rows, **options)
         return self._shaped_errors(found)
@@ -154,9 +180,19 @@ class RidgeFit:
             tolerance: of the relative residual in the Krylov space.
             method: "direct" or "iterative"; default: direct up to 3000 rows.
         """
+        self._check_unchanged()
         options = dict(centre=self._centred, tolerance=tolerance, method=method)
         found = held_out_errors(self._solver, self._targets, ridges, rows, **options)
         return self._shaped_errors(found)
+
+    def _check_unchanged(self) -> None:
+        """Raise a ConfigurationError if what the kernel is made from was written into."""
+        now = versions(self._source.parts()) if self._versions else []
+        for (old, before), (new, after) in zip(self._versions, now, strict=True):
+            if old is not new or before != after:
+                raise ConfigurationError(
+                    "kernel: it, the network or x was changed in place since the fit; fit anew"
+                )
 
     def _shaped_errors(self, found: RidgeErrors) -> RidgeErrors:
         """With predictions in the shape of the targets."""
@@ -176,19 +212,26 @@ class RidgeFit:
         size = len(self.coefficients)
         height = max(1, numbers // size)
         if self._network is not None:
+            check_tensors(cross=cross)
             for piece in cross.split(height):
                 yield self._network.between(piece, self._network.x)
         elif isinstance(cross, Tensor):
             check_shape("cross", cross, None, size)
-            yield from cross.split(height)
+            check_real("cross", cross)
+            yield from cross.detach().split(height)
         elif isinstance(cross, str | Path):
             yield from _stored_rows(cross, height, size)
-        elif hasattr(cross, "shape"):
+        elif isinstance(getattr(cross, "dtype", None), torch.dtype):
+            if len(cross.shape) != 2 or cross.shape[1] != size:
+                raise KernelError(
+                    f"cross: shape {tuple(cross.shape)} is not allowed; use (any, {size})"
+                )
             yield cross
-        elif isinstance(cross, Iterable):
+        elif isinstance(cross, Iterable) and not hasattr(cross, "shape"):
             for block in cross:
                 check_shape("cross", block, None, size)
-                yield from block.split(height)
+                check_real("cross", block)
+                yield from block.detach().split(height)
         else:
             raise ConfigurationError(
                 f"cross: {type(cross).__name__} is not allowed; use a tensor (m, {size}), blocks "

@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checks import check_not_negative, check_positive
+from ..checks import as_whole, check_not_negative, check_positive, check_ridge
 from ..linalg.conjugate_gradients import Progress
 from .choosing import choose
 from .fits import RidgeFit
 from .restarting import RestartFile
 from .solvers import DirectSolver, IterativeSolver
 from .soundness import check_kernel, check_targets
-from .sources import DenseSource, NetworkSource, as_source
+from .sources import DenseSource, NetworkSource, as_source, versions
 
 
 def kernel_ridge(
@@ -47,7 +47,8 @@ def kernel_ridge(
     - iterative: block conjugate gradients with a randomly pivoted Cholesky preconditioner (Chen et
       al. 2023, arXiv:2207.06503), for an operator a Nystrom one (Frangella et al. 2021,
       arXiv:2110.02820), until the residual of every right-hand side, computed in float64 from the
-      entries as they are stored, is within the tolerance. Products are of the kernel's own type.
+      entries as they are stored, is within the tolerance. Products are of the kernel's own type,
+      those of an operator always.
 
     Args:
         kernel: K (n, n) as a tensor; the path of a file by `write_kernel_tiles` or by
@@ -60,7 +61,8 @@ def kernel_ridge(
         method: "direct" or "iterative"; default: what `reason` of the fit says.
         memory_budget: bytes for K, its copy if one is made, and the preconditioner; default: 80 %
             of the memory that is free.
-        overwrite: let the factor overwrite a tensor; else a direct solution copies it.
+        overwrite: let the factor overwrite a tensor, which is not to be used then; else a direct
+            solution copies it.
         tolerance: of the relative residual of every right-hand side.
         rank: of the preconditioner; default: 8 sqrt(n), fewer if the budget is small.
         seed: of the pivots of the preconditioner.
@@ -78,7 +80,8 @@ def kernel_ridge(
         `RidgeFit`.
 
     Raises:
-        ConfigurationError: if an option is not allowed, or a matrix does not fit the budget.
+        ConfigurationError: if an option or a type is not allowed, or a matrix does not fit the
+            budget.
         KernelError: if shapes do not fit; K is not symmetric, not finite (with the row), or with
             the ridge not positive definite (with the eigenvalue and the ridge that would help);
             equal rows have different targets at ridge 0; or the tolerance is out of reach.
@@ -95,9 +98,10 @@ def kernel_ridge(
         >>> ntkflow.kernel_ridge(theta, y.flatten(), 0.1, tolerance=1e-5).coefficients.shape
         torch.Size([80])
     """
-    check_not_negative("ridge", ridge)
+    check_ridge("ridge", ridge)
     check_positive("tolerance", tolerance)
     check_not_negative("restart_every", restart_every)
+    seed = as_whole("seed", seed, 0)
     source = as_source(kernel, data, kind, dtype)
     targets = check_targets(y, source.size).to(source.device)
     check_kernel(source, targets, float(ridge))
@@ -118,6 +122,7 @@ def kernel_ridge(
             settings |= dict(centre=centre, size=source.size, dtype=str(source.dtype))
             file = RestartFile(restart, float(restart_every), settings, held, targets)
         solution = solver.solve(targets - mean, progress, file)
+    copied = choice.method == "direct" and isinstance(source, DenseSource)
     return RidgeFit(
         solution.values.reshape(y.shape),
         mean.reshape(y.shape[1:]),
@@ -130,4 +135,6 @@ def kernel_ridge(
         _targets=targets,
         _centred=centre,
         _network=source if isinstance(source, NetworkSource) else None,
+        _source=source,
+        _versions=[] if copied else versions(source.parts()),
     )

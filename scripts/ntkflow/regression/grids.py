@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..checks import as_whole, check_choice, check_not_negative
+from ..checks import as_whole, check_choice, check_ridge, check_shape
 from ..errors import ConfigurationError, KernelError
 from ..linalg.preconditioning import LowRankPreconditioner
 from ..linalg.shifted import shifted_solutions
@@ -59,6 +59,8 @@ def left_out_errors(
     source = solver.source
     method = _method(method, ridges, source.size)
     rows = _sampled(source, count, method)
+    if centre and len(y) == 1:
+        raise ConfigurationError("rows: 1 is not allowed with centre=True; no other has a mean")
     ones = torch.ones_like(y[:, :1])
     # Columns: G y, G 1 (for means without the row) and, where G is not known, G e_i.
     if method == "direct":
@@ -87,14 +89,15 @@ def held_out_errors(
     solver: Solver,
     y: Float[Tensor, "n k"],
     ridges: Sequence[float],
-    rows: Int[Tensor, " m"],
+    rows: Tensor,
     *,
     centre: bool,
     tolerance: float,
     method: str | None,
 ) -> RidgeErrors:
     """Some rows predicted from the others; see `RidgeFit.held_out`."""
-    source, kept = solver.source, _others(rows, len(y))
+    source = solver.source
+    rows, kept = _split(rows, len(y))
     method = _method(method, ridges, source.size)
     mean = y[kept].mean(0) if centre else torch.zeros_like(y[0])
     rhs = y[kept] - mean
@@ -113,8 +116,10 @@ def held_out_errors(
 
 
 def _method(method: str | None, ridges: Sequence[float], size: int) -> str:
+    if not hasattr(ridges, "__len__") or getattr(ridges, "ndim", 1) != 1:
+        raise ConfigurationError(f"ridges: {ridges!r} is not allowed; use a list of numbers >= 0")
     for ridge in ridges:
-        check_not_negative("ridges", ridge)
+        check_ridge("ridges", ridge)
     if not len(ridges):
         raise ConfigurationError("ridges: none is given; use at least one number >= 0")
     if method is not None:
@@ -134,19 +139,26 @@ def _sampled(source: Source, count: int | None, method: str) -> Tensor:
     return torch.randperm(source.size, generator=stream)[:count].sort().values.to(source.device)
 
 
-def _others(rows: Tensor, size: int) -> Tensor:
-    """Indices of the rows that are fitted.
+def _split(rows: Tensor, size: int) -> tuple[Int[Tensor, " m"], Int[Tensor, " k"]]:
+    """Indices of the rows that judge, and of those that are fitted.
 
     Raises:
-        ConfigurationError: if the rows that judge are not some of them, or all.
+        ConfigurationError: if the rows that judge are not different ones of them, or all.
     """
+    check_shape("rows", rows, None)
+    whole = not (rows.dtype == torch.bool or rows.is_floating_point() or rows.is_complex())
+    found = rows.long() if whole else rows[:0].long()
+    if not len(found) or found.min() < 0 or found.max() >= size or len(found.unique()) < len(rows):
+        raise ConfigurationError(
+            f"rows: use indices from 0 to {size - 1}, at least one, each of them once, not "
+            f"{rows.dtype} {tuple(rows.shape)}; of a mask, mask.nonzero().flatten()"
+        )
+    rows = found
     fitted = torch.ones(size, dtype=torch.bool, device=rows.device)
-    if not len(rows) or rows.is_floating_point() or rows.min() < 0 or rows.max() >= size:
-        raise ConfigurationError(f"rows: use indices from 0 to {size - 1}, at least one")
     fitted[rows] = False
     if not fitted.any():
         raise ConfigurationError(f"rows: all {size} are held out; leave some to be fitted")
-    return fitted.nonzero().flatten()
+    return rows, fitted.nonzero().flatten()
 
 
 def _eigenpairs(

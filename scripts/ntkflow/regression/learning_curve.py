@@ -1,6 +1,5 @@
 """Test error of kernel regression before any is run: from the kernel's spectrum alone."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checks import check_not_negative, check_positive, check_shape
+from ..checks import check_positive, check_real, check_ridge, check_shape
 from ..errors import ConfigurationError, KernelError
 from ..linalg.solving import check_symmetric, columns
 
@@ -91,12 +90,18 @@ def learning_curve(
         >>> curve.kappa.numpy().round(6), curve.error.numpy().round(6)
         (array([3., 1.]), array([3., 2.]))
     """
+    check_shape("eigenvalues", eigenvalues, None)
     check_shape("coefficients", coefficients, len(eigenvalues), ...)
+    check_real("coefficients", coefficients)
+    if not (eigenvalues.is_floating_point() and coefficients.numel()):
+        raise ConfigurationError(
+            f"eigenvalues: {eigenvalues.dtype} {tuple(eigenvalues.shape)} with coefficients "
+            f"{tuple(coefficients.shape)} is not allowed; use floating-point numbers, one or more"
+        )
+    eigenvalues, coefficients = eigenvalues.detach(), coefficients.detach()
     _check_finite(eigenvalues=eigenvalues, coefficients=coefficients)
     for name, value in (("ridge", ridge), ("noise", noise)):
-        check_not_negative(name, value)
-        if not math.isfinite(value):
-            raise ConfigurationError(f"{name}: {value!r} is not allowed; use a finite number")
+        check_ridge(name, value)
     values, counts = _without_rounding(eigenvalues), _counts(n, eigenvalues.device)
     kappa = _effective_regularization(values, counts.reshape(-1), ridge)
     learned, unlearned = _shares(values, kappa)
@@ -199,6 +204,8 @@ def _without_rounding(eigenvalues: Tensor) -> Float[Tensor, " m"]:
 def _counts(n: Sizes, device: torch.device) -> Tensor:
     """Numbers of rows in float64, in the shape they came in."""
     counts = torch.as_tensor(n, dtype=torch.float64, device=device)
+    if not counts.numel():
+        raise ConfigurationError("n: none is given; use at least one number of rows")
     if not counts.is_meta and not bool(((counts >= 1) & counts.isfinite()).all()):
         raise ConfigurationError(f"n: {n!r} is not allowed; use finite numbers of rows >= 1")
     return counts

@@ -41,7 +41,9 @@ class RestartFile:
         self._path, self._every, self._written = Path(path), every, time.monotonic()
         digest = hashlib.sha256(np.ascontiguousarray(y.cpu().numpy()).tobytes()).hexdigest()
         self._settings = dict(settings) | {"targets": digest[:12]}
-        self._source = source
+        self._source, self._shape = source, tuple(y.shape)
+        if not self._path.absolute().parent.is_dir():
+            raise StorageError(f"{self._path}: no such folder; make it")
 
     def load(self) -> dict[str, Tensor] | None:
         """The state of a stopped run, None if there is none.
@@ -57,7 +59,7 @@ class RestartFile:
                 found = {name: file[name] for name in file.files}
             settings = json.loads(str(found.pop("settings")))
             sample = found.pop("sample")
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise StorageError(f"{self._path}: not a restart file of kernel_ridge") from error
         for name, value in self._settings.items():
             if settings.get(name) != value:
@@ -65,6 +67,10 @@ class RestartFile:
                     f"{self._path}: the stopped run had {name} = {settings.get(name)!r}, this one "
                     f"has {value!r}; go on with the former, or remove the file"
                 )
+        if sample.shape != self._sample.shape or not self._is_whole(found):
+            raise StorageError(
+                f"{self._path}: its state is damaged or of another version; remove the file"
+            )
         if not np.allclose(sample, self._sample, rtol=1e-4, atol=1e-4 * np.abs(sample).max()):
             raise StorageError(
                 f"{self._path}: the stopped run had another kernel; go on with that one, or remove "
@@ -73,6 +79,16 @@ class RestartFile:
         return {
             name: torch.from_numpy(each).to(self._source.device) for name, each in found.items()
         }
+
+    def _is_whole(self, state: Mapping[str, np.ndarray]) -> bool:
+        """Whether this is all that a solver goes on from, in the right shapes."""
+        if state.keys() != {"solution", "left", "directions", "numbers"}:
+            return False
+        arrays = (state["solution"], state["left"], state["directions"])
+        shapes = (self._shape, self._shape, (self._shape[0], state["directions"].shape[-1]), (3,))
+        fits = shapes == tuple(each.shape for each in (*arrays, state["numbers"]))
+        finite = all(bool(np.isfinite(each).all()) for each in arrays)
+        return fits and finite and bool(state["numbers"][0] >= 0)
 
     def save(self, state: Mapping[str, Tensor]) -> None:
         """Write the state if it is time to."""

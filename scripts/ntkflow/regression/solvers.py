@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import KernelError
+from ..errors import ConfigurationError, KernelError
 from ..linalg.conjugate_gradients import (
     BlockConjugateGradients,
     NegativeCurvature,
@@ -52,7 +52,11 @@ class DirectSolver:
         if matrix is None:
             matrix = source.to_dense(source.dtype)
         elif not overwrite:
-            matrix = matrix.clone()
+            matrix = matrix.clone(memory_format=torch.contiguous_format)
+        elif 0 in matrix.stride() and len(matrix) > 1:
+            raise ConfigurationError(
+                "overwrite: an expanded tensor shares its numbers; use overwrite=False, or a clone"
+            )
         self._factorize(matrix)
 
     def _factorize(self, matrix: Tensor) -> None:
@@ -158,5 +162,9 @@ def precondition(source: Source, rank: int, seed: int) -> LowRankPreconditioner:
         factor = nystrom(multiply, source.size, rank, device=source.device, seed=seed)
         return LowRankPreconditioner(factor)
     diagonal = check_products(source, source.diagonal())
-    factor = randomly_pivoted_cholesky(source.rows, diagonal, rank, dtype=source.dtype, seed=seed)
+
+    def rows(index: Tensor) -> Tensor:
+        return check_products(source, source.rows(index))
+
+    factor = randomly_pivoted_cholesky(rows, diagonal, rank, dtype=source.dtype, seed=seed)
     return LowRankPreconditioner(factor)

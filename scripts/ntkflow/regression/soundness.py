@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checks import check_shape
+from ..checks import check_real, check_shape
 from ..errors import KernelError
 from ..linalg.shifted import lowest_ritz_value
 from ..linalg.solving import check_symmetric, columns, not_finite
@@ -19,9 +19,13 @@ def check_targets(y: Tensor, size: int) -> Float[Tensor, "n k"]:
 
     Raises:
         KernelError: if they have not `size` rows, or a row is not finite.
+        ConfigurationError: if they are complex.
     """
     check_shape("y", y, size, ...)
-    found = columns(y)
+    check_real("y", y)
+    if not y.numel():
+        raise KernelError(f"y: shape {tuple(y.shape)} is not allowed; use one number a row or more")
+    found = columns(y.detach()).clone()
     bad = (~found.isfinite().all(1)).nonzero()
     if len(bad):
         raise KernelError(f"y: row {bad[0].item()} is not finite; use finite targets")
@@ -95,8 +99,9 @@ def indefinite(source: Source, ridge: float, known: float = 0.0) -> KernelError:
     """
     smallest = min(_smallest_eigenvalue(source), known)
     found = "is" if source.size <= _SMALL else "is at most"
-    rounding = torch.finfo(source.dtype).eps * source.diagonal().sum().item()
-    helps = max(-1.1 * smallest, 0.0) + rounding
+    unit = torch.finfo(source.dtype).eps
+    rounding = unit * source.diagonal().abs().sum().item()
+    helps = max(-1.1 * smallest, 0.0) + rounding or unit
     return KernelError(
         f"kernel: not positive definite with ridge={ridge:g}: its smallest eigenvalue {found} "
         f"{smallest:.3g}, and {source.dtype} rounds the trace by {rounding:.1g}; use a ridge of "

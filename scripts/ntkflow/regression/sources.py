@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ..checks import check_choice
+from ..checks import check_choice, check_tensors
 from ..empirical import empirical_ntk
 from ..empirical.stored import open_square_tiles
 from ..errors import ConfigurationError, KernelError
@@ -45,6 +45,10 @@ class Source(ABC):
     side = _TILE
     stored = False
     has_entries = True
+
+    def parts(self) -> list[Tensor]:
+        """Tensors of the user that entries are still made from."""
+        return []
 
     @abstractmethod
     def tile(self, i: slice, j: slice) -> Float[Tensor, "a b"]:
@@ -97,11 +101,16 @@ class DenseSource(Source):
 
     stored = True
 
-    def __init__(self, matrix: Float[Tensor, "n n"]):
+    def __init__(self, matrix: Tensor):
         check_square(matrix)
+        matrix = matrix.detach()
         self.matrix, self.size = matrix, len(matrix)
         self.dtype, self.device = matrix.dtype, matrix.device
         self.words = "a matrix in memory"
+
+    def parts(self) -> list[Tensor]:
+        """The matrix."""
+        return [self.matrix]
 
     def tile(self, i: slice, j: slice) -> Tensor:
         """A view."""
@@ -223,6 +232,12 @@ class NetworkSource(Source):
         name = {"ntk": "limit NTK", "nngp": "NNGP", "empirical": "empirical NTK"}[kind]
         self.words = f"tiles of the {name} of {type(network).__name__}, made anew"
 
+    def parts(self) -> list[Tensor]:
+        """Rows and, where the kernel depends on their values, weights."""
+        if self._kind != "empirical":
+            return [self.x]
+        return [self.x, *self._network.parameters(), *self._network.buffers()]
+
     def between(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
         """The kernel of some rows with others."""
         if self._kind == "empirical":
@@ -255,21 +270,44 @@ class NetworkSource(Source):
         return super().to_dense(dtype)
 
 
+def versions(parts: list[Tensor]) -> list[tuple[Tensor, int]]:
+    """Tensors with a number that is another one as soon as they are written into."""
+    return [(each, 0 if each.is_inference() else each._version) for each in parts]
+
+
 def as_source(kernel: Any, data: Any, kind: str, dtype: torch.dtype | None) -> Source:
     """What `kernel_ridge` was given, as a source of entries and products.
 
     Raises:
         ConfigurationError: if it is none of what is allowed.
     """
-    if isinstance(kernel, Tensor):
+    if data is not None and not isinstance(kernel, str | Path):
+        raise ConfigurationError("data: the rows are known of a file alone; use none here")
+    source = _source(kernel, data, kind, dtype)
+    if source.dtype not in (torch.float32, torch.float64):
+        raise ConfigurationError(
+            f"kernel: type {source.dtype} is not allowed; use torch.float32 or torch.float64"
+        )
+    return source
+
+
+def _source(kernel: Any, data: Any, kind: str, dtype: torch.dtype | None) -> Source:
+    if isinstance(kernel, Tensor) and kernel.layout == torch.strided:
         return DenseSource(kernel)
     if isinstance(kernel, str | Path):
         return FileSource(kernel, data)
     if isinstance(kernel, tuple) and len(kernel) == 2:
         network, x = kernel
+        check_tensors(x=x)
+        if x.ndim < 2 or not isinstance(network, nn.Module):
+            raise ConfigurationError(
+                f"kernel: ({type(network).__name__}, x of shape {tuple(x.shape)}) is not allowed; "
+                "use a network and inputs (n, ...)"
+            )
         default = torch.float32 if kind != "empirical" else x.dtype
         return NetworkSource(network, x, kind, dtype or default)
-    if all(hasattr(kernel, name) for name in ("__matmul__", "shape", "dtype", "device")):
+    typed = isinstance(getattr(kernel, "dtype", None), torch.dtype)
+    if typed and all(hasattr(kernel, name) for name in ("__matmul__", "shape", "device")):
         return OperatorSource(kernel)
     raise ConfigurationError(
         f"kernel: {type(kernel).__name__} is not allowed; use a square tensor, the path of a file "
