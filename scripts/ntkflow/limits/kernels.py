@@ -17,7 +17,8 @@ from .recursion import Plan, Program, State, output_plan, pairs, rows
 from .scores import Draws
 
 _REPLICATES = 8  # whose spread gives the standard error of what is sampled
-_TILE_CPU, _TILE_ACCELERATOR = 2**20, 2**26  # bytes per array: within a core's cache, or many
+_TILE_CPU, _TILE_ACCELERATOR = 2**21, 2**26  # bytes per array: within a core's cache, or many
+_LEAST = 3  # tiles a side where there are several, so that threads have like shares
 
 
 class LimitKernels(NamedTuple):
@@ -274,7 +275,8 @@ def _default_tile(plan: Plan, kernels: dict[str, Tensor]) -> int:
     numbers = (_TILE_CPU if kernel.device.type == "cpu" else _TILE_ACCELERATOR) // (
         kernel.element_size()
     )
-    return max(1, math.isqrt(numbers // plan.largest))
+    side, rows = max(1, math.isqrt(numbers // plan.largest)), max(kernel.shape)
+    return side if rows <= side else min(side, -(-rows // _LEAST))
 
 
 def _tiles(n1: int, n2: int, side: int, *, symmetric: bool) -> Iterator[tuple[slice, slice]]:
