@@ -1,17 +1,14 @@
-"""Kernel regression: ridge of any size, Gaussian processes, kernel machines, learning curves."""
+"""Kernel regression: ridge of any size, Gaussian processes, kernel machines, learning curves.
 
-from .fits import RidgeFit
-from .fitting import kernel_ridge
-from .grids import RidgeErrors
+`kernel_ridge` is in `fitting`: it reads files, and the rest does without h5py.
+"""
+
 from .learning_curve import LearningCurve, learning_curve, total_learnability
 from .ridge import gaussian_process, ridge_regression
 
 __all__ = [
     "LearningCurve",
-    "RidgeErrors",
-    "RidgeFit",
     "gaussian_process",
-    "kernel_ridge",
     "learning_curve",
     "ridge_regression",
     "total_learnability",
