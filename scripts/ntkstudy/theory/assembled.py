@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ntkflow.empirical.stored import open_square_tiles
-from ntkflow.regression import kernel_ridge
+from ntkflow.regression.fitting import kernel_ridge
 
 from ..data.dataset import DataSet
 from ..subjects.tiles import AssembledKernel

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ntkflow.errors import ConfigurationError
 from ntkflow.limits import limit_kernels
 from ntkflow.networks import mlp
-from ntkflow.regression import kernel_ridge
+from ntkflow.regression.fitting import kernel_ridge
 
 from ..data.dataset import DataSet
 from ..data.storage import Array

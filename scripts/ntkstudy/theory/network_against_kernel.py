@@ -13,7 +13,7 @@ from ntkflow.errors import ConfigurationError
 from ntkflow.limits import limit_kernels
 from ntkflow.networks import draw_parameters, ensemble_outputs
 from ntkflow.randomness import generator
-from ntkflow.regression import kernel_ridge
+from ntkflow.regression.fitting import kernel_ridge
 from ntkflow.training import Schedule, train_ensemble
 from ntkflow.training.classification import accuracies, cross_entropies
 
