@@ -71,6 +71,25 @@ def labelled_data(folder: Path):
 PENALISED = {"learning_rate": 0.5, "steps": 6, "l2": 0.01, "l1": 0.0, "decay": "coupled"}
 
 
+@contextmanager
+def noisy_classes(folder: Path, tests: int) -> Iterator[DataSet]:
+    """Forty training and some test inputs of three noisy classes."""
+    count = 40 + tests
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((count, 6)), rng.integers(0, 3, count)
+    x[np.arange(count), labels] += 1.5
+    y = np.eye(3)[labels]
+    arrays = {
+        "train/x": Array(x[:40], ["sample", "coordinate"]),
+        "train/y": Array(y[:40], ["sample", "output"]),
+        "probe/x": Array(x[40:], ["image", "coordinate"]),
+        "probe/y": Array(y[40:], ["image", "output"]),
+        "probe/image": Array(np.arange(tests), ["image"]),
+    }
+    with made_data(folder, arrays) as data:
+        yield data
+
+
 def labelled_networks(data: DataSet) -> Members:
     """Three networks after six steps on the labelled data, with a penalty."""
     network, seeds = mlp(5, (7,), 3), range(3)

@@ -4,14 +4,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from study_cases import in_float64, made_data, measured
+from study_cases import in_float64, measured, noisy_classes
 
 from figures import chosen_regression as figure
 from ntkflow import ridge_regression
 from ntkflow.errors import ConfigurationError
 from ntkflow.limits import limit_kernels
 from ntkflow.networks import mlp
-from ntkstudy.data.storage import Array
 from ntkstudy.data.tables import with_axes
 from ntkstudy.report.plotting import use_style
 from ntkstudy.subjects.limit import Limit
@@ -24,19 +23,7 @@ OPTIONS = {
 
 @pytest.fixture
 def data(tmp_path):
-    """Forty training and twelve test inputs of three noisy classes."""
-    rng = np.random.default_rng(0)
-    x, labels = rng.standard_normal((52, 6)), rng.integers(0, 3, 52)
-    x[np.arange(52), labels] += 1.5
-    y = np.eye(3)[labels]
-    arrays = {
-        "train/x": Array(x[:40], ["sample", "coordinate"]),
-        "train/y": Array(y[:40], ["sample", "output"]),
-        "probe/x": Array(x[40:], ["image", "coordinate"]),
-        "probe/y": Array(y[40:], ["image", "output"]),
-        "probe/image": Array(np.arange(12), ["image"]),
-    }
-    with made_data(tmp_path, arrays) as data:
+    with noisy_classes(tmp_path, 12) as data:
         yield data
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from study_cases import in_float64, made_data, measured
+from study_cases import in_float64, measured, noisy_classes
 from torch.func import functional_call
 
 from figures import network_against_kernel as figure
@@ -15,7 +15,6 @@ from ntkflow.limits import limit_kernels
 from ntkflow.networks import draw_parameters, mlp
 from ntkflow.randomness import generator
 from ntkstudy.claims.uncertainty import student_interval
-from ntkstudy.data.storage import Array
 from ntkstudy.data.tables import with_axes
 from ntkstudy.report.plotting import use_style
 from ntkstudy.theory.setting import Setting
@@ -31,19 +30,7 @@ NETWORK = mlp(6, [9], 3, activation="relu", sigma_w=2**0.5, sigma_b=0.1, device=
 
 @pytest.fixture
 def data(tmp_path):
-    """Forty training and thirty test inputs of three noisy classes."""
-    rng = np.random.default_rng(0)
-    x, labels = rng.standard_normal((70, 6)), rng.integers(0, 3, 70)
-    x[np.arange(70), labels] += 1.5
-    y = np.eye(3)[labels]
-    arrays = {
-        "train/x": Array(x[:40], ["sample", "coordinate"]),
-        "train/y": Array(y[:40], ["sample", "output"]),
-        "probe/x": Array(x[40:], ["image", "coordinate"]),
-        "probe/y": Array(y[40:], ["image", "output"]),
-        "probe/image": Array(np.arange(30), ["image"]),
-    }
-    with made_data(tmp_path, arrays) as data:
+    with noisy_classes(tmp_path, 30) as data:
         yield data
 
 

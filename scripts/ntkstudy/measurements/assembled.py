@@ -6,17 +6,13 @@ from typing import Annotated
 from ..needs import LABELS
 from ..options import Rule
 from ..registry import measurement
-from .common import labelled
+from .common import Ridges, labelled
 
 
 @dataclass(frozen=True, kw_only=True)
-class KernelRidgeOptions:
+class KernelRidgeOptions(Ridges):
     """The ridges, and how exactly the rows are fitted."""
 
-    ridges: Annotated[
-        list[Annotated[float, Rule(exclusiveMinimum=0)]],
-        Rule("over the mean of the kernel's diagonal", minItems=1, uniqueItems=True),
-    ]
     tolerance: Annotated[
         float, Rule("of the relative residual of every output", exclusiveMinimum=0)
     ] = 1e-6

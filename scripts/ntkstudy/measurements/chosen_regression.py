@@ -6,10 +6,11 @@ from typing import Annotated
 from ..needs import LABELS
 from ..options import Rule
 from ..registry import measurement
+from .common import Ridges
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChosenRegressionOptions:
+class ChosenRegressionOptions(Ridges):
     """What is chosen from, on how many rows, and how exactly all rows are fitted."""
 
     depths: Annotated[
@@ -19,10 +20,6 @@ class ChosenRegressionOptions:
     sigma_bs: Annotated[
         list[Annotated[float, Rule(minimum=0)]],
         Rule("candidates for the standard deviation of biases", minItems=1, uniqueItems=True),
-    ]
-    ridges: Annotated[
-        list[Annotated[float, Rule(exclusiveMinimum=0)]],
-        Rule("candidates, over the mean of the kernel's diagonal", minItems=1, uniqueItems=True),
     ]
     sigma_w: Annotated[float, Rule("standard deviation of the weights", exclusiveMinimum=0)] = (
         2**0.5

@@ -18,6 +18,16 @@ class Draws:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ridges:
+    """Ridges in units of the kernel."""
+
+    ridges: Annotated[
+        list[Annotated[float, Rule(exclusiveMinimum=0)]],
+        Rule("over the mean of the kernel's diagonal", minItems=1, uniqueItems=True),
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PowerIterations:
     """When power iterations stop."""
 

@@ -6,12 +6,12 @@ from typing import Annotated
 from ..needs import LABELS
 from ..options import Rule
 from ..registry import measurement
-from .common import Draws
+from .common import Draws, Ridges
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningCurveOptions(Draws):
-    """Sizes of the pool and of the training sets, and the ridge."""
+class LearningCurveOptions(Draws, Ridges):
+    """Sizes of the pool and of the training sets."""
 
     pool: Annotated[
         int,
@@ -24,10 +24,6 @@ class LearningCurveOptions(Draws):
     training_sets: Annotated[
         int, Rule("training sets of each size in a pool, whose errors are averaged", minimum=1)
     ] = 4
-    ridges: Annotated[
-        list[Annotated[float, Rule(exclusiveMinimum=0)]],
-        Rule("over the mean of the kernel's diagonal", minItems=1, uniqueItems=True),
-    ]
     leading: Annotated[
         float,
         Rule(

@@ -6,20 +6,16 @@ from typing import Annotated
 from ..needs import LABELS, NTK, TRAINING
 from ..options import Rule
 from ..registry import measurement
-from .common import Draws
+from .common import Draws, Ridges
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkAgainstKernelOptions(Draws):
+class NetworkAgainstKernelOptions(Draws, Ridges):
     """Sizes of the training sets, what the ridge is chosen from, and who judges."""
 
     sizes: Annotated[
         list[Annotated[int, Rule(minimum=2)]],
         Rule("n, numbers of training rows", minItems=1, uniqueItems=True),
-    ]
-    ridges: Annotated[
-        list[Annotated[float, Rule(exclusiveMinimum=0)]],
-        Rule("candidates, over the mean of the kernel's diagonal", minItems=1, uniqueItems=True),
     ]
     held_out: Annotated[
         float,
