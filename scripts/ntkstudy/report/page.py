@@ -29,8 +29,8 @@ def render(model: dict, template_dir: Path) -> str:
 
     Args:
         model: Plain JSON types: `title`, `subtitle`, `scale`, `results`, `sources` (name ->
-            `title`, `description`), `claims`, `experiments` and `provenance`. Empty lists, empty
-            strings and None stand for what is missing; a missing key is an error.
+            `title`, `description`), `claims`, `families`, `experiments` and `provenance`. Empty
+            lists, empty strings and None stand for what is missing; a missing key is an error.
         template_dir: Folder with `index.html.j2`, `style.css` and `report.js`.
 
     Raises:
@@ -50,6 +50,8 @@ def render(model: dict, template_dir: Path) -> str:
         "number": format_number,
         "interval": format_interval,
         "duration": format_duration,
+        "basis": describe_basis,
+        "method": describe_method,
     }
     return environment.get_template("index.html.j2").render(
         **model,
@@ -170,6 +172,17 @@ def format_interval(low: Number | None, high: Number | None) -> str:
         return f"≥ {format_number(low)}"
     half = (high - low) / 2
     return f"{format_number(low, half)} to {format_number(high, half)}"
+
+
+def describe_method(criterion: dict) -> str:
+    """Return level and method of a criterion's interval: "95 %, Student's t", or "exact"."""
+    level, method = criterion["level"], criterion["method"]
+    return method if level is None else f"{100 * level:.4g} %, {method}"
+
+
+def describe_basis(criterion: dict) -> str:
+    """Return what stands behind a criterion's number: "95 %, Student's t, 10 networks"."""
+    return f"{describe_method(criterion)}, {criterion['n']} {criterion['counts']}"
 
 
 def format_duration(seconds: Number | None) -> str:
