@@ -1,4 +1,4 @@
-"""Judge every claim from the tables of a run."""
+"""Judge every claim from the tables of a run, and a second time on its controls."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from job import run_job
 from ntkflow.errors import ConfigurationError
 from ntkstudy.claims import judge_claim
+from ntkstudy.claims.controls import with_controls
 from ntkstudy.claims.document import claims_schema, read_claims
 from ntkstudy.data.collected import tables_by_experiment
 from ntkstudy.data.storage import replacing
@@ -20,12 +21,14 @@ def main(input: dict, output: dict, cfg: dict) -> None:
     tables = tables_by_experiment(input.get("tables", []))
     judged = []
     for claim in document["claims"]:
+        own = tables.get(claim["experiment"], {})
         try:
-            judged.append(judge_claim(claim, tables.get(claim["experiment"], {})))
+            judged.append(with_controls(claim, judge_claim(claim, own), own))
         except ConfigurationError as error:
             file = next(file for file in files if Path(file).stem == claim["source"])
             raise ConfigurationError(f"{file}: {error}") from None
-        print(f"{claim['id']}: {judged[-1]['verdict']}")
+        control = judged[-1]["control"]
+        print(f"{claim['id']}: {judged[-1]['verdict']}; control: {control['outcome']}")
     with replacing(output["claims"]) as temporary:
         temporary.write_text(
             json.dumps({"sources": document["sources"], "claims": judged}, indent=1)

@@ -23,6 +23,10 @@ from ..registry import Registry
 # The value, the two ends of its interval, None where there is none, and the status.
 Outcome = tuple[float | None, float | None, float | None, str]
 
+# Changes that a claim can ask for by name; they are made in `changes`.
+CHANGES = ("sign", "sides", "reversed", "scaled", "spread")
+_ROWS = ("table", "column", "where", "relative_to", "value")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
@@ -40,6 +44,25 @@ class Criterion:
     over: Annotated[str | None, Rule("axis of the repetitions in place of seed, as data_seed")] = (
         None
     )
+    control: Annotated[
+        dict[str, Any] | None,
+        Rule(
+            "what must not pass in its place; by default the change that the kind has",
+            properties={
+                "change": {"type": "string", "enum": list(CHANGES)},
+                "of": {"type": "string", "description": "what stands in its place, in words"},
+                "table": {"type": "string"},
+                "column": {"type": "string"},
+                "where": {"type": "object"},
+                "relative_to": {"type": "object"},
+                "value": {"type": "number", "description": "what a null model gives everywhere"},
+                "cannot_fail": {"type": "string", "description": "why nothing could make it fail"},
+            },
+            additionalProperties=False,
+            minProperties=1,
+            dependentRequired=dict.fromkeys(_ROWS, ["of"]),
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
