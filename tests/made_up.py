@@ -11,6 +11,8 @@ TOLD_BY = {
     "predicted": ("mode", lambda mode: 10.0 * mode**2),
     "definite": ("case", lambda case: case % 2),
 }
+# Means of columns that are no noise around 1, where controls read them.
+MEANS = {"to_mean": 0.1, "numerical": 100.0}
 SEEDS = 20
 ROLES = ("observation", "explanation", "correction")
 
@@ -55,7 +57,8 @@ def make_table(wanted: list[dict], requires: Mapping, rng) -> pd.DataFrame:
     columns = {one["column"] for one in wanted}
     columns |= {one["expected"] for one in wanted if isinstance(one["expected"], str)}
     for column in sorted(columns):
-        table[column] = 1 + 0.1 * rng.standard_normal(len(table)).clip(-3, 3)
+        noise = 1 + 0.1 * rng.standard_normal(len(table)).clip(-3, 3)
+        table[column] = MEANS.get(column, 1.0) * noise
     for one in wanted:
         if isinstance(one["expected"], str):
             along = one["along"]
@@ -94,11 +97,10 @@ def axis_values(wanted: list[dict], requires: Mapping) -> dict[str, list]:
                 few = 2 if axis in along_of(one) or axis == "mode" else 1
                 values += [] if len(inside) >= few else value[:few]
     for axis, named in ends.items():
-        values = found[axis]
-        if len(set(values)) < 2:
-            base = values or [1]
-            values += [min(base) - 1] if "min" in named else []
-            values += [max(base) + 1] if "max" in named else []
+        values, required = found[axis], requires.get(axis, ())
+        base = values or [1]
+        values += [min(base) - 1] if "min" in named and min(base) not in required else []
+        values += [max(base) + 1] if "max" in named and max(base) not in required else []
     for axis, values in found.items():
         if not values and axis not in TOLD_BY:
             values += [0, 1, 2, 3] if axis == "case" else [1, 2]

@@ -64,6 +64,9 @@ SQUARED = Change("column times its axis", lambda sample: _tilted(sample, 1.0))
 TURNED = Change(
     "points moved on by one place", lambda sample: [[sample.values[-1], *sample.values[:-1]]]
 )
+OTHERS = Change(
+    "ones and zeros exchanged", lambda sample: [[1 - values for values in sample.values]]
+)
 MIXED = Change("sign changed in every second draw", _with_alternating_signs)
 
 # Those that a claim can ask for by name.
@@ -151,6 +154,6 @@ def _signed(options: Criterion, sample: Sample) -> Changed:
 
 
 def _scaling(options: Any, sample: Sample) -> Changed:
-    """A dispersion does not change with the scale; the spread around the mean does it for it."""
-    dispersion = getattr(options, "statistic", "mean") == "dispersion"
-    return SPREAD(sample) if dispersion else SCALED(sample)
+    """A dispersion has no scale, a share none but its own."""
+    others = {"dispersion": SPREAD, "share": OTHERS}
+    return others.get(getattr(options, "statistic", "mean"), SCALED)(sample)

@@ -219,17 +219,21 @@ def _below(options: Any, sample: Sample, spread: float) -> Wanted:
 
 @mended_by("decreasing")
 def _decreasing(options: Any, sample: Sample, spread: float) -> Wanted:
-    return _moved(sample, _steps_of(sample, 0.5), spread)
+    return _moved(sample, _rising(_means(sample)[::-1])[::-1], spread)
 
 
 @mended_by("increasing")
 def _increasing(options: Any, sample: Sample, spread: float) -> Wanted:
-    return _moved(sample, _steps_of(sample, 2.0), spread)
+    return _moved(sample, _rising(_means(sample)), spread)
 
 
-def _steps_of(sample: Sample, factor: float) -> np.ndarray:
-    first = abs(_means(sample)[0]) or 1.0
-    return first * factor ** np.arange(len(sample.values))
+def _rising(means: np.ndarray, factor: float = 1.3) -> np.ndarray:
+    """The same numbers, each lifted where it is not well above the one before."""
+    risen, step = means.copy(), (factor - 1) * (max(abs(means)) or 1.0)
+    for place in range(1, len(means)):
+        before = risen[place - 1]
+        risen[place] = max(risen[place], before * factor if before > 0 else before + step)
+    return risen
 
 
 @mended_by("dip")
