@@ -26,7 +26,9 @@ def reads(criterion: Mapping) -> list[dict]:
     control = criterion.get("control") or {}
     own = {key: criterion.get(key) for key in ("table", "column", "where", "relative_to", "along")}
     own |= {"expected": criterion.get("expected"), "over": criterion.get("over")}
-    other = own | {key: control[key] for key in ("table", "column", "relative_to") if key in control}
+    other = own | {
+        key: control[key] for key in ("table", "column", "relative_to") if key in control
+    }
     other |= {"where": own["where"] | control.get("where", {}), "expected": None}
     return [own, other]
 

@@ -79,7 +79,7 @@ NAMED: dict[str, Change] = {
 }
 
 Changed = tuple[str, list[Sample]] | None
-_OF_KINDS: dict[str, Callable[[Any, Sample], Changed]] = {}
+OF_KINDS: dict[str, Callable[[Any, Sample], Changed]] = {}
 
 
 def changed_by(*kinds: str) -> Callable:
@@ -90,7 +90,7 @@ def changed_by(*kinds: str) -> Callable:
     """
 
     def register(change: Callable[[Any, Sample], Changed]) -> Callable[[Any, Sample], Changed]:
-        _OF_KINDS.update(dict.fromkeys(kinds, change))
+        OF_KINDS.update(dict.fromkeys(kinds, change))
         return change
 
     return register
@@ -98,7 +98,7 @@ def changed_by(*kinds: str) -> Callable:
 
 def change_of(kind: str, options: Criterion, sample: Sample) -> Changed:
     """The automatic change of a kind with these options; None where a claim must name a control."""
-    return _OF_KINDS[kind](options, sample) if kind in _OF_KINDS else None
+    return OF_KINDS[kind](options, sample) if kind in OF_KINDS else None
 
 
 @changed_by("decreasing", "increasing", "rank")

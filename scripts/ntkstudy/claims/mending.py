@@ -21,7 +21,7 @@ SPREADS = (1.0, 0.1, 0.01, 0.0, 0.0, 0.0)
 _ROW = "row of the table"
 
 Wanted = list[np.ndarray]
-_WANTED: dict[str, Callable[[Any, Sample, float], Wanted]] = {}
+WANTED: dict[str, Callable[[Any, Sample, float], Wanted]] = {}
 
 
 def mended_by(*kinds: str) -> Callable:
@@ -32,7 +32,7 @@ def mended_by(*kinds: str) -> Callable:
     """
 
     def register(wanted: Callable[[Any, Sample, float], Wanted]) -> Callable:
-        _WANTED.update(dict.fromkeys(kinds, wanted))
+        WANTED.update(dict.fromkeys(kinds, wanted))
         return wanted
 
     return register
@@ -60,10 +60,10 @@ def mend(
                 sample = Sample.read(options, requires, mended, trend=kind.trend)
                 if kind.judge(options, sample)[3] == "holds":
                     continue
-                if criterion["kind"] not in _WANTED:
+                if criterion["kind"] not in WANTED:
                     return None
                 failing += 1
-                wanted = _WANTED[criterion["kind"]](options, sample, spread)
+                wanted = WANTED[criterion["kind"]](options, sample, spread)
                 changed = _write(mended[options.table], options, sample, wanted, requires)
             except AbsentError:
                 return None

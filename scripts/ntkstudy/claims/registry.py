@@ -60,7 +60,7 @@ class Criterion:
             },
             additionalProperties=False,
             minProperties=1,
-            dependentRequired=dict.fromkeys(_ROWS, ["of"]),
+            dependentRequired={key: ["of"] for key in _ROWS},
         ),
     ] = None
 
