@@ -25,7 +25,7 @@ def reads(criterion: Mapping) -> list[dict]:
     """What a criterion and its control read: table, column, where, relative_to, along, over."""
     control = criterion.get("control") or {}
     own = {key: criterion.get(key) for key in ("table", "column", "where", "relative_to", "along")}
-    own |= {"expected": criterion.get("expected"), "over": criterion.get("over")}
+    own |= {key: criterion.get(key) for key in ("expected", "over", "statistic")}
     other = own | {
         key: control[key] for key in ("table", "column", "relative_to") if key in control
     }
@@ -60,7 +60,8 @@ def make_table(wanted: list[dict], requires: Mapping, rng) -> pd.DataFrame:
     columns |= {one["expected"] for one in wanted if isinstance(one["expected"], str)}
     for column in sorted(columns):
         noise = 1 + 0.1 * rng.standard_normal(len(table)).clip(-3, 3)
-        table[column] = MEANS.get(column, 1.0) * noise
+        shares = any(one["statistic"] == "share" for one in wanted if one["column"] == column)
+        table[column] = 0.0 if shares else MEANS.get(column, 1.0) * noise
     for one in wanted:
         if isinstance(one["expected"], str):
             along = one["along"]

@@ -51,7 +51,13 @@ def criterion(role="observation", **changes) -> dict:
         "low": -0.561,
         "high": -0.463,
         "allowed": "−0.5 ± 0.15",
-        "n_seeds": 100,
+        "n": 100,
+        "counts": "networks",
+        "level": 0.95,
+        "method": "Student's t",
+        "table": "profile",
+        "unit": "1",
+        "intervals": 1,
         "status": "holds",
         "note": "",
         "control": {"change": "axis reversed", "status": "fails", "outcome": "caught", "note": ""},
@@ -184,7 +190,7 @@ def build_model() -> dict:
                 reason="needs width 10000, which the default scale does not run",
                 criteria=[
                     criterion(
-                        value=None, low=None, high=None, n_seeds=None, status="absent", control=None
+                        value=None, low=None, high=None, n=None, status="absent", control=None
                     )
                 ],
             ),

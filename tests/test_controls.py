@@ -1,5 +1,6 @@
 """Claims are judged a second time, on tables that must change the verdict."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from judging_tables import MEAN_LAW, POWER_LAW, noise, table
@@ -11,7 +12,7 @@ from ntkstudy.claims import judge_claim
 from ntkstudy.claims.changes import NAMED, OF_KINDS, changed_by
 from ntkstudy.claims.controls import CANNOT_FAIL, CAUGHT, FAILS, SURVIVED, control_of, with_controls
 from ntkstudy.claims.mending import WANTED, mend
-from ntkstudy.claims.registry import CHANGES, CRITERIA, Criterion, criterion
+from ntkstudy.claims.registry import CHANGES, CRITERIA, Criterion, Outcome, criterion
 from ntkstudy.plan.configuration import validate
 
 
@@ -122,6 +123,17 @@ def test_a_claim_names_what_must_not_pass(control, outcome, change):
     assert (found.outcome, found.change) == (outcome, change)
 
 
+@pytest.mark.parametrize(
+    ("control", "change"),
+    [(None, "ones and zeros exchanged"), ({"of": "chance", "value": 0.5}, "chance")],
+)
+def test_a_share_of_ones_is_controlled_by_other_shares(control, change):
+    data = table(lambda rng, width, seeds: np.arange(seeds) > 1).astype({"theta": float})
+    criterion = entry(where={"width": 100}, statistic="share", range=[0.8, 1.0], control=control)
+    found = control_of(criterion, {}, {"t": data})
+    assert (found.outcome, found.status, found.change) == (CAUGHT, "fails", change)
+
+
 def test_a_control_that_was_not_run_is_told():
     control = {"of": "wider ones", "where": {"width": 9000}}
     criterion = entry(where={"width": 100}, range=[0.0, 3.0], control=control)
@@ -213,7 +225,7 @@ def outside():
     def positive(options, sample):
         """All values are positive."""
         least = float(min(values.min() for values in sample.values))
-        return least, None, None, "holds" if least > 0 else "fails"
+        return Outcome(least, None, "holds" if least > 0 else "fails")
 
     yield entry(kind="positive", where={"width": 100})
     CRITERIA.forget(__name__)

@@ -101,6 +101,16 @@ def change_of(kind: str, options: Criterion, sample: Sample) -> Changed:
     return OF_KINDS[kind](options, sample) if kind in OF_KINDS else None
 
 
+def constant(options: Criterion, sample: Sample, value: float) -> Arrays:
+    """One number in place of all draws; of a share, as many ones as make it."""
+    if getattr(options, "statistic", "mean") == "share":
+        return [
+            (np.arange(len(values)) < round(value * len(values))).astype(float)
+            for values in sample.values
+        ]
+    return [np.full(len(values), value) for values in sample.values]
+
+
 @changed_by("decreasing", "increasing", "rank")
 def _reversed(options: Criterion, sample: Sample) -> Changed:
     return REVERSED(sample)

@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ..options import read_options
-from .changes import NAMED, change_of
+from .changes import NAMED, change_of, constant
 from .criteria import combine
 from .mending import mend
 from .registry import CRITERIA, Criterion
@@ -101,7 +100,7 @@ def control_of(criterion: Mapping[str, Any], requires: Mapping, tables: Tables) 
         return Control(asked.get("of", "rows"), "absent", NOT_JUDGED, str(reason))
     if not samples:
         return Control("none", "holds", SURVIVED, "the claim names no control for it")
-    statuses = [kind.judge(options, each)[3] for each in samples]
+    statuses = [kind.judge(options, each).status for each in samples]
     outcome = SURVIVED if "holds" in statuses else CAUGHT
     status = "holds" if "holds" in statuses else combine(statuses)
     return Control(words, status, outcome)
@@ -118,8 +117,7 @@ def _changed(
         words, samples = NAMED[asked["change"]](sample)
         return asked.get("of", words), samples
     if "value" in asked:
-        constant = [np.full(len(values), asked["value"]) for values in sample.values]
-        return asked["of"], [replace(sample, values=constant)]
+        return asked["of"], [replace(sample, values=constant(options, sample, asked["value"]))]
     rows = {key: asked[key] for key in ("table", "column", "relative_to") if key in asked}
     other = replace(options, where=options.where | asked.get("where", {}), **rows)
     return asked["of"], [Sample.read(other, {}, tables)]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..options import read_options
+from .changes import constant
 from .registry import CRITERIA, Criterion
 from .samples import AbsentError, Sample
 
@@ -58,7 +59,7 @@ def mend(
             options = read_options(kind.options, criterion)
             try:
                 sample = Sample.read(options, requires, mended, trend=kind.trend)
-                if kind.judge(options, sample)[3] == "holds":
+                if kind.judge(options, sample).status == "holds":
                     continue
                 if criterion["kind"] not in WANTED:
                     return None
@@ -138,8 +139,7 @@ def _inside(lower: float, upper: float) -> float:
 def _within(options: Any, sample: Sample, spread: float) -> Wanted:
     aim = _inside(*options.range)
     if options.statistic == "share":
-        aim = options.range[1]
-        return [(np.arange(len(v)) < round(aim * len(v))).astype(float) for v in sample.values]
+        return constant(options, sample, options.range[1])
     if options.statistic == "dispersion":
         return [_dispersed(values, aim) for values in sample.values]
     if options.statistic == "std":
