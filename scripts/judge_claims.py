@@ -21,7 +21,8 @@ def main(input: dict, output: dict, cfg: dict) -> None:
     judged = []
     for claim in document["claims"]:
         try:
-            judged.append(judge_claim(claim, tables.get(claim["experiment"], {})))
+            made = tables.get(claim["experiment"], {})
+            judged.append(judge_claim(claim, made, scale=cfg["scale"]))
         except ConfigurationError as error:
             file = next(file for file in files if Path(file).stem == claim["source"])
             raise ConfigurationError(f"{file}: {error}") from None
