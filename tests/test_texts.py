@@ -109,7 +109,8 @@ def test_a_wrong_name_in_a_paragraph_is_an_error(paragraph, problem):
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("name: wide\n", "name: wid\n", "ours.long-not-lazy: explanation: criterion in {wide.value}"),
+        ("name: wide\n", "name: wid\n",
+         "ours.long-not-lazy: explanation: criterion in {wide.value}"),
         ("name: width-10\n", "name: width-2\n", "ours.long-not-lazy: name: 'width-2' stands twice"),
         ("criterion: wide }", "criterion: wid }",
          "ours.long-not-lazy: horizon.criterion: 'wid' is unknown"),
@@ -153,7 +154,8 @@ def test_experiments_name_claims_and_criteria_that_exist():
 # but for these.
 TYPED = re.compile(r"(?<![\w.])(?:\d*\.\d+(?:e-?\d+)?|\d+(?= ?%))")
 WORDS = re.compile(
-    r"\b(?:twice|thrice|half|halves|doubles?|\w+fold|(?:a|one) (?:third|quarter|fifth|tenth|percent)"
+    r"\b(?:twice|thrice|half|halves|doubles?|\w+fold"
+    r"|(?:a|one) (?:third|quarter|fifth|tenth|percent)"
     r"|(?:two|three|four|five|six|ten|hundred|thousand) times|orders? of magnitude)\b"
 )
 ARITHMETIC = {
@@ -181,6 +183,13 @@ WORDED = {
     "network_against_kernel": {"a fifth"},  # held_out
     "principal_component": {"half", "a tenth"},  # the target's size; an output scale of 10
 }
+
+
+def test_a_typed_number_is_found():
+    text = "At width 1000 it is .147 ({small.value}), 12 % less, about a fifth, and grows tenfold."
+    assert typed(text) == {".147", "12"}
+    assert set(WORDS.findall(text)) == {"a fifth", "tenfold"}
+    assert typed("section 2.2.1, n0 = 2, k = 2, 4 and 7") == set()
 
 
 def texts_of(explanation) -> list[str]:
