@@ -32,9 +32,9 @@ def summarise_evolution(gram: pd.DataFrame, classification: pd.DataFrame) -> pd.
         `step_at_level`, `test_loss_at_level`, `test_accuracy_at_level` and `gap_at_level` (test
         loss minus training loss) where the training loss first falls to 0.5; `gap_at_end`; `share`
         of the largest eigenvalue in the trace at the start; and, with a swept width, rank
-        correlations over widths, the same for all widths of a seed: `order_kept` of the largest eigenvalue at
-        start and end, `share_speed` of `share` and `top_speed` of `start` with `step_at_level`,
-        over the networks that get there.
+        correlations over widths, the same for all widths of a seed: `order_kept` of the largest
+        eigenvalue at start and end, `share_speed` of `share` and `top_speed` of `start` with
+        `step_at_level`, over the networks that get there.
     """
     keys = [*axes_of(gram, besides=("seed", "step")), "seed"]
     runs = gram.merge(classification, on=[*keys, "step"]).sort_values("step")
