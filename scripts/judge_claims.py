@@ -23,7 +23,8 @@ def main(input: dict, output: dict, cfg: dict) -> None:
     for claim in document["claims"]:
         own = tables.get(claim["experiment"], {})
         try:
-            judged.append(with_controls(claim, judge_claim(claim, own), own))
+            found = judge_claim(claim, own, scale=cfg["scale"])
+            judged.append(with_controls(claim, found, own))
         except ConfigurationError as error:
             file = next(file for file in files if Path(file).stem == claim["source"])
             raise ConfigurationError(f"{file}: {error}") from None

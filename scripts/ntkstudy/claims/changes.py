@@ -120,7 +120,7 @@ def _reversed(options: Criterion, sample: Sample) -> Changed:
 def _slope(options: Any, sample: Sample) -> Changed:
     """Reversal changes the sign of a slope, which says nothing where both signs are allowed."""
     lower, upper = options.range
-    if not lower <= 0 <= upper:
+    if not lower < 0 < upper:
         return REVERSED(sample)
     return TILTED(sample) if upper - lower < 1 else None
 
