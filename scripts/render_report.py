@@ -9,11 +9,11 @@ import pandas as pd
 import yaml
 
 from job import run_job
-from ntkstudy.claims.texts import explain_experiment
 from ntkstudy.data.collected import tables_by_experiment
 from ntkstudy.data.storage import git_revision, replacing, software_versions
 from ntkstudy.data.tables import axes_of
 from ntkstudy.report.page import render
+from ntkstudy.texts import explain_experiment
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:

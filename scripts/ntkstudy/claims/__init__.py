@@ -15,11 +15,11 @@ import pandas as pd
 from ntkflow.errors import ConfigurationError
 
 from ..options import read_options
+from ..texts import explain_claim
 from .criteria import combine
 from .horizon import horizon
 from .registry import CRITERIA
 from .samples import AbsentError, Sample
-from .texts import explain_claim
 from .uncertainty import Interval
 
 # What is said of the draws behind a number where there are none.
