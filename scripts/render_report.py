@@ -34,6 +34,7 @@ def main(input: dict, output: dict, cfg: dict) -> None:
         "results": cfg["results"],
         "sources": judged["sources"],
         "claims": judged["claims"],
+        "families": judged["families"],
         "experiments": [
             describe_experiment(name, block, drawn, tables.get(name, {}), times)
             for name, block in experiments.items()
