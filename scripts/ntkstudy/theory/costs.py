@@ -137,7 +137,7 @@ def step_cost(options: Any, setting: Setting) -> dict[str, Array]:
     Of networks of two hidden layers of ReLU on the experiment's inputs; the loss is the mean square
     of the output. `parameters` is the number d of weights, `per_parameter` bytes over 8 d.
     """
-    x, rows = setting.x, []
+    x, rows = setting.x.flatten(1), []
     networks = [mlp(x.shape[1], [width] * 2, device="meta") for width in options.widths]
     counts = [sum(p.numel() for p in network.parameters()) for network in networks]
     for seed in range(options.draws):
