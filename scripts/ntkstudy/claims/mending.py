@@ -51,7 +51,8 @@ def mend(
         requires: what the claim requires.
         tables: with all the rows and columns that the criteria need.
     """
-    mended = dict(tables)
+    named = dict.fromkeys(criterion["table"] for criterion in criteria)
+    mended = {name: tables[name] for name in named if name in tables}
     for spread in SPREADS:
         failing = 0
         for criterion in criteria:
