@@ -5,6 +5,7 @@ here, until all hold together. So a verdict against a claim is known to be one t
 out otherwise, and a claim can be tried before anything was run.
 """
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -43,7 +44,7 @@ def mend(
     criteria: Sequence[Mapping[str, Any]],
     requires: Mapping[str, Any],
     tables: Mapping[str, pd.DataFrame],
-) -> dict[str, pd.DataFrame] | None:
+) -> Mapping[str, pd.DataFrame] | None:
     """Tables for which all criteria hold, or None where none were found.
 
     Args:
@@ -51,8 +52,7 @@ def mend(
         requires: what the claim requires.
         tables: with all the rows and columns that the criteria need.
     """
-    named = dict.fromkeys(criterion["table"] for criterion in criteria)
-    mended = {name: tables[name] for name in named if name in tables}
+    mended = ChainMap({}, tables)  # what is not mended is not read
     for spread in SPREADS:
         failing = 0
         for criterion in criteria:
