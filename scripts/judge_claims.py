@@ -20,24 +20,22 @@ def main(input: dict, output: dict, cfg: dict) -> None:
     files = _as_list(input["claims"])
     document = read_claims(files, claims_schema(input["schema"]), cfg["experiments"])
     tables = tables_by_experiment(input.get("tables", []))
-    judged = []
+    path, judged = Path(output["claims"]), []
+    scale = path.parent.name
     for claim in document["claims"]:
         try:
             made = tables.get(claim["experiment"], {})
-            judged.append(judge_claim(claim, made, scale=cfg["scale"]))
+            judged.append(judge_claim(claim, made, scale=scale))
         except ConfigurationError as error:
             file = next(file for file in files if Path(file).stem == claim["source"])
             raise ConfigurationError(f"{file}: {error}") from None
         print(f"{claim['id']}: {judged[-1]['verdict']}")
-    path = Path(output["claims"])
-    made = build_document(
-        document["sources"], document["claims"], judged, tables, scale=path.parent.name
-    )
-    check_document(made, input["judged_schema"], source=str(path))
+    found = build_document(document["sources"], document["claims"], judged, tables, scale=scale)
+    check_document(found, input["judged_schema"], source=str(path))
     with replacing(output["schema"]) as temporary:
         shutil.copyfile(input["judged_schema"], temporary)
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(made, indent=1))
+        temporary.write_text(json.dumps(found, indent=1))
 
 
 def _as_list(files: str | list[str]) -> list[str]:
