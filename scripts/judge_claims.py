@@ -21,21 +21,19 @@ def main(input: dict, output: dict, cfg: dict) -> None:
     files = _as_list(input["claims"])
     document = read_claims(files, claims_schema(input["schema"]), cfg["experiments"])
     tables = tables_by_experiment(input.get("tables", []))
-    judged = []
+    path, judged = Path(output["claims"]), []
+    scale = path.parent.name
     for claim in document["claims"]:
         own = tables.get(claim["experiment"], {})
         try:
-            found = judge_claim(claim, own, scale=cfg["scale"])
+            found = judge_claim(claim, own, scale=scale)
             judged.append(with_controls(claim, found, own))
         except ConfigurationError as error:
             file = next(file for file in files if Path(file).stem == claim["source"])
             raise ConfigurationError(f"{file}: {error}") from None
         control = judged[-1]["control"]
         print(f"{claim['id']}: {judged[-1]['verdict']}; control: {control['outcome']}")
-    path = Path(output["claims"])
-    made = build_document(
-        document["sources"], document["claims"], judged, tables, scale=path.parent.name
-    )
+    made = build_document(document["sources"], document["claims"], judged, tables, scale=scale)
     check_document(made, input["judged_schema"], source=str(path))
     with replacing(output["schema"]) as temporary:
         shutil.copyfile(input["judged_schema"], temporary)
