@@ -60,13 +60,25 @@ def criterion(role="observation", **changes) -> dict:
         "intervals": 1,
         "status": "holds",
         "note": "",
+        "control": {"change": "axis reversed", "status": "fails", "outcome": "caught", "note": ""},
     } | changes
+
+
+FAILS = {
+    "outcome": "fails its control, as it should",
+    "status": "fails",
+    "reason": "",
+    "defect": False,
+}
+NOT_JUDGED = {"outcome": "not judged", "status": None, "reason": "", "defect": False}
+IDENTITY = {"outcome": "cannot fail", "status": "holds", "reason": "an identity", "defect": False}
 
 
 def claim(id: str, experiment: str, verdict: str, **changes) -> dict:
     return {
         "id": id,
         "source": id.split(".")[0],
+        "counts_as": "source",
         "section": "2.1",
         "experiment": experiment,
         "statement": f"The statement of {id}, in one sentence of ordinary length",
@@ -77,8 +89,12 @@ def claim(id: str, experiment: str, verdict: str, **changes) -> dict:
         "verdict": verdict,
         "reason": "",
         "flags": [],
+        "control": NOT_JUDGED if verdict == "not run" else FAILS,
         "criteria": [criterion()],
+        "horizon": None,
         "explanation": "Wider averages fluctuate less.\n\nSo the spread falls like `n**-0.5`.",
+        "explanation_note": "",
+        "history": [],
         "figures": [],
     } | changes
 
@@ -180,13 +196,19 @@ def build_model() -> dict:
                 "alpha_sweep",
                 "not run",
                 reason="needs width 10000, which the default scale does not run",
-                criteria=[criterion(value=None, low=None, high=None, n=None, status="absent")],
+                criteria=[
+                    criterion(
+                        value=None, low=None, high=None, n=None, status="absent", control=None
+                    )
+                ],
             ),
             claim(
                 "slides.exact",
                 "alpha_sweep",
                 "reproduced",
                 flags=["trivial by a null model"],
+                counts_as="trivial",
+                control=IDENTITY,
                 section="",
             ),
             claim(

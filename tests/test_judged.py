@@ -10,6 +10,7 @@ from judging_tables import MEAN_LAW, noise, table
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.claims import judge_claim
+from ntkstudy.claims.controls import with_controls
 from ntkstudy.claims.judged import build_document, check_document, find_families
 from ntkstudy.data.collected import Tables, tables_by_experiment
 from ntkstudy.data.tables import with_axes, write_table
@@ -46,7 +47,8 @@ def tables(tmp_path) -> dict[str, Tables]:
 
 @pytest.fixture
 def document(tables):
-    judged = [judge_claim(one, tables["e"]) for one in CLAIMS]
+    own = tables["e"]
+    judged = [with_controls(one, judge_claim(one, own), own) for one in CLAIMS]
     sources = {"ours": {"title": "Ours", "description": ""}}
     return build_document(sources, CLAIMS, judged, tables, scale="tiny")
 
@@ -59,7 +61,11 @@ def test_a_document_fits_the_schema_that_ships_with_it(document):
     (criterion,) = falls["criteria"]
     assert (criterion["level"], criterion["method"]) == (0.95, "Welch's t")
     assert (criterion["n"], criterion["counts"], criterion["unit"]) == (40, "networks", "1")
-    assert criterion["control"] is None
+    assert (criterion["control"]["change"], criterion["control"]["outcome"]) == (
+        "axis reversed",
+        "caught",
+    )
+    assert document["claims"][2]["criteria"][0]["control"] is None
 
 
 @pytest.mark.parametrize(
