@@ -5,8 +5,8 @@ from pathlib import Path
 
 from job import run_job
 from ntkflow.errors import ConfigurationError
-from ntkstudy.claims import judge_claim
 from ntkstudy.claims.document import claims_schema, read_claims
+from ntkstudy.claims.reduced import judge_by_forms
 from ntkstudy.data.collected import tables_by_experiment
 from ntkstudy.data.storage import replacing
 from ntkstudy.registry import load
@@ -21,7 +21,7 @@ def main(input: dict, output: dict, cfg: dict) -> None:
     judged = []
     for claim in document["claims"]:
         try:
-            judged.append(judge_claim(claim, tables.get(claim["experiment"], {})))
+            judged.append(judge_by_forms(claim, tables.get(claim["experiment"], {})))
         except ConfigurationError as error:
             file = next(file for file in files if Path(file).stem == claim["source"])
             raise ConfigurationError(f"{file}: {error}") from None

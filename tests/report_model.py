@@ -174,6 +174,18 @@ def build_model() -> dict:
                 ],
             ),
             claim(
+                "lazy-blog.reduced",
+                "alpha_sweep",
+                "indicated",
+                reason="in a reduced form all criteria hold; the full one needs 10 seeds",
+            ),
+            claim(
+                "lazy-blog.refuted",
+                "alpha_sweep",
+                "not indicated",
+                reason="in a reduced form the observation does not appear",
+            ),
+            claim(
                 "slides.exact",
                 "alpha_sweep",
                 "reproduced",

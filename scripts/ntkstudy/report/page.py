@@ -13,7 +13,10 @@ from markupsafe import Markup, escape
 
 from .vector_graphics import embed_svg
 
-VERDICTS = ("reproduced", "corrected", "contradicted", "inconclusive", "not run")
+VERDICTS = (
+    *("reproduced", "corrected", "contradicted", "inconclusive"),
+    *("indicated", "not indicated", "not run"),
+)
 
 Number = float | int
 

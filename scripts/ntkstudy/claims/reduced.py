@@ -1,0 +1,62 @@
+"""Claims judged by a reduced form where a run is too small for the full one.
+
+A claim may say under `reduced` with how few seeds, and at which smaller points, a run still tells
+something. What it tells is an indication: the verdict is *indicated* or *not indicated*, never
+*reproduced*, and is counted apart.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from . import judge_claim
+
+FULL, REDUCED = "full", "reduced"
+# What the criteria of a reduced form come out as, and the verdict that follows.
+INDICATIONS = {
+    "reproduced": "indicated",
+    "corrected": "not indicated",
+    "contradicted": "not indicated",
+}
+
+
+def judge_by_forms(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Judge one claim by its full form or, where this was not run, by its reduced form.
+
+    A reduced form whose interval straddles a bound leaves the claim *not run*, with the reason.
+
+    Args:
+        claim: an entry of config/claims.
+        tables: the tables of the claim's experiment by name; empty if it was not run.
+
+    Returns:
+        As `judge_claim`, and `form`, the one that was judged, *full* or *reduced*, and `outcome`,
+        the verdict of that form's criteria as the full form would give it.
+
+    Raises:
+        ConfigurationError: as `judge_claim`.
+    """
+    full = judge_claim(claim, tables)
+    if full["verdict"] != "not run" or "reduced" not in claim:
+        return full | {"form": FULL, "outcome": full["verdict"]}
+    judged = judge_claim(claim | reduced_form(claim), tables)
+    outcome, missing = judged["verdict"], full["reason"]
+    if outcome == "not run":
+        return full | {"form": FULL, "outcome": outcome}
+    found = judged["reason"] or "all criteria hold"
+    return judged | {
+        "form": REDUCED,
+        "outcome": outcome,
+        "verdict": INDICATIONS.get(outcome, "not run"),
+        "reason": f"in a reduced form {found}; the full one {missing}",
+    }
+
+
+def reduced_form(claim: Mapping[str, Any]) -> dict[str, Any]:
+    """What a claim requires and by which criteria it is judged in its reduced form."""
+    reduced = claim["reduced"]
+    return {
+        "requires": reduced.get("requires", {}),
+        "criteria": reduced.get("criteria", claim["criteria"]),
+    }
