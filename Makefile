@@ -1,6 +1,7 @@
 # The commands of this project; README.md explains them. Needs Python >= 3.11 and nothing else.
 #   make report [SCALE=quick|full] [ONLY=a,b] [CORES=n] [PARTIAL=1]
 #   make test, make test-slow, make bench, make docs, make clean-results [SCALE=...]
+#   make mutations: seed mistakes in copies of the project and see which claims notice
 #   make gpu-check [PYTHON=...]: checks and times on a GPU, by any Python with torch, without .venv
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ RUNTIME := .venv/.requirements
 DEVELOPMENT := .venv/.requirements-dev
 PEERS := .venv-bench/.requirements
 
-.PHONY: report test test-slow bench gpu-check docs clean-results
+.PHONY: report test test-slow bench mutations gpu-check docs clean-results
 .DELETE_ON_ERROR:
 
 report: $(RUNTIME)
@@ -33,6 +34,9 @@ test-slow: $(DEVELOPMENT)
 
 bench: $(PEERS)
 	.venv-bench/bin/python benchmarks/run.py
+
+mutations: $(RUNTIME)
+	$(BIN)/python scripts/measure_mutations.py --cores $(CORES)
 
 gpu-check:
 	$(PYTHON) benchmarks/gpu_check.py

@@ -117,6 +117,26 @@ PROVENANCE = {
 }
 
 
+MUTATIONS = {
+    "digest": "0f" * 32,
+    "current": True,
+    "mistakes": [
+        {
+            "name": "half",
+            "mistake": "Half the steps",
+            "caught": True,
+            "claims": [
+                {
+                    "id": "exp001.simple-flat",
+                    "clean": "contradicted",
+                    "mutated": "inconclusive",
+                }
+            ],
+        }
+    ],
+}
+
+
 def build_model() -> dict:
     """Return a model with every verdict, two figures, an animation and every missing piece."""
     return {
@@ -234,5 +254,6 @@ def build_model() -> dict:
                 ],
             ),
         ],
+        "mutations": MUTATIONS,
         "provenance": PROVENANCE,
     }

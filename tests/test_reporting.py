@@ -254,3 +254,14 @@ def test_format_duration(seconds, text):
 def test_reporting_imports_no_torch():
     code = "import sys, ntkstudy.report.page; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=TEMPLATE.parents[1] / "scripts")
+
+
+def test_mistakes_are_shown_for_the_version_in_which_they_were_made(model, html):
+    section = html.split('id="mutations"')[1].split("</section>")[0]
+    assert "1 of 1 seeded mistakes" in section
+    assert "Half the steps" in section
+    assert "contradicted, inconclusive" in section
+    older = {**model, "mutations": {**model["mutations"], "current": False}}
+    section = render(older, TEMPLATE).split('id="mutations"')[1].split("</section>")[0]
+    assert "Not measured for this version" in section
+    assert "Half the steps" not in section

@@ -32,8 +32,8 @@ def render(model: dict, template_dir: Path) -> str:
 
     Args:
         model: Plain JSON types: `title`, `subtitle`, `scale`, `results`, `sources` (name ->
-            `title`, `description`), `claims`, `experiments` and `provenance`. Empty lists, empty
-            strings and None stand for what is missing; a missing key is an error.
+            `title`, `description`), `claims`, `experiments`, `mutations` and `provenance`. Empty
+            lists, empty strings and None stand for what is missing; a missing key is an error.
         template_dir: Folder with `index.html.j2`, `style.css` and `report.js`.
 
     Raises:
