@@ -51,7 +51,13 @@ def criterion(role="observation", **changes) -> dict:
         "low": -0.561,
         "high": -0.463,
         "allowed": "−0.5 ± 0.15",
-        "n_seeds": 100,
+        "n": 100,
+        "counts": "networks",
+        "level": 0.95,
+        "method": "Student's t",
+        "table": "profile",
+        "unit": "1",
+        "intervals": 1,
         "status": "holds",
         "note": "",
     } | changes
@@ -189,9 +195,7 @@ def build_model() -> dict:
                 "alpha_sweep",
                 "not run",
                 reason="needs width 10000, which the default scale does not run",
-                criteria=[
-                    criterion(value=None, low=None, high=None, n_seeds=None, status="absent")
-                ],
+                criteria=[criterion(value=None, low=None, high=None, n=None, status="absent")],
             ),
             claim(
                 "lazy-blog.reduced",

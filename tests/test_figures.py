@@ -146,4 +146,4 @@ def test_bars_end_where_the_interval_does(statistic, centre):
     np.testing.assert_allclose(container.lines[0].get_ydata(), [centre(one) for one in samples])
     for sample, bar in zip(samples, container.lines[2][0].get_segments(), strict=True):
         # Bars reach as far up as the interval's upper end, and as far down as its lower one.
-        np.testing.assert_allclose(bar[:, 1], interval(sample, statistic))
+        np.testing.assert_allclose(bar[:, 1], interval(sample, statistic).ends)

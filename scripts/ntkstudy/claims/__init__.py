@@ -1,11 +1,12 @@
 """Judge claims from tables: a verdict follows from criteria, each with its uncertainty over seeds.
 
 A criterion reduces a table to one number per group of seeds (or one per value of an axis), gives it
-a 95 % interval, and compares the interval with what the claim allows.
+an interval (see `uncertainty`), and compares the interval with what the claim allows.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -17,21 +18,35 @@ from ..options import read_options
 from .criteria import combine
 from .registry import CRITERIA
 from .samples import AbsentError, Sample
+from .uncertainty import Interval
+
+# What is said of the draws behind a number where there are none.
+EXACT = {"level": None, "method": "exact", "n": None, "counts": "", "intervals": 0}
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """One criterion judged: the number, its interval, what was allowed, and the status."""
+    """One criterion judged: the number, its interval, what was allowed, and the status.
+
+    Ends of an interval are None where it is open; level and n are None of a number without
+    uncertainty, which has the method `exact`.
+    """
 
     role: str
     kind: str
     description: str
-    value: float | None
-    low: float | None
-    high: float | None
+    table: str
+    unit: str
     allowed: str
-    n_seeds: int | None
     status: str  # holds, fails, straddles, absent or, of an excess, measured
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    level: float | None = None
+    method: str = ""
+    n: int | None = None  # draws at the point that has fewest
+    counts: str = ""  # what n counts
+    intervals: int = 0  # how many the status hangs on
     note: str = ""
 
 
@@ -127,24 +142,26 @@ def judge_criterion(
     """Judge one criterion; what is missing makes it absent, with the reason in its note."""
     kind = CRITERIA[criterion["kind"]]
     options = read_options(kind.options, criterion)
-    texts = dict(
+    said = dict(
         role=role, kind=criterion["kind"], description=criterion["description"],
-        allowed=kind.describe_allowed(options),
+        table=options.table, unit=options.unit, allowed=kind.describe_allowed(options),
     )  # fmt: skip
     try:
         sample = Sample.read(options, requires, tables, trend=kind.trend)
     except AbsentError as reason:
-        return Judgement(
-            **texts, value=None, low=None, high=None,
-            n_seeds=None, status="absent", note=str(reason),
-        )  # fmt: skip
-    value, low, high, status = kind.judge(options, sample)
+        return Judgement(**said, status="absent", note=str(reason))
+    outcome = kind.judge(options, sample)
+    found = outcome.interval or Interval(-inf, inf, "")
+    drawn = dict(
+        level=found.level, method=found.method, n=sample.n, counts=sample.counts,
+        intervals=outcome.intervals,
+    )  # fmt: skip
     return Judgement(
-        **texts, value=value, low=_finite(low), high=_finite(high),
-        n_seeds=None if sample.exact else sample.n_seeds, status=status, note=sample.note,
+        **said, status=outcome.status, value=outcome.value, low=_finite(found.low),
+        high=_finite(found.high), note=sample.note, **(EXACT if sample.exact else drawn),
     )  # fmt: skip
 
 
-def _finite(bound: float | None) -> float | None:
+def _finite(end: float) -> float | None:
     """An open end is None: JSON knows no infinity."""
-    return bound if bound is not None and np.isfinite(bound) else None
+    return end if np.isfinite(end) else None

@@ -19,9 +19,21 @@ from typing import Annotated, Any, Literal
 
 from ..options import Rule, choices_schema
 from ..registry import Registry
+from .uncertainty import Interval
 
-# The value, the two ends of its interval, None where there is none, and the status.
-Outcome = tuple[float | None, float | None, float | None, str]
+
+@dataclass(frozen=True)
+class Outcome:
+    """A judged number, the interval that decides, and the status that follows from it.
+
+    The status is `holds` where the interval lies inside what is allowed, `fails` where it lies
+    outside, `straddles` otherwise, or `measured` of a number that is not judged.
+    """
+
+    value: float | None
+    interval: Interval | None
+    status: str
+    intervals: int = 1  # how many the status hangs on, one a point or a step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +52,11 @@ class Criterion:
     over: Annotated[str | None, Rule("axis of the repetitions in place of seed, as data_seed")] = (
         None
     )
+    counts: Annotated[
+        str | None,
+        Rule("what the repetitions are; left out, networks, splits (data_seed) or images (sample)"),
+    ] = None
+    unit: Annotated[str, Rule("unit of the number; 1 for a pure number")] = "1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +64,8 @@ class WithStatistic(Criterion):
     """A criterion on a statistic of the caller's choice."""
 
     statistic: Annotated[
-        Literal["mean", "median", "std", "dispersion"],
-        Rule("over seeds; dispersion: ln(E[v^2] / E[v]^2)"),
+        Literal["mean", "geometric mean", "median", "share", "std", "dispersion"],
+        Rule("over seeds; share: of ones among zeros and ones; dispersion: ln(E[v^2] / E[v]^2)"),
     ] = "mean"
 
 
