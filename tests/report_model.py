@@ -73,6 +73,7 @@ def claim(id: str, experiment: str, verdict: str, **changes) -> dict:
         "published": "about 0.2825 at the peak",
         "verdict": verdict,
         "reason": "",
+        "decides": "",
         "flags": [],
         "criteria": [criterion()],
         "explanation": "Wider averages fluctuate less.\n\nSo the spread falls like `n**-0.5`.",
@@ -188,6 +189,7 @@ def build_model() -> dict:
                 "lazy-blog.alpha",
                 "alpha_sweep",
                 "inconclusive",
+                decides="About 40 networks in place of 10 would decide",
                 criteria=[criterion(status="straddles")],
             ),
             claim(

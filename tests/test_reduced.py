@@ -40,7 +40,7 @@ def test_a_reduced_form_indicates_and_never_reproduces(reduced, verdict, outcome
     assert (found["verdict"], found["outcome"], found["form"]) == (verdict, outcome, "reduced")
     assert found["reason"].startswith("in a reduced form ")
     assert "the full one needs 100 seeds, this scale has 8" in found["reason"]
-    assert found["criteria"][0]["n_seeds"] == 8
+    assert found["criteria"][0]["n"] == 8
 
 
 def test_the_full_form_comes_first():

@@ -265,3 +265,8 @@ def test_mistakes_are_shown_for_the_version_in_which_they_were_made(model, html)
     section = render(older, TEMPLATE).split('id="mutations"')[1].split("</section>")[0]
     assert "Not measured for this version" in section
     assert "Half the steps" not in section
+
+
+def test_an_inconclusive_claim_says_what_would_decide(html):
+    article = html.split('id="claim-lazy-blog.alpha"')[1].split("</article>")[0]
+    assert "About 40 networks in place of 10 would decide" in article

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from . import judge_claim
+from .deciding import what_decides
 
 FULL, REDUCED = "full", "reduced"
 # What the criteria of a reduced form come out as, and the verdict that follows.
@@ -31,24 +32,27 @@ def judge_by_forms(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame])
         tables: the tables of the claim's experiment by name; empty if it was not run.
 
     Returns:
-        As `judge_claim`, and `form`, the one that was judged, *full* or *reduced*, and `outcome`,
-        the verdict of that form's criteria as the full form would give it.
+        As `judge_claim`, and `form`, the one that was judged, *full* or *reduced*, `outcome`, the
+        verdict of that form's criteria as the full form would give it, and `decides`, what would
+        decide an inconclusive claim.
 
     Raises:
         ConfigurationError: as `judge_claim`.
     """
     full = judge_claim(claim, tables)
     if full["verdict"] != "not run" or "reduced" not in claim:
-        return full | {"form": FULL, "outcome": full["verdict"]}
+        decides = what_decides(claim, full)
+        return full | {"form": FULL, "outcome": full["verdict"], "decides": decides}
     judged = judge_claim(claim | reduced_form(claim), tables)
     outcome, missing = judged["verdict"], full["reason"]
     if outcome == "not run":
-        return full | {"form": FULL, "outcome": outcome}
+        return full | {"form": FULL, "outcome": outcome, "decides": ""}
     found = judged["reason"] or "all criteria hold"
     return judged | {
         "form": REDUCED,
         "outcome": outcome,
         "verdict": INDICATIONS.get(outcome, "not run"),
+        "decides": "",
         "reason": f"in a reduced form {found}; the full one {missing}",
     }
 
