@@ -19,6 +19,7 @@ PARTS = ("Snakefile", "config", "envs", "profiles", "report", "resources", "rule
 
 def copy_parts(project: Path, folder: Path) -> Path:
     """What a run needs, without results and environments."""
+    folder.mkdir()
     for part in PARTS:
         source = project / part
         if source.is_dir():
