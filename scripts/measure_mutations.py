@@ -46,12 +46,13 @@ def measure(project: Path, mistakes: Sequence[Mistake], cores: int) -> list[dict
     """Run without any mistake, then with each, and compare."""
     with tempfile.TemporaryDirectory() as folder:
         experiments = sorted({name for each in mistakes for name in each.experiments})
-        clean = judge(copy_parts(project, Path(folder, "clean")), experiments, cores)
+        source = copy_parts(project, Path(folder, "clean"))  # later edits are not part of this
+        clean = judge(source, experiments, cores)
         if not clean:
             sys.exit("The run without a mistake failed.")
         rows = []
         for mistake in mistakes:
-            start, copy = time.monotonic(), copy_parts(project, Path(folder, mistake.name))
+            start, copy = time.monotonic(), copy_parts(source, Path(folder, mistake.name))
             mistake.apply(copy)
             row = compare(mistake, clean, judge(copy, mistake.experiments, cores))
             shutil.rmtree(copy)
