@@ -1,12 +1,13 @@
-"""Judge every claim from the tables of a run."""
+"""Judge every claim from the tables of a run, and a second time on its controls."""
 
 import json
 from pathlib import Path
 
 from job import run_job
 from ntkflow.errors import ConfigurationError
+from ntkstudy.claims.controls import with_controls
 from ntkstudy.claims.document import claims_schema, read_claims
-from ntkstudy.claims.reduced import judge_by_forms
+from ntkstudy.claims.reduced import judge_by_forms, judged_form
 from ntkstudy.data.collected import tables_by_experiment
 from ntkstudy.data.storage import replacing
 from ntkstudy.registry import load
@@ -20,12 +21,15 @@ def main(input: dict, output: dict, cfg: dict) -> None:
     tables = tables_by_experiment(input.get("tables", []))
     judged = []
     for claim in document["claims"]:
+        own = tables.get(claim["experiment"], {})
         try:
-            judged.append(judge_by_forms(claim, tables.get(claim["experiment"], {})))
+            found = judge_by_forms(claim, own)
+            judged.append(with_controls(judged_form(claim, found), found, own))
         except ConfigurationError as error:
             file = next(file for file in files if Path(file).stem == claim["source"])
             raise ConfigurationError(f"{file}: {error}") from None
-        print(f"{claim['id']}: {judged[-1]['verdict']}")
+        control = judged[-1]["control"]
+        print(f"{claim['id']}: {judged[-1]['verdict']}; control: {control['outcome']}")
     with replacing(output["claims"]) as temporary:
         temporary.write_text(
             json.dumps({"sources": document["sources"], "claims": judged}, indent=1)

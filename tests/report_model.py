@@ -60,13 +60,25 @@ def criterion(role="observation", **changes) -> dict:
         "intervals": 1,
         "status": "holds",
         "note": "",
+        "control": {"change": "axis reversed", "status": "fails", "outcome": "caught", "note": ""},
     } | changes
+
+
+FAILS = {
+    "outcome": "fails its control, as it should",
+    "status": "fails",
+    "reason": "",
+    "defect": False,
+}
+NOT_JUDGED = {"outcome": "not judged", "status": None, "reason": "", "defect": False}
+IDENTITY = {"outcome": "cannot fail", "status": "holds", "reason": "an identity", "defect": False}
 
 
 def claim(id: str, experiment: str, verdict: str, **changes) -> dict:
     return {
         "id": id,
         "source": id.split(".")[0],
+        "counts_as": "source",
         "section": "2.1",
         "experiment": experiment,
         "statement": f"The statement of {id}, in one sentence of ordinary length",
@@ -75,6 +87,7 @@ def claim(id: str, experiment: str, verdict: str, **changes) -> dict:
         "reason": "",
         "decides": "",
         "flags": [],
+        "control": NOT_JUDGED if verdict == "not run" else FAILS,
         "criteria": [criterion()],
         "explanation": "Wider averages fluctuate less.\n\nSo the spread falls like `n**-0.5`.",
         "figures": [],
@@ -197,7 +210,11 @@ def build_model() -> dict:
                 "alpha_sweep",
                 "not run",
                 reason="needs width 10000, which the default scale does not run",
-                criteria=[criterion(value=None, low=None, high=None, n=None, status="absent")],
+                criteria=[
+                    criterion(
+                        value=None, low=None, high=None, n=None, status="absent", control=None
+                    )
+                ],
             ),
             claim(
                 "lazy-blog.reduced",
@@ -216,6 +233,8 @@ def build_model() -> dict:
                 "alpha_sweep",
                 "reproduced",
                 flags=["trivial by a null model"],
+                counts_as="trivial",
+                control=IDENTITY,
                 section="",
             ),
             claim(

@@ -105,7 +105,7 @@ def copy_claims(folder, change):
          "exp001.memory: id: stands in exp001.yaml too; allowed once"),
         ("experiment: long_training", "experiment: long_trainin",
          "ours.long-not-lazy: experiment: 'long_trainin' is unknown; allowed: "),
-        ("title:", "titel:", "titel: unknown key; allowed: claims, description, title; did you"),
+        ("title:", "titel:", "titel: unknown key; allowed: claims, counts_as, description, title;"),
     ],
 )  # fmt: skip
 def test_a_mistake_names_the_file_of_its_source(tmp_path, old, new, problem):

@@ -68,7 +68,7 @@ def test_a_criterion_from_outside_is_validated_and_judged(halves):
     ("change", "problem"),
     [
         ({"factor": 1}, "factor: 1 is not allowed; allowed: number > 1"),
-        ({"factr": 2}, "factr: unknown key; allowed: along, column, counts, description, factor"),
+        ({"factr": 2}, "factr: unknown key; allowed: along, column, control, counts"),
         ({"statistic": "std"}, "statistic: unknown key"),
     ],
 )

@@ -126,11 +126,41 @@ def test_claims_refer_to_their_figures(html):
     assert '<a href="#figure-kernel_profile.spread">Figure 2</a>' in article
 
 
-def test_own_claims_are_not_counted_as_the_sources(model, page):
-    assert "10 claims:" in " ".join("".join(page.text).split())
-    more = {**model, "claims": [*model["claims"], claim("ours.x", "simple_task", "reproduced")]}
-    text = " ".join("".join(Page(render(more, TEMPLATE)).text).split())
-    assert "11 claims, 1 of them our own:" in text
+def test_own_and_trivial_claims_are_not_counted_as_the_sources(model, page):
+    def words(page):
+        return " ".join("".join(page.text).split())
+
+    assert "9 claims of the sources: 2 reproduced, 1 corrected," in words(page)
+    assert "2 not run. 1 trivial or definitional are counted apart." in words(page)
+    own = claim("ours.x", "simple_task", "reproduced", counts_as="ours")
+    more = {**model, "claims": [*model["claims"], own]}
+    text = words(Page(render(more, TEMPLATE)))
+    assert "9 claims of the sources: 2 reproduced," in text
+    assert "1 of our own, 1 trivial or definitional are counted apart." in text
+
+
+def test_claims_are_counted_by_kind():
+    kinds = [("ours", "reproduced"), ("ours", "not run"), ("trivial", "reproduced")]
+    claims = [claim("a.b", "e", verdict, counts_as=kind) for kind, verdict in kinds]
+    counted = reporting.count_apart(claims)
+    assert (counted["ours", None], counted["ours", "reproduced"]) == (2, 1)
+    assert (counted["trivial", None], counted["source", None]) == (1, 0)
+
+
+def test_a_card_tells_how_the_claim_fared_on_its_control(html):
+    card = html.split('id="claim-exp001.profile-concentrates"')[1].split("</article>")[0]
+    assert "Control: fails its control, as it should." in card
+    assert "control: axis reversed, caught" in card
+    without = html.split('id="claim-lazy-blog.kappa"')[1].split("</article>")[0]
+    assert "ontrol:" not in without
+
+
+def test_claims_that_cannot_fail_are_listed_with_their_reasons(html):
+    listed = html.split("Claims that cannot fail")[1].split("</ul>")[0]
+    assert "<code>slides.exact</code></a>: an identity</li>" in listed
+    assert listed.count("<li>") == 1
+    row = html.split('href="#claim-slides.exact"')[2].split("</tr>")[0]
+    assert '<span class="flag">cannot fail</span>' in row
 
 
 def test_default_values_are_folded_away(html):

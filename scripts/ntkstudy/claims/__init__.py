@@ -78,6 +78,7 @@ def judge_claim(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) ->
     return {
         "id": claim["id"],
         "source": claim["source"],
+        "counts_as": claim.get("counts_as", "source"),
         "section": claim["section"],
         "experiment": claim["experiment"],
         "statement": claim["statement"],

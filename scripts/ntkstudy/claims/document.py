@@ -24,7 +24,7 @@ def claims_schema(path: str | Path) -> dict[str, Any]:
 def read_claims(
     files: Sequence[str | Path], schema: Mapping, experiments: Sequence[str]
 ) -> dict[str, Any]:
-    """Sources and claims, in the order of the files, each claim with its `source`.
+    """Sources and claims, in the order of the files, each with its `source` and `counts_as`.
 
     Args:
         files: `<source>.yaml` for each source.
@@ -47,7 +47,8 @@ def read_claims(
         sources[file.stem] = {key: data[key] for key in ("title", "description")}
         for claim in data["claims"]:
             _check(claim, claims, experiments, where=f"{file}: {claim['id']}")
-            claims[claim["id"]] = claim | {"source": file.stem}
+            counted = claim.get("counts_as", data["counts_as"])
+            claims[claim["id"]] = claim | {"source": file.stem, "counts_as": counted}
     return {"sources": sources, "claims": list(claims.values())}
 
 

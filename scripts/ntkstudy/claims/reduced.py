@@ -43,7 +43,7 @@ def judge_by_forms(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame])
     if full["verdict"] != "not run" or "reduced" not in claim:
         decides = what_decides(claim, full)
         return full | {"form": FULL, "outcome": full["verdict"], "decides": decides}
-    judged = judge_claim(claim | reduced_form(claim), tables)
+    judged = judge_claim({**claim, **_reduced_form(claim)}, tables)
     outcome, missing = judged["verdict"], full["reason"]
     if outcome == "not run":
         return full | {"form": FULL, "outcome": outcome, "decides": ""}
@@ -57,7 +57,12 @@ def judge_by_forms(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame])
     }
 
 
-def reduced_form(claim: Mapping[str, Any]) -> dict[str, Any]:
+def judged_form(claim: Mapping[str, Any], judged: Mapping[str, Any]) -> dict[str, Any]:
+    """A claim with what it requires and its criteria as in the form that was judged."""
+    return {**claim, **(_reduced_form(claim) if judged["form"] == REDUCED else {})}
+
+
+def _reduced_form(claim: Mapping[str, Any]) -> dict[str, Any]:
     """What a claim requires and by which criteria it is judged in its reduced form."""
     reduced = claim["reduced"]
     return {

@@ -36,6 +36,11 @@ class Outcome:
     intervals: int = 1  # how many the status hangs on, one a point or a step
 
 
+# Changes that a claim can ask for by name; they are made in `changes`.
+CHANGES = ("sign", "sides", "reversed", "scaled", "spread")
+_ROWS = ("table", "column", "where", "relative_to", "value")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
     """What every criterion says."""
@@ -57,6 +62,25 @@ class Criterion:
         Rule("what the repetitions are; left out, networks, splits (data_seed) or images (sample)"),
     ] = None
     unit: Annotated[str, Rule("unit of the number; 1 for a pure number")] = "1"
+    control: Annotated[
+        dict[str, Any] | None,
+        Rule(
+            "what must not pass in its place; by default the change that the kind has",
+            properties={
+                "change": {"type": "string", "enum": list(CHANGES)},
+                "of": {"type": "string", "description": "what stands in its place, in words"},
+                "table": {"type": "string"},
+                "column": {"type": "string"},
+                "where": {"type": "object"},
+                "relative_to": {"type": "object"},
+                "value": {"type": "number", "description": "what a null model gives everywhere"},
+                "cannot_fail": {"type": "string", "description": "why nothing could make it fail"},
+            },
+            additionalProperties=False,
+            minProperties=1,
+            dependentRequired={key: ["of"] for key in _ROWS},
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

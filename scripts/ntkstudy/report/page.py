@@ -18,6 +18,13 @@ VERDICTS = (
     *("indicated", "not indicated", "not run"),
 )
 
+# How claims are counted: key in the model, words for the report.
+COUNTS = {
+    "source": "of the sources",
+    "ours": "of our own",
+    "trivial": "trivial or definitional",
+}
+
 Number = float | int
 
 ABSENT = "—"
@@ -58,6 +65,9 @@ def render(model: dict, template_dir: Path) -> str:
         **model,
         verdicts=VERDICTS,
         tally=tally_verdicts(model["claims"]),
+        counts=COUNTS,
+        counted=count_apart(model["claims"]),
+        surviving=[c for c in model["claims"] if c["control"]["outcome"] == "cannot fail"],
         sections=arrange_sections(model),
         style=Markup((template_dir / "style.css").read_text(encoding="utf-8")),
         script=Markup((template_dir / "report.js").read_text(encoding="utf-8")),
@@ -75,6 +85,13 @@ def tally_verdicts(claims: list[dict]) -> Counter:
             (None, claim["verdict"]),
             (None, None),
         )
+    )
+
+
+def count_apart(claims: list[dict]) -> Counter:
+    """Count claims by (kind of `COUNTS`, verdict), where None in place of the verdict means all."""
+    return Counter(
+        (claim["counts_as"], verdict) for claim in claims for verdict in (claim["verdict"], None)
     )
 
 
