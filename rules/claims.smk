@@ -25,6 +25,7 @@ rule judge_claims:
         cfg=lambda wildcards: Digested(
             experiments=sorted(PLAN.config["experiments"]),
             extensions=PLAN.config["extensions"],
+            scale=os.path.basename(RESULTS),
         ),
     message:
         "Judging the claims"

@@ -89,7 +89,10 @@ def claim(id: str, experiment: str, verdict: str, **changes) -> dict:
         "flags": [],
         "control": NOT_JUDGED if verdict == "not run" else FAILS,
         "criteria": [criterion()],
+        "horizon": None,
         "explanation": "Wider averages fluctuate less.\n\nSo the spread falls like `n**-0.5`.",
+        "explanation_note": "",
+        "history": [],
         "figures": [],
     } | changes
 

@@ -4,19 +4,11 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from own_claims import CLAIMS, DOCUMENT, FILES, PLAN, SCHEMA
 
 from ntkflow.errors import ConfigurationError
-from ntkstudy.claims.document import claims_schema, read_claims
+from ntkstudy.claims.document import read_claims
 from ntkstudy.plan.configuration import validate
-from ntkstudy.plan.layers import source_files
-from ntkstudy.plan.loading import load_plan
-
-CONFIG = Path(__file__).parents[1] / "config"
-SCHEMA = claims_schema(CONFIG / "claims_schema.yaml")
-PLAN = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
-FILES = source_files(CONFIG / "claims", PLAN.sources)
-DOCUMENT = read_claims(list(FILES.values()), SCHEMA, list(PLAN.config["experiments"]))
-CLAIMS = DOCUMENT["claims"]
 
 
 def test_sources_come_in_one_order_and_have_experiments_and_claims():
@@ -35,6 +27,7 @@ TABLE_AXES = {
     *("seed", "step", "gamma", "mode", "predicted", "sample", "pair", "points", "fraction"),
     *("case", "definite", "output_scale", "rank", "factor", "time", "fit"),
     *("n", "ridge", "share", "rows", "chosen", "nodes", "quantity"),
+    *("batch", "beta", "degenerate", "hexagon", "parameters", "updates", "width"),
 }
 
 

@@ -10,9 +10,10 @@ import pytest
 from jinja2 import UndefinedError
 from report_model import INK, build_model, claim, draw_figure
 
+from ntkstudy.numbers import format_interval, format_number
 from ntkstudy.report import page as reporting
 from ntkstudy.report import vector_graphics
-from ntkstudy.report.page import format_duration, format_interval, format_number, render
+from ntkstudy.report.page import format_duration, render
 
 TEMPLATE = Path(__file__).parents[1] / "report" / "template"
 VOID = {"meta", "link", "br", "col", "img", "input", "hr"}

@@ -16,8 +16,10 @@ from ntkflow.errors import ConfigurationError
 
 from ..options import read_options
 from .criteria import combine
+from .horizon import horizon
 from .registry import CRITERIA
 from .samples import AbsentError, Sample
+from .texts import explain_claim
 from .uncertainty import Interval
 
 # What is said of the draws behind a number where there are none.
@@ -48,17 +50,23 @@ class Judgement:
     counts: str = ""  # what n counts
     intervals: int = 0  # how many the status hangs on
     note: str = ""
+    name: str | None = None
 
 
-def judge_claim(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def judge_claim(
+    claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], *, scale: str = "default"
+) -> dict[str, Any]:
     """Judge one claim.
 
     Args:
         claim: an entry of config/claims.
         tables: the tables of the claim's experiment by name; empty if it was not run.
+        scale: of the run, which explanations may be written for.
 
     Returns:
-        The claim's texts with `verdict`, `reason`, `measured` and `criteria` added.
+        The claim's texts with `verdict`, `reason`, `measured`, `criteria` and, of a claim about a
+        limit, `horizon` added; `explanation` is the one for the verdict, or `explanation_note`
+        says why there is none.
 
     Raises:
         ConfigurationError: if a criterion names a column that its table lacks, or its `where`
@@ -75,6 +83,8 @@ def judge_claim(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) ->
     except ConfigurationError as error:
         raise ConfigurationError(f"{claim['id']}: {error}") from None
     verdict, reason = decide(judged)
+    criteria = [asdict(one) for one in judged]
+    explanation, note = explain_claim(claim["explanation"], verdict, criteria, scale)
     return {
         "id": claim["id"],
         "source": claim["source"],
@@ -87,10 +97,31 @@ def judge_claim(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) ->
         "verdict": verdict,
         "reason": reason,
         "flags": list(claim.get("flags", [])),
-        "criteria": [asdict(one) for one in judged],
-        "explanation": claim["explanation"],
+        "criteria": criteria,
+        "horizon": _horizon(claim, judged, tables),
+        "explanation": explanation,
+        "explanation_note": note,
+        "history": list(claim.get("history", [])),
         "figures": list(claim.get("figures", [])),
     }
+
+
+def _horizon(
+    claim: Mapping[str, Any], judged: Sequence[Judgement], tables: Mapping[str, pd.DataFrame]
+) -> dict[str, Any] | None:
+    """Of a claim about a limit, how far it was followed."""
+    if claim.get("horizon") is None:
+        return None
+    axis, name = claim["horizon"]["axis"], claim["horizon"]["criterion"]
+    entries = [one for entries in claim["criteria"].values() for one in entries]
+    criterion = next(one for one in entries if one.get("name") == name)
+    criterion = {"where": {}} | criterion
+    found = next(one for one in judged if one.name == name)
+
+    def judge(part: pd.DataFrame) -> Judgement:
+        return judge_criterion(criterion, found.role, {}, {criterion["table"]: part})
+
+    return horizon(axis, criterion, found, tables.get(criterion["table"]), judge)
 
 
 def decide(judged: Sequence[Judgement]) -> tuple[str, str]:
@@ -146,6 +177,7 @@ def judge_criterion(
     said = dict(
         role=role, kind=criterion["kind"], description=criterion["description"],
         table=options.table, unit=options.unit, allowed=kind.describe_allowed(options),
+        name=options.name,
     )  # fmt: skip
     try:
         sample = Sample.read(options, requires, tables, trend=kind.trend)

@@ -22,7 +22,9 @@ INDICATIONS = {
 }
 
 
-def judge_by_forms(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def judge_by_forms(
+    claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], *, scale: str = "default"
+) -> dict[str, Any]:
     """Judge one claim by its full form or, where this was not run, by its reduced form.
 
     A reduced form whose interval straddles a bound leaves the claim *not run*, with the reason.
@@ -30,6 +32,7 @@ def judge_by_forms(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame])
     Args:
         claim: an entry of config/claims.
         tables: the tables of the claim's experiment by name; empty if it was not run.
+        scale: of the run, which explanations may be written for.
 
     Returns:
         As `judge_claim`, and `form`, the one that was judged, *full* or *reduced*, `outcome`, the
@@ -39,11 +42,11 @@ def judge_by_forms(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame])
     Raises:
         ConfigurationError: as `judge_claim`.
     """
-    full = judge_claim(claim, tables)
+    full = judge_claim(claim, tables, scale=scale)
     if full["verdict"] != "not run" or "reduced" not in claim:
         decides = what_decides(claim, full)
         return full | {"form": FULL, "outcome": full["verdict"], "decides": decides}
-    judged = judge_claim({**claim, **_reduced_form(claim)}, tables)
+    judged = judge_claim({**claim, **_reduced_form(claim)}, tables, scale=scale)
     outcome, missing = judged["verdict"], full["reason"]
     if outcome == "not run":
         return full | {"form": FULL, "outcome": outcome, "decides": ""}
@@ -53,6 +56,7 @@ def judge_by_forms(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame])
         "outcome": outcome,
         "verdict": INDICATIONS.get(outcome, "not run"),
         "decides": "",
+        "explanation_note": "The explanation is shown where the full form is judged.",
         "reason": f"in a reduced form {found}; the full one {missing}",
     }
 
@@ -63,9 +67,14 @@ def judged_form(claim: Mapping[str, Any], judged: Mapping[str, Any]) -> dict[str
 
 
 def _reduced_form(claim: Mapping[str, Any]) -> dict[str, Any]:
-    """What a claim requires and by which criteria it is judged in its reduced form."""
+    """What a claim requires and by which criteria it is judged in its reduced form.
+
+    Its explanation and its horizon are those of the full form's numbers.
+    """
     reduced = claim["reduced"]
     return {
         "requires": reduced.get("requires", {}),
         "criteria": reduced.get("criteria", claim["criteria"]),
+        "explanation": "",
+        "horizon": None,
     }

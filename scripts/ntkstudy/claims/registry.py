@@ -46,6 +46,10 @@ class Criterion:
     """What every criterion says."""
 
     description: Annotated[str, Rule("what is measured, with its symbol")]
+    name: Annotated[
+        str | None,
+        Rule("what texts of the claim call it, as in {name.value}", pattern="^[a-z][a-z0-9-]*$"),
+    ] = None
     table: Annotated[str, Rule("a table of the experiment")]
     column: Annotated[str, Rule("measured column")]
     where: Annotated[

@@ -139,7 +139,7 @@ def _require_points(table: pd.DataFrame, requires: Mapping[str, Any]) -> None:
             missing = [
                 point
                 for point in points
-                if axis not in table or not _rows(table[axis], point).any()
+                if axis not in table or not rows_with(table[axis], point).any()
             ]
             if missing:
                 raise AbsentError(f"needs {axis} {', '.join(map(str, missing))}, not run here")
@@ -157,7 +157,7 @@ def _select(
         if axis not in table:
             raise AbsentError(f"needs the axis {axis}, which is not swept or measured here")
     for axis, wanted in where.items():
-        table = table[_rows(table[axis], wanted)]
+        table = table[rows_with(table[axis], wanted)]
     if table.empty:
         raise AbsentError(f"no rows with {dict(where)} in the table")
     series = table.set_index(keys)[column]
@@ -189,14 +189,14 @@ def _relative(
 def _matching(series: pd.Series, along: str, points: list) -> pd.Series:
     """The values at the points that a criterion expects, all of which must have been run."""
     values = series.index.get_level_values(along).to_series(index=series.index)
-    masks = {point: _rows(values, point) for point in points}
+    masks = {point: rows_with(values, point) for point in points}
     missing = [f"{point:g}" for point, mask in masks.items() if not mask.any()]
     if missing:
         raise AbsentError(f"needs {along} {', '.join(missing)}, not run here")
     return series[np.any(list(masks.values()), axis=0)]
 
 
-def _rows(values: pd.Series, wanted: Any) -> pd.Series:
+def rows_with(values: pd.Series, wanted: Any) -> pd.Series:
     """Mask of the rows with a value: `min`, `max`, or equal to so many digits as people write.
 
     A list [low, high] takes the values from low to high, both included.
