@@ -4,11 +4,12 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from own_claims import CLAIMS, DOCUMENT, FILES, PLAN, SCHEMA
+from own_claims import CLAIMS, CONFIG, DOCUMENT, FILES, PLAN, SCHEMA
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.claims.document import read_claims
 from ntkstudy.plan.configuration import validate
+from ntkstudy.plan.loading import load_plan
 
 
 def test_sources_come_in_one_order_and_have_experiments_and_claims():
