@@ -10,12 +10,12 @@ import yaml
 
 from job import run_job
 from ntkstudy.claims.mutations import describe_measured
-from ntkstudy.claims.texts import explain_experiment
 from ntkstudy.data.collected import tables_by_experiment
 from ntkstudy.data.storage import git_revision, replacing, software_versions
 from ntkstudy.data.tables import axes_of
 from ntkstudy.plan.digest import code_digest
 from ntkstudy.report.page import render
+from ntkstudy.texts import explain_experiment
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:
@@ -36,6 +36,7 @@ def main(input: dict, output: dict, cfg: dict) -> None:
         "results": cfg["results"],
         "sources": judged["sources"],
         "claims": judged["claims"],
+        "families": judged["families"],
         "experiments": [
             describe_experiment(name, block, drawn, tables.get(name, {}), times)
             for name, block in experiments.items()

@@ -6,10 +6,15 @@ from itertools import chain, product
 import numpy as np
 import pandas as pd
 
-# Axes whose values follow from those of another.
+CASES = ["distinct points", "hexagon, bias", "hexagon", "duplicated input"]
+# Axes whose values follow from those of others.
 TOLD_BY = {
-    "predicted": ("mode", lambda mode: 10.0 * mode**2),
-    "definite": ("case", lambda case: case % 2),
+    "predicted": (["mode"], lambda rows: 10.0 * rows["mode"] ** 2),
+    "parameters": (["width"], lambda rows: rows["width"] ** 2),
+    "beta": (["depth", "width"], lambda rows: rows["depth"] / rows["width"]),
+    "definite": (["case"], lambda rows: rows["case"].isin(CASES[:2]).astype(int)),
+    "hexagon": (["case"], lambda rows: rows["case"].isin(CASES[1:3]).astype(int)),
+    "degenerate": (["case"], lambda rows: rows["case"].isin(CASES[3:]).astype(int)),
 }
 # Means of columns that are no noise around 1, where controls read them.
 MEANS = {"to_mean": 0.1, "numerical": 100.0}
@@ -54,8 +59,7 @@ def make_table(wanted: list[dict], requires: Mapping, rng) -> pd.DataFrame:
     free = {name: values for name, values in axes.items() if name not in TOLD_BY}
     table = pd.DataFrame(list(product(*free.values())), columns=list(free))
     for name in set(axes) & set(TOLD_BY):
-        teller, rule = TOLD_BY[name]
-        table[name] = rule(table[teller])
+        table[name] = TOLD_BY[name][1](table)
     columns = {one["column"] for one in wanted}
     columns |= {one["expected"] for one in wanted if isinstance(one["expected"], str)}
     for column in sorted(columns):
@@ -106,9 +110,10 @@ def axis_values(wanted: list[dict], requires: Mapping) -> dict[str, list]:
         values += [max(base) + 1] if "max" in named and max(base) not in required else []
     for axis, values in found.items():
         if not values and axis not in TOLD_BY:
-            values += [0, 1, 2, 3] if axis == "case" else [1, 2]
+            values += [1, 2]
     for axis in set(found) & set(TOLD_BY):
-        found.setdefault(TOLD_BY[axis][0], [0, 1, 2, 3])
+        for teller in TOLD_BY[axis][0]:
+            found.setdefault(teller, [1, 2])
     if "case" in found:
-        found["case"] = [0, 1, 2, 3]
+        found["case"] = CASES
     return {axis: list(dict.fromkeys(values)) for axis, values in found.items()}

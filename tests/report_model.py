@@ -83,6 +83,9 @@ def claim(id: str, experiment: str, verdict: str, **changes) -> dict:
         "experiment": experiment,
         "statement": f"The statement of {id}, in one sentence of ordinary length",
         "published": "about 0.2825 at the peak",
+        "read_in": ["figure"],
+        "scale": [],
+        "deviations": [],
         "verdict": verdict,
         "reason": "",
         "decides": "",
@@ -178,6 +181,8 @@ def build_model() -> dict:
                 "kernel_profile",
                 "reproduced",
                 figures=["profiles", "spread"],
+                scale=[{"axis": "width", "source": 2048, "here": 500.0, "ratio": 0.244}],
+                deviations=["one hidden layer less"],
             ),
             claim(
                 "exp001.profile-inflation",
@@ -248,6 +253,15 @@ def build_model() -> dict:
                 explanation="",
                 published="",
             ),
+        ],
+        "families": [
+            {
+                "experiment": "kernel_profile",
+                "table": "profile",
+                "claims": ["exp001.profile-concentrates", "exp001.profile-inflation"],
+                "intervals": 4,
+                "by_chance": 0.2,
+            }
         ],
         "experiments": [
             experiment(

@@ -38,6 +38,7 @@ def test_claims_name_what_the_configuration_makes(claim):
     axes = {*PLAN.cells(name)[0].axes, *TABLE_AXES}
     assert set(claim["figures"]) <= set(PLAN.block(name)["figures"])
     assert set(claim["requires"]) <= axes | {"seeds"}
+    assert set(claim.get("source_ran", {})) <= axes | {"seeds"}
     for criterion in chain(*claim["criteria"].values()):
         assert criterion["table"] in PLAN.table_names(name)
         assert (criterion["over"] or "seed") in axes | {"sample"}

@@ -24,7 +24,7 @@ CRITERION = {
 }  # fmt: skip
 CLAIM = {
     "id": "ours.toy", "section": "", "experiment": "e", "statement": "", "published": "",
-    "explanation": "", "criteria": {"observation": [CRITERION]},
+    "read_in": ["none"], "explanation": "", "criteria": {"observation": [CRITERION]},
 }  # fmt: skip
 
 

@@ -86,6 +86,28 @@ def test_open_interval_is_no_json_infinity():
     assert (found.status, found.low, found.high) == ("straddles", None, None)
 
 
+def test_two_seeds_decide_nothing():
+    data = table(noise(1.0, 1e-6), seeds=2)
+    found = judge(data, kind="above", along="width", bound=0.0)
+    assert (found.status, found.low, found.high) == ("straddles", None, None)
+    assert found.note == "an interval needs 3 networks, there are 2"
+
+
+@pytest.mark.parametrize("kind", ["above", "decreasing", "agrees", "slope", "rank", "linear"])
+def test_fewer_seeds_only_make_a_claim_inconclusive(kind):
+    data = table(lambda rng, width, n: noise(3 / width, 1e-4)(rng, width, n))
+    data = data.assign(known=3 / data["width"])
+    criterion = {
+        "above": {"bound": 1e-3}, "decreasing": {}, "slope": {"range": [-1.3, -0.7]},
+        "agrees": {"expected": "known", "bound": 0.1}, "linear": {"bound": 0.5},
+        "rank": {"expected": "known", "range": [0.9, 1.0]},
+    }[kind] | {"kind": kind, "along": "width"}  # fmt: skip
+    assert judge(data, **criterion).status == "holds"
+    for seeds in (2, 3, 4):
+        assert judge(data[data["seed"] < seeds], **criterion).status != "fails"
+    assert judge(data[data["seed"] < 2], **criterion).status == "straddles"
+
+
 def test_diverged_seeds_are_left_out_and_counted():
     data = table(noise(1.0, 0.1), seeds=10)
     data.loc[data["seed"] < 3, "theta"] = [np.nan, np.inf, np.nan] * 3

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
-from report_model import INK, build_model, claim, draw_figure
+from report_model import INK, build_model, claim, criterion, draw_figure
 
 from ntkstudy.numbers import format_interval, format_number
 from ntkstudy.report import page as reporting
@@ -112,14 +112,41 @@ def test_figures_follow_the_text_colour(html):
 def test_criteria_show_value_interval_bound_and_outcome(html):
     claim = html.split('id="claim-exp001.profile-concentrates"')[1].split("</article>")[0]
     row = claim.split('<table class="criteria')[1]
-    for text in ("−0.512", "−0.561 to −0.463", "−0.5 ± 0.15", "100", "holds"):
+    method, counted = "95 %, Student&#39;s t", '100<span class="note">networks'
+    for text in ("−0.512", "−0.561 to −0.463", method, counted, "−0.5 ± 0.15", "holds"):
         assert text in row
+
+
+def test_a_claim_says_where_it_was_read_and_what_chance_would_turn(html):
+    claim = html.split('id="claim-exp001.profile-concentrates"')[1].split("</article>")[0]
+    for text in (
+        "(read in: figure)",
+        "Against the source: width 500 here, 2048 there.",
+        "Deviation: one hidden layer less",
+        "2 claims judged by 4 intervals; by chance alone at most 0.2 verdicts would turn.",
+    ):
+        assert text in claim
+    bare = html.split('id="claim-slides.bare"')[1].split("</article>")[0]
+    assert "by chance alone" not in bare
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "95 %, Student's t"),
+        ({"level": 0.9375, "method": "order statistics"}, "93.75 %, order statistics"),
+        ({"level": None, "method": "exact"}, "exact"),
+    ],
+)
+def test_level_and_method_of_an_interval(changes, text):
+    assert reporting.describe_method(criterion() | changes) == text
 
 
 def test_what_was_measured_is_a_line_a_criterion(html):
     row = html.split('href="#claim-exp001.profile-concentrates"')[1].split("</tr>")[0]
     (line,) = row.split("<li>")[1:]
     assert "<strong>−0.512</strong> <span>(−0.561 to −0.463)</span>" in line
+    assert "95 %, Student&#39;s t, 100 networks" in line
 
 
 def test_claims_refer_to_their_figures(html):
@@ -183,7 +210,13 @@ def test_a_missing_key_is_an_error(model):
 
 def test_an_empty_model_renders(model):
     provenance = model["provenance"] | {"versions": {}, "rules": [], "config": "", "seeds": ""}
-    empty = {"sources": {}, "claims": [], "experiments": [], "provenance": provenance}
+    empty = {
+        "sources": {},
+        "claims": [],
+        "families": [],
+        "experiments": [],
+        "provenance": provenance,
+    }
     assert "No claims" in "".join(Page(render({**model, **empty}, TEMPLATE)).text)
 
 

@@ -208,14 +208,15 @@ def test_weights_at_the_start_are_those_of_the_seed(plan):
 CLAIMS = {
     "claims": str(ROOT / "config" / "claims" / "exp001.yaml"),
     "schema": str(ROOT / "config" / "claims_schema.yaml"),
+    "judged_schema": str(ROOT / "config" / "judged_schema.json"),
 }
 
 
 def judge(plan, **changes) -> dict:
     judge_claims.main(
         CLAIMS | {"tables": tables_of(plan)} | changes,
-        {"claims": "claims.json"},
-        {"experiments": list(plan.config["experiments"]), "extensions": []},
+        {"claims": "claims.json", "schema": "claims.schema.json"},
+        {"experiments": list(plan.config["experiments"]), "extensions": [], "scale": "tiny"},
     )
     return {claim["id"]: claim for claim in json.loads(Path("claims.json").read_text())["claims"]}
 

@@ -10,8 +10,8 @@ from own_claims import CLAIMS, CONFIG, FILES, PLAN, SCHEMA
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.claims.document import read_claims
-from ntkstudy.claims.texts import NUMBER, check_numbers, explain_claim, explain_experiment, fill
 from ntkstudy.plan.configuration import read_yaml
+from ntkstudy.texts import NUMBER, check_numbers, explain_claim, explain_experiment, fill
 
 JUDGED = [
     {"name": "spread", "value": -0.4812, "low": -0.52, "high": -0.44},

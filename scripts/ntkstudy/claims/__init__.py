@@ -15,12 +15,12 @@ import pandas as pd
 from ntkflow.errors import ConfigurationError
 
 from ..options import read_options
+from ..texts import explain_claim
 from .criteria import combine
 from .horizon import horizon
 from .registry import CRITERIA
 from .samples import AbsentError, Sample
-from .texts import explain_claim
-from .uncertainty import Interval
+from .uncertainty import LEAST, Interval
 
 # What is said of the draws behind a number where there are none.
 EXACT = {"level": None, "method": "exact", "n": None, "counts": "", "intervals": 0}
@@ -93,6 +93,8 @@ def judge_claim(
         "experiment": claim["experiment"],
         "statement": claim["statement"],
         "published": claim["published"],
+        "read_in": list(claim.get("read_in", ["not known"])),
+        "deviations": list(claim.get("deviations", [])),
         "measured": summarise(judged),
         "verdict": verdict,
         "reason": reason,
@@ -189,9 +191,13 @@ def judge_criterion(
         level=found.level, method=found.method, n=sample.n, counts=sample.counts,
         intervals=outcome.intervals,
     )  # fmt: skip
+    least = LEAST[getattr(options, "statistic", "mean")]
+    few = not sample.exact and sample.n < least
+    lack = f"an interval needs {least} {sample.counts}, there are {sample.n}" if few else ""
     return Judgement(
         **said, status=outcome.status, value=outcome.value, low=_finite(found.low),
-        high=_finite(found.high), note=sample.note, **(EXACT if sample.exact else drawn),
+        high=_finite(found.high), note="; ".join(filter(None, [sample.note, lack])),
+        **(EXACT if sample.exact else drawn),
     )  # fmt: skip
 
 

@@ -48,6 +48,13 @@ def _tilted(sample: Sample, *powers: float) -> list[Arrays]:
     ]
 
 
+def _spread_tilted(sample: Sample, *powers: float) -> list[Arrays]:
+    return [
+        [old.mean() + new - new.mean() for old, new in zip(sample.values, each, strict=True)]
+        for each in _tilted(sample, *powers)
+    ]
+
+
 def _with_alternating_signs(sample: Sample) -> list[Arrays]:
     return [[values * (-1.0) ** np.arange(len(values)) for values in sample.values]]
 
@@ -60,6 +67,9 @@ EXCHANGED = Change(
     "sides of the comparison exchanged", lambda sample: [[1 / values for values in sample.values]]
 )
 TILTED = Change("column times its axis, and over it", lambda sample: _tilted(sample, 1.0, -1.0))
+SPREAD_TILTED = Change(
+    "spread times its axis, and over it", lambda sample: _spread_tilted(sample, 1.0, -1.0)
+)
 SQUARED = Change("column times its axis", lambda sample: _tilted(sample, 1.0))
 TURNED = Change(
     "points moved on by one place", lambda sample: [[sample.values[-1], *sample.values[:-1]]]
@@ -120,9 +130,10 @@ def _reversed(options: Criterion, sample: Sample) -> Changed:
 def _slope(options: Any, sample: Sample) -> Changed:
     """Reversal changes the sign of a slope, which says nothing where both signs are allowed."""
     lower, upper = options.range
-    if not lower <= 0 <= upper:
+    if not lower < 0 < upper:
         return REVERSED(sample)
-    return TILTED(sample) if upper - lower < 1 else None
+    tilted = SPREAD_TILTED if options.statistic == "dispersion" else TILTED
+    return tilted(sample) if upper - lower < 1 else None
 
 
 @changed_by("linear")

@@ -9,8 +9,8 @@ from ntkflow.errors import ConfigurationError, unknown
 
 from ..plan.configuration import read_yaml, validate
 from ..schemas import complete, resolve_references
+from ..texts import check_numbers
 from .registry import criterion_schema
-from .texts import check_numbers
 
 
 def claims_schema(path: str | Path) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def mend(
         requires: what the claim requires.
         tables: with all the rows and columns that the criteria need.
     """
-    mended = dict(tables)
+    named = dict.fromkeys(criterion["table"] for criterion in criteria)
+    mended = {name: tables[name] for name in named if name in tables}
     for spread in SPREADS:
         failing = 0
         for criterion in criteria:
@@ -115,8 +116,9 @@ def _moved(sample: Sample, means: np.ndarray, spread: float) -> Wanted:
 
 
 def _dispersed(values: np.ndarray, dispersion: float) -> np.ndarray:
-    """Draws with a dispersion ln(E[v^2] / E[v]^2), around their mean."""
-    pattern = _pattern(values)
+    """Two numbers in turn with a dispersion ln(E[v^2] / E[v]^2), around the mean of the draws."""
+    pattern = (-1.0) ** np.arange(len(values))
+    pattern -= pattern.mean()
     return abs(values.mean()) * (1 + np.sqrt(np.expm1(dispersion)) * pattern / pattern.std())
 
 

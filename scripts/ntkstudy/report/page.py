@@ -31,8 +31,9 @@ def render(model: dict, template_dir: Path) -> str:
 
     Args:
         model: Plain JSON types: `title`, `subtitle`, `scale`, `results`, `sources` (name ->
-            `title`, `description`), `claims`, `experiments`, `mutations` and `provenance`. Empty
-            lists, empty strings and None stand for what is missing; a missing key is an error.
+            `title`, `description`), `claims`, `families`, `experiments`, `mutations` and
+            `provenance`. Empty lists, empty strings and None stand for what is missing; a missing
+            key is an error.
         template_dir: Folder with `index.html.j2`, `style.css` and `report.js`.
 
     Raises:
@@ -52,6 +53,8 @@ def render(model: dict, template_dir: Path) -> str:
         "number": format_number,
         "interval": format_interval,
         "duration": format_duration,
+        "basis": describe_basis,
+        "method": describe_method,
     }
     return environment.get_template("index.html.j2").render(
         **model,
@@ -153,6 +156,17 @@ def prose(text: str) -> Markup:
 def inline(text: str) -> Markup:
     """Return one run of HTML: backticks mark code, the rest is escaped."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def describe_method(criterion: dict) -> str:
+    """Return level and method of a criterion's interval: "95 %, Student's t", or "exact"."""
+    level, method = criterion["level"], criterion["method"]
+    return method if level is None else f"{100 * level:.4g} %, {method}"
+
+
+def describe_basis(criterion: dict) -> str:
+    """Return what stands behind a criterion's number: "95 %, Student's t, 10 networks"."""
+    return f"{describe_method(criterion)}, {criterion['n']} {criterion['counts']}"
 
 
 def format_duration(seconds: Number | None) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ntkflow.errors import ConfigurationError, unknown
 
-from ..numbers import format_number
+from .numbers import format_number
 
 FIELDS = ("value", "low", "high")
 NUMBER = re.compile(r"\{(?:([\w.-]+):)?([\w-]+)\.([\w-]+)\}")
