@@ -48,8 +48,8 @@ def tables(tmp_path) -> dict[str, Tables]:
 
 @pytest.fixture
 def document(tables):
-    made = tables["e"]
-    judged = [with_controls(one, judge_by_forms(one, made), made) for one in CLAIMS]
+    own = tables["e"]
+    judged = [with_controls(one, judge_by_forms(one, own), own) for one in CLAIMS]
     sources = {"ours": {"title": "Ours", "description": ""}}
     return build_document(sources, CLAIMS, judged, tables, scale="tiny")
 
@@ -62,7 +62,11 @@ def test_a_document_fits_the_schema_that_ships_with_it(document):
     (criterion,) = falls["criteria"]
     assert (criterion["level"], criterion["method"]) == (0.95, "Welch's t")
     assert (criterion["n"], criterion["counts"], criterion["unit"]) == (40, "networks", "1")
-    assert criterion["control"] is None
+    assert (criterion["control"]["change"], criterion["control"]["outcome"]) == (
+        "axis reversed",
+        "caught",
+    )
+    assert document["claims"][2]["criteria"][0]["control"] is None
 
 
 @pytest.mark.parametrize(
