@@ -2,6 +2,7 @@
 #   make report [SCALE=quick|full] [ONLY=a,b] [CORES=n] [PARTIAL=1]
 #   make compare A=results/x B=results/y: claims that changed; fails if any did
 #   make test, make test-slow, make bench, make docs, make clean-results [SCALE=...]
+#   make mutations: seed mistakes in copies of the project and see which claims notice
 #   make gpu-check [PYTHON=...]: checks and times on a GPU, by any Python with torch, without .venv
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ RUNTIME := .venv/.requirements
 DEVELOPMENT := .venv/.requirements-dev
 PEERS := .venv-bench/.requirements
 
-.PHONY: report compare test test-slow bench gpu-check docs clean-results
+.PHONY: report compare test test-slow bench mutations gpu-check docs clean-results
 .DELETE_ON_ERROR:
 
 report: $(RUNTIME)
@@ -40,6 +41,9 @@ test-slow: $(DEVELOPMENT)
 
 bench: $(PEERS)
 	.venv-bench/bin/python benchmarks/run.py
+
+mutations: $(RUNTIME)
+	$(BIN)/python scripts/measure_mutations.py --cores $(CORES)
 
 gpu-check:
 	$(PYTHON) benchmarks/gpu_check.py

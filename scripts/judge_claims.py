@@ -6,10 +6,10 @@ from pathlib import Path
 
 from job import run_job
 from ntkflow.errors import ConfigurationError
-from ntkstudy.claims import judge_claim
 from ntkstudy.claims.controls import with_controls
 from ntkstudy.claims.document import claims_schema, read_claims
 from ntkstudy.claims.judged import build_document, check_document
+from ntkstudy.claims.reduced import judge_by_forms, judged_form
 from ntkstudy.data.collected import tables_by_experiment
 from ntkstudy.data.storage import replacing
 from ntkstudy.registry import load
@@ -26,8 +26,8 @@ def main(input: dict, output: dict, cfg: dict) -> None:
     for claim in document["claims"]:
         own = tables.get(claim["experiment"], {})
         try:
-            found = judge_claim(claim, own, scale=scale)
-            judged.append(with_controls(claim, found, own))
+            found = judge_by_forms(claim, own, scale=cfg["scale"])
+            judged.append(with_controls(judged_form(claim, found), found, own))
         except ConfigurationError as error:
             file = next(file for file in files if Path(file).stem == claim["source"])
             raise ConfigurationError(f"{file}: {error}") from None

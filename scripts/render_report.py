@@ -9,9 +9,11 @@ import pandas as pd
 import yaml
 
 from job import run_job
+from ntkstudy.claims.mutations import describe_measured
 from ntkstudy.data.collected import tables_by_experiment
 from ntkstudy.data.storage import git_revision, replacing, software_versions
 from ntkstudy.data.tables import axes_of
+from ntkstudy.plan.digest import code_digest
 from ntkstudy.report.page import render
 from ntkstudy.texts import explain_experiment
 
@@ -39,6 +41,9 @@ def main(input: dict, output: dict, cfg: dict) -> None:
             describe_experiment(name, block, drawn, tables.get(name, {}), times)
             for name, block in experiments.items()
         ],
+        "mutations": describe_measured(
+            json.loads(Path(input["mutations"]).read_text(encoding="utf-8")), code_digest(Path())
+        ),
         "provenance": describe_provenance(cfg, times),
     }
     template = Path(input["template"][0]).parent

@@ -88,6 +88,7 @@ def claim(id: str, experiment: str, verdict: str, **changes) -> dict:
         "deviations": [],
         "verdict": verdict,
         "reason": "",
+        "decides": "",
         "flags": [],
         "control": NOT_JUDGED if verdict == "not run" else FAILS,
         "criteria": [criterion()],
@@ -142,6 +143,26 @@ PROVENANCE = {
 }
 
 
+MUTATIONS = {
+    "digest": "0f" * 32,
+    "current": True,
+    "mistakes": [
+        {
+            "name": "half",
+            "mistake": "Half the steps",
+            "caught": True,
+            "claims": [
+                {
+                    "id": "exp001.simple-flat",
+                    "clean": "contradicted",
+                    "mutated": "inconclusive",
+                }
+            ],
+        }
+    ],
+}
+
+
 def build_model() -> dict:
     """Return a model with every verdict, two figures, an animation and every missing piece."""
     return {
@@ -189,6 +210,7 @@ def build_model() -> dict:
                 "lazy-blog.alpha",
                 "alpha_sweep",
                 "inconclusive",
+                decides="About 40 networks in place of 10 would decide",
                 criteria=[criterion(status="straddles")],
             ),
             claim(
@@ -201,6 +223,18 @@ def build_model() -> dict:
                         value=None, low=None, high=None, n=None, status="absent", control=None
                     )
                 ],
+            ),
+            claim(
+                "lazy-blog.reduced",
+                "alpha_sweep",
+                "indicated",
+                reason="in a reduced form all criteria hold; the full one needs 10 seeds",
+            ),
+            claim(
+                "lazy-blog.refuted",
+                "alpha_sweep",
+                "not indicated",
+                reason="in a reduced form the observation does not appear",
             ),
             claim(
                 "slides.exact",
@@ -262,5 +296,6 @@ def build_model() -> dict:
                 ],
             ),
         ],
+        "mutations": MUTATIONS,
         "provenance": PROVENANCE,
     }

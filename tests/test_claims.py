@@ -4,11 +4,12 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from own_claims import CLAIMS, DOCUMENT, FILES, PLAN, SCHEMA
+from own_claims import CLAIMS, CONFIG, DOCUMENT, FILES, PLAN, SCHEMA
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.claims.document import read_claims
 from ntkstudy.plan.configuration import validate
+from ntkstudy.plan.loading import load_plan
 
 
 def test_sources_come_in_one_order_and_have_experiments_and_claims():
@@ -44,6 +45,33 @@ def test_claims_name_what_the_configuration_makes(claim):
         keys = {*criterion["where"], *(criterion["relative_to"] or {})}
         along = criterion.get("along") or []
         assert keys | {*([along] if isinstance(along, str) else along)} <= axes
+
+
+QUICK = load_plan([CONFIG / "config.yaml", CONFIG / "quick.yaml"], CONFIG / "schema.yaml")
+REDUCED = [claim for claim in CLAIMS if "reduced" in claim]
+
+
+@pytest.mark.parametrize("claim", REDUCED, ids=lambda claim: claim["id"])
+def test_reduced_forms_name_what_the_quick_scale_makes(claim):
+    name = claim["experiment"]
+    cells = [cell.axes for cell in QUICK.cells(name)]
+    for axis, points in claim["reduced"]["requires"].items():
+        if axis in cells[0]:
+            assert set(points) <= {cell[axis] for cell in cells}
+        else:
+            assert axis in TABLE_AXES | {"seeds"}
+    for criterion in chain(*claim["reduced"].get("criteria", {}).values()):
+        assert criterion["table"] in QUICK.table_names(name)
+        keys = {*criterion["where"], *(criterion["relative_to"] or {})}
+        along = criterion.get("along") or []
+        keys |= {*([along] if isinstance(along, str) else along)}
+        assert keys <= {*cells[0], *TABLE_AXES}
+
+
+def test_the_quick_scale_judges_claims_of_every_source():
+    judged = [claim for claim in REDUCED if claim["experiment"] in QUICK.experiments]
+    assert len(judged) >= 25
+    assert {claim["source"] for claim in judged} == set(PLAN.sources)
 
 
 def test_statistic_only_where_it_is_used():

@@ -12,6 +12,7 @@ from ntkflow.errors import ConfigurationError
 from ntkstudy.claims import judge_claim
 from ntkstudy.claims.controls import with_controls
 from ntkstudy.claims.judged import build_document, check_document, find_families
+from ntkstudy.claims.reduced import judge_by_forms
 from ntkstudy.data.collected import Tables, tables_by_experiment
 from ntkstudy.data.tables import with_axes, write_table
 
@@ -48,7 +49,7 @@ def tables(tmp_path) -> dict[str, Tables]:
 @pytest.fixture
 def document(tables):
     own = tables["e"]
-    judged = [with_controls(one, judge_claim(one, own), own) for one in CLAIMS]
+    judged = [with_controls(one, judge_by_forms(one, own), own) for one in CLAIMS]
     sources = {"ours": {"title": "Ours", "description": ""}}
     return build_document(sources, CLAIMS, judged, tables, scale="tiny")
 

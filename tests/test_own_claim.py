@@ -12,10 +12,10 @@ import yaml
 from report_model import build_model
 from workflow import copy_project, execute, snakemake
 
-from ntkstudy.claims import judge_claim
 from ntkstudy.claims.changes import OF_KINDS
 from ntkstudy.claims.controls import FAILS, with_controls
 from ntkstudy.claims.document import claims_schema, read_claims
+from ntkstudy.claims.reduced import judge_by_forms
 from ntkstudy.plan.loading import load_plan
 from ntkstudy.report.page import render
 
@@ -62,7 +62,7 @@ def test_the_claim_takes_ten_lines():
 @pytest.mark.parametrize(("power", "verdict"), [(-0.5, "reproduced"), (0.5, "contradicted")])
 def test_it_gets_verdict_control_and_card(claim, power, verdict):
     tables = {"initialization_profile": spread_like(power)}
-    judged = with_controls(claim, judge_claim(claim, tables), tables)
+    judged = with_controls(claim, judge_by_forms(claim, tables), tables)
     assert judged["verdict"] == verdict
     assert judged["counts_as"] == "ours"
     assert judged["control"]["outcome"] == FAILS

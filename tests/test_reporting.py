@@ -158,12 +158,12 @@ def test_own_and_trivial_claims_are_not_counted_as_the_sources(model, page):
     def words(page):
         return " ".join("".join(page.text).split())
 
-    assert "7 claims of the sources: 2 reproduced, 1 corrected," in words(page)
+    assert "9 claims of the sources: 2 reproduced, 1 corrected," in words(page)
     assert "2 not run. 1 trivial or definitional are counted apart." in words(page)
     own = claim("ours.x", "simple_task", "reproduced", counts_as="ours")
     more = {**model, "claims": [*model["claims"], own]}
     text = words(Page(render(more, TEMPLATE)))
-    assert "7 claims of the sources: 2 reproduced," in text
+    assert "9 claims of the sources: 2 reproduced," in text
     assert "1 of our own, 1 trivial or definitional are counted apart." in text
 
 
@@ -318,3 +318,19 @@ def test_format_duration(seconds, text):
 def test_reporting_imports_no_torch():
     code = "import sys, ntkstudy.report.page; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=TEMPLATE.parents[1] / "scripts")
+
+
+def test_mistakes_are_shown_for_the_version_in_which_they_were_made(model, html):
+    section = html.split('id="mutations"')[1].split("</section>")[0]
+    assert "1 of 1 seeded mistakes" in section
+    assert "Half the steps" in section
+    assert "contradicted, inconclusive" in section
+    older = {**model, "mutations": {**model["mutations"], "current": False}}
+    section = render(older, TEMPLATE).split('id="mutations"')[1].split("</section>")[0]
+    assert "Not measured for this version" in section
+    assert "Half the steps" not in section
+
+
+def test_an_inconclusive_claim_says_what_would_decide(html):
+    article = html.split('id="claim-lazy-blog.alpha"')[1].split("</article>")[0]
+    assert "About 40 networks in place of 10 would decide" in article

@@ -112,7 +112,7 @@ def _horizon(
     claim: Mapping[str, Any], judged: Sequence[Judgement], tables: Mapping[str, pd.DataFrame]
 ) -> dict[str, Any] | None:
     """Of a claim about a limit, how far it was followed."""
-    if "horizon" not in claim:
+    if claim.get("horizon") is None:
         return None
     axis, name = claim["horizon"]["axis"], claim["horizon"]["criterion"]
     entries = [one for entries in claim["criteria"].values() for one in entries]

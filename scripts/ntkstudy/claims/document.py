@@ -62,13 +62,19 @@ def _check(claim: Mapping, taken: Mapping, experiments: Sequence[str], *, where:
         raise ConfigurationError(f"{where}: id: stands in {other} too; allowed once")
     if claim["experiment"] not in experiments:
         raise unknown(f"{where}: experiment", claim["experiment"], experiments)
-    for role, entries in claim["criteria"].items():
+    reduced = {f"reduced: {role}": entries for role, entries in _reduced(claim).items()}
+    for role, entries in (claim["criteria"] | reduced).items():
         for criterion in entries:
             lower, upper = criterion.get("range", (0, 0))
             if lower > upper:
                 problem = f"{criterion['range']} is empty; allowed: the lower bound first"
                 raise ConfigurationError(f"{where}: {role}: range: {problem}")
     _check_names(claim, where=where)
+
+
+def _reduced(claim: Mapping) -> Mapping:
+    """Criteria of a claim's reduced form, where they are its own."""
+    return claim.get("reduced", {}).get("criteria", {})
 
 
 def _check_names(claim: Mapping, *, where: str) -> None:

@@ -13,7 +13,10 @@ from markupsafe import Markup, escape
 from ..numbers import ABSENT, Number, format_interval, format_number
 from .vector_graphics import embed_svg
 
-VERDICTS = ("reproduced", "corrected", "contradicted", "inconclusive", "not run")
+VERDICTS = (
+    *("reproduced", "corrected", "contradicted", "inconclusive"),
+    *("indicated", "not indicated", "not run"),
+)
 
 # How claims are counted: key in the model, words for the report.
 COUNTS = {
@@ -28,8 +31,9 @@ def render(model: dict, template_dir: Path) -> str:
 
     Args:
         model: Plain JSON types: `title`, `subtitle`, `scale`, `results`, `sources` (name ->
-            `title`, `description`), `claims`, `families`, `experiments` and `provenance`. Empty
-            lists, empty strings and None stand for what is missing; a missing key is an error.
+            `title`, `description`), `claims`, `families`, `experiments`, `mutations` and
+            `provenance`. Empty lists, empty strings and None stand for what is missing; a missing
+            key is an error.
         template_dir: Folder with `index.html.j2`, `style.css` and `report.js`.
 
     Raises:
