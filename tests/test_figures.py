@@ -139,7 +139,7 @@ def test_a_configured_value_is_an_axis_where_it_is_not_swept():
     ("statistic", "centre"), [("mean", np.mean), ("std", lambda sample: sample.std(ddof=1))]
 )
 def test_bars_end_where_the_interval_does(statistic, centre):
-    samples = [np.random.default_rng(seed).random(5 + seed) for seed in range(2)]
+    samples = [np.random.default_rng(seed).random(10 + seed) for seed in range(2)]
     _, axes = plt.subplots()
     draw_intervals(axes, [1, 4], samples, statistic)
     (container,) = axes.containers

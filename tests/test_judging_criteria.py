@@ -215,3 +215,51 @@ def test_an_excess_is_shown_and_not_judged():
     assert found["verdict"] == "reproduced"
     assert [one["status"] for one in found["criteria"]] == ["holds", "measured", "absent"]
     assert "x: 1 [" in found["measured"]
+
+
+def drawn(means, n, rng, spread=1.0):
+    """A table of n draws around each mean, at the places 1, 2, ..."""
+    return pd.concat(
+        pd.DataFrame({"width": place, "seed": range(n), "known": place,
+                      "theta": mean + spread * rng.standard_normal(n)})
+        for place, mean in enumerate(means, start=1)
+    )  # fmt: skip
+
+
+ORDERED, SWAPPED = [1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 1.0, 4.0, 3.0, 6.0]
+STRAIGHT, BENT = [1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 2.0, 4.0, 8.0, 16.0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [3, 20])
+@pytest.mark.parametrize(
+    ("criterion", "means", "truth"),
+    [
+        ({"kind": "rank", "expected": "known", "range": [0.9, 1.0]}, ORDERED, 1.0),
+        ({"kind": "rank", "expected": "known", "range": [0.9, 1.0]}, SWAPPED, 0.8),
+        ({"kind": "linear", "bound": 0.9}, STRAIGHT, 1.0),
+        ({"kind": "linear", "bound": 0.9}, BENT, stats.pearsonr(range(5), BENT).statistic ** 2),
+        ({"kind": "intercept", "power": 1.0, "range": [0.0, 9.0]}, STRAIGHT, 0.0),
+    ],
+)
+def test_intervals_over_points_hold_the_truth(criterion, means, truth, n):
+    rng = np.random.default_rng(n)
+    inside = 0
+    for _ in range(200):
+        found = judge(drawn(means, n, rng), along="width", **criterion)
+        low = -np.inf if found.low is None else found.low
+        inside += low - 1e-12 <= truth <= found.high + 1e-12
+    assert inside >= 0.91 * 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [3, 20])
+@pytest.mark.parametrize("distance", [0.0, 1.5, 4.0])
+def test_the_distance_of_a_draw_holds_the_truth(distance, n):
+    rng = np.random.default_rng(n)
+    inside = 0
+    for _ in range(200):
+        data = drawn([0.0], n, rng)
+        found = judge(data, kind="draw", where={"width": 1}, expected=distance, deviations=1.96)
+        inside += found.low <= distance <= found.high
+    assert inside >= 0.91 * 200

@@ -201,9 +201,9 @@ def order_statistics(sample: np.ndarray) -> tuple[float, float, float]:
     They are the narrowest symmetric pair with at least the level .95, or else the two extremes.
     """
     n = len(sample)
-    skipped = 0  # draws below the lower one
-    while 2 * (skipped + 1) < n and _two_sided(skipped + 1, n) >= LEVEL:
-        skipped += 1
+    skipped = int(scipy.stats.binom.ppf((1 - LEVEL) / 2, n, 0.5))  # draws below the lower one
+    if skipped and _two_sided(skipped, n) < LEVEL:
+        skipped -= 1
     ordered = np.sort(sample)
     return float(ordered[skipped]), float(ordered[n - 1 - skipped]), _two_sided(skipped, n)
 
