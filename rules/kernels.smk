@@ -14,7 +14,7 @@ rule extract_ntk:
     threads: PLAN.threads
     resources:
         mem_mb=memory("ntk"),
-        runtime=120,
+        runtime=minutes(120),
         gpu=1,
     params:
         cfg=job_config("ntk"),
@@ -40,7 +40,7 @@ rule fit_kernel_machines:
     threads: PLAN.threads
     resources:
         mem_mb=memory("machines"),
-        runtime=240,
+        runtime=minutes(240),
         gpu=1,
     params:
         cfg=job_config("machines"),

@@ -13,7 +13,7 @@ rule compute_limit_kernel:
     threads: PLAN.threads
     resources:
         mem_mb=memory("limit"),
-        runtime=60,
+        runtime=minutes(60),
         gpu=1,
     params:
         cfg=job_config("limit"),
@@ -38,7 +38,7 @@ rule predict_limit:
     threads: PLAN.threads
     resources:
         mem_mb=memory("prediction"),
-        runtime=60,
+        runtime=minutes(60),
         gpu=1,
     params:
         cfg=job_config("prediction"),

@@ -15,7 +15,7 @@ rule train_ensemble:
     threads: PLAN.threads
     resources:
         mem_mb=memory("train"),
-        runtime=240,
+        runtime=minutes(240),
         gpu=1,
     params:
         cfg=job_config("train"),
@@ -40,7 +40,7 @@ rule measure_initialization:
     threads: PLAN.threads
     resources:
         mem_mb=memory("initialization"),
-        runtime=240,
+        runtime=minutes(240),
         gpu=1,
     params:
         cfg=job_config("initialization"),
