@@ -12,6 +12,7 @@ from ntkstudy.data.mnist_files import FULL_SUMS
 from ntkstudy.plan import describe, loading, planning
 from ntkstudy.plan.devices import limit_gpus
 from ntkstudy.plan.digest import Digested
+from ntkstudy.plan.duration import limit_minutes
 from ntkstudy.plan.imports import import_closure
 from ntkstudy.plan.layers import source_files
 from ntkstudy.plan.scheduling import lift_start_limit
@@ -115,9 +116,32 @@ def memory(stage, least=0):
     return estimate
 
 
-def minutes(first):
+def minutes(stage, otherwise):
     """Time that a job may take, in minutes; twice of it in a second attempt."""
-    return lambda wildcards, attempt: attempt * first
+
+    def limit(wildcards, attempt):
+        block = block_of(wildcards) or ""
+        estimate = PLAN.seconds(stage, wildcards.experiment, wildcards.cell, block)
+        return attempt * limit_minutes(estimate, otherwise)
+
+    return limit
+
+
+def short_jobs(stage):
+    """Group of a job that is too short to be sent to a cluster alone, None for others.
+
+    What is measured on networks that are trained in a group belongs to that.
+    """
+
+    def group(wildcards):
+        if workflow.local_exec:
+            return None
+        job = (wildcards.experiment, wildcards.cell, block_of(wildcards) or "")
+        if not PLAN.is_short(stage, *job):
+            return None
+        return "train" if stage == "ntk" and PLAN.is_short("train", *job) else stage
+
+    return group
 
 
 def kernel_tiles(stage):

@@ -1,6 +1,7 @@
 """A Slurm of one machine on the loopback: configured, started, asked and stopped."""
 
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
@@ -124,6 +125,8 @@ def running(folder: Path, gpus: int = 0) -> Iterator[Slurm]:
         RuntimeError: if a daemon does not start; with its log.
     """
     with ExitStack() as stack:
+        lock = stack.enter_context(open(CONFIGURATION.with_name("ntkflow-tests.lock"), "w"))
+        fcntl.flock(lock, fcntl.LOCK_EX)  # waits for another run of these tests
         stack.callback(_delete_configuration)
         _configure(folder, gpus)
         _start_munge(folder, stack)
