@@ -1,10 +1,13 @@
+import json
 import os
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from workflow import TINY, copy_project, execute, write_overlay
 
 from ntkstudy.plan.devices import allotted_devices, limit_gpus
 
@@ -99,3 +102,44 @@ def test_every_process_holds_a_device_of_its_own(holders):
 def test_without_a_device_nothing_is_held(holders, tmp_path):
     assert holders(CUDA_VISIBLE_DEVICES="")[1] == "None"
     assert not list(tmp_path.iterdir())
+
+
+# Stands at the start of the work of each job: its device, and when it had it.
+WATCH = """\
+    import json, os, time
+
+    start = time.monotonic()
+    time.sleep(2)
+    seen = {"device": os.environ["CUDA_VISIBLE_DEVICES"], "start": start, "end": time.monotonic()}
+    with open("devices", "a") as file:
+        file.write(json.dumps(seen) + "\\n")
+"""
+
+
+@pytest.mark.slow
+def test_jobs_side_by_side_see_one_device_each(tmp_path):
+    project = copy_project(tmp_path / "project")
+    block = TINY["experiments"]["kernel_profile"] | {"seeds": 6, "seeds_per_job": 1}
+    block |= {"sweep": {"network.width": [4]}}
+    write_overlay(project, "tiny", TINY | {"experiments": {"kernel_profile": block}})
+    script = project / "scripts/train_ensemble.py"
+    start = '    training = cfg["training"]\n'
+    text = script.read_text()
+    assert start in text
+    script.write_text(text.replace(start, WATCH + start))
+    files = [f"results/tiny/kernel_profile/width~4/train/{seed}-{seed}.h5" for seed in range(6)]
+    fake = os.environ | {"CUDA_VISIBLE_DEVICES": "GPU-fake-a,GPU-fake-b"}
+    # No limit is given: it is the number of devices, below that of the cores.
+    call = [sys.executable, "-m", "snakemake", *files, "--cores", "4"]
+    done = execute(project, *call, "--configfile", "config/tiny.yaml", env=fake)
+    assert done.status == 0, done.output
+    seen = [json.loads(line) for line in (project / "devices").read_text().splitlines()]
+    assert len(seen) == 6
+    assert {job["device"] for job in seen} == {"GPU-fake-a", "GPU-fake-b"}
+    beside = [
+        (first["device"], second["device"])
+        for first, second in combinations(seen, 2)
+        if first["start"] < second["end"] and second["start"] < first["end"]
+    ]
+    assert beside
+    assert all(first != second for first, second in beside)

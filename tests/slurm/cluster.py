@@ -74,7 +74,7 @@ class Slurm:
         ]
         return {fields["JobId"]: fields for fields in found}
 
-    def wait_for_job(self, chosen: Callable[[dict[str, str]], bool], seconds: float = 60) -> str:
+    def wait_for_job(self, chosen: Callable[[dict[str, str]], bool], seconds: float = 300) -> str:
         """Number of the first job whose fields are as wanted.
 
         Raises:

@@ -43,7 +43,7 @@ def test_a_cluster_without_gpus_gives_the_same_results(cluster, local, tmp_path,
         assert option(call, "--cpus-per-task") == "1"
         assert int(option(call, "--mem")) >= 1000
         assert int(option(call, "-t")) == 15 * len(rules_of(call))
-    assert done.output.count("No SLURM account given") <= 1
+    assert done.output.count("No SLURM account given") <= 2  # by two threads that submit
 
 
 # Stands before the work of the jobs; a job of width 2 or 8 tells its number and waits.
@@ -94,15 +94,20 @@ def test_cancelled_killed_and_late_jobs_are_sent_again_and_reported(
                 file.unlink()
             cluster.ask("scancel", cancelled)
             cluster.ask("scontrol", "update", f"JobId={late}", "TimeLimit=1")
-            run.wait(timeout=400)
+            run.wait(timeout=500)
         finally:
-            run.terminate()
+            run.kill()
         output.seek(0)
         said = output.read()
-    assert run.returncode != 0
+    assert run.returncode > 0
     assert {width for width, file in files.items() if (project / file).exists()} == {2, 4, 8}, said
-    for state in ("CANCELLED", "TIMEOUT", "OUT_OF_MEMORY"):
-        assert re.search(rf"SLURM-job '\d+' failed, SLURM status is: '{state}'", said), said
+    # In the logs of the submissions, which are shown.
+    for reason in (
+        rf"JOB {cancelled} ON \S+ CANCELLED",
+        rf"JOB {late} ON \S+ CANCELLED .* DUE TO TIME LIMIT",
+        "exceeded memory limit",
+    ):
+        assert re.search(reason, said), said
     calls = {width: [] for width in widths}
     for call in sbatch_calls():
         (width,) = set(re.findall(r"cell=width~(\d+),", call[-1]))
@@ -111,8 +116,8 @@ def test_cancelled_killed_and_late_jobs_are_sent_again_and_reported(
         for name in ("--mem", "-t"):
             assert int(option(second, name)) == 2 * int(option(first, name))
     # The report of the one that failed twice: its file, both of its logs.
-    last = said[said.rindex("SLURM-job '") :]
+    last = said[said.rindex("Error in group train") :]
     assert files[16] in last, said
     assert "results/tiny/logs/train_ensemble/kernel_profile/width~16/0-0.log" in last
-    assert re.search(r"slurm_logs/group_train/\d+\.log", last), said
+    assert re.search(r"slurm_logs/group_train\S*/\d+\.log", last), said
     assert not list(project.rglob("*.part"))
