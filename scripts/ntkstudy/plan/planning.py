@@ -51,6 +51,7 @@ class Plan:
         self._cells: dict[str, list[Cell]] = {}
         self._projected: dict[tuple[str, str], list[Cell]] = {}
         self._code: dict[tuple[str, ...], list[str]] = {}
+        self._read: dict[tuple[str, str, str], tuple[Mapping, Facts]] = {}
 
     @property
     def results(self) -> str:
@@ -370,8 +371,11 @@ class Plan:
     def _work(self, stage: str, experiment: str, label: str, block: str) -> tuple:
         """What estimates of a job are made of: stage, configuration, facts, number of networks."""
         first, last = map(int, block.split("-")) if block else (0, 0)
-        cell = self.cell(experiment, stage, label)
-        return stage, cell.config, self.facts(experiment, cell), last - first + 1
+        key = (stage, experiment, label)
+        if key not in self._read:
+            cell = self.cell(experiment, stage, label)
+            self._read[key] = (cell.config, self.facts(experiment, cell))
+        return stage, *self._read[key], last - first + 1
 
 
 def check_writable(folder: str | Path) -> None:
