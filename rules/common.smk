@@ -13,7 +13,7 @@ from ntkstudy.plan import describe, loading, planning
 from ntkstudy.plan.digest import Digested
 from ntkstudy.plan.imports import import_closure
 from ntkstudy.plan.layers import source_files
-from ntkstudy.plan.scheduling import lift_start_limit
+from ntkstudy.plan.scheduling import lift_start_limit, tie_jobs
 
 SCHEMA = "config/schema.yaml"
 CLAIMS = "config/claims"
