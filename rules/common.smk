@@ -10,6 +10,7 @@ sys.path.insert(0, f"{workflow.basedir}/scripts")
 from ntkflow.errors import ConfigurationError
 from ntkstudy.data.mnist_files import FULL_SUMS
 from ntkstudy.plan import describe, loading, planning
+from ntkstudy.plan.confined import check_confined
 from ntkstudy.plan.digest import Digested
 from ntkstudy.plan.imports import import_closure
 from ntkstudy.plan.layers import source_files
@@ -33,6 +34,7 @@ def load_plan():
             ["config/config.yaml", *overlays], SCHEMA, workflow.config_settings.config
         )
         planning.check_writable(plan.results)
+        check_confined(plan.results, plan.experiments)
         source_files(CLAIMS, plan.sources)
         for experiment in plan.experiments:
             for folder in (FIGURES, ANIMATIONS):
