@@ -29,7 +29,8 @@ def damaged_files(results: str | Path) -> Iterator[tuple[Path, str]]:
                 check_seal(path, "stage" if path.suffix == ".h5" else "table")
             elif path.name == CONTENTS:
                 for name in read_contents(path):
-                    check_seal(path.with_name(f"{name}.csv"), "table")
+                    if not path.with_name(f"{name}.csv").exists():
+                        raise StorageError(f"{path}: its table {name} is missing")
         except StorageError as error:
             yield path, str(error)
 
@@ -37,30 +38,45 @@ def damaged_files(results: str | Path) -> Iterator[tuple[Path, str]]:
 def records_by_output(results: str | Path) -> dict[Path, Path]:
     """The record of the job that makes a file, by its path."""
     found = {}
-    for record in sorted(Path(results, "logs").rglob("*.json")):
-        for files in json.loads(record.read_text(encoding="utf-8"))["output"].values():
-            for file in [files] if isinstance(files, str) else files:
-                found[Path(file)] = record
+    for path in sorted(Path(results, "logs").rglob("*.json")):
+        for file in _files(path, "output"):
+            found[file] = path
     return found
 
 
 def mend(results: str | Path) -> int:
     """Make damaged files anew, saying so; the number of those that could not be."""
-    records, failed, made = records_by_output(results), 0, set()
+    records, damaged, failed = records_by_output(results), {}, 0
     for path, problem in damaged_files(results):
         print(problem)
+        # Tables come from the job that lists them.
         output = path if path in records else path.with_name(CONTENTS)
-        if output in made:
-            continue
-        if output not in records or not run_record(records[output], results):
-            print(f"{path}: has no job that could make it anew; delete it and run again")
+        if output in records:
+            damaged[output] = records[output]
+        else:
+            print(f"{path}: no job has left a record of making it; delete it and run again")
             failed += 1
-            continue
-        made.add(output)
-        print(f"{output}: made anew")
-    if not made and not failed:
+    if not damaged and not failed:
         print(f"{results}: every file is as it was written")
+    while damaged:
+        # What others are made of comes first.
+        output = next(each for each in damaged if not damaged.keys() & inputs(damaged[each]))
+        if run_record(damaged.pop(output), results):
+            print(f"{output}: made anew")
+        else:
+            print(f"{output}: could not be made anew; delete it and run again")
+            failed += 1
     return failed
+
+
+def inputs(record: Path) -> set[Path]:
+    """Files that a job reads."""
+    return set(_files(record, "input"))
+
+
+def _files(record: Path, kind: str) -> list[Path]:
+    named = json.loads(record.read_text(encoding="utf-8"))[kind].values()
+    return [Path(file) for files in named for file in ([files] * isinstance(files, str) or files)]
 
 
 def run_record(record: Path, results: str | Path) -> bool:
@@ -70,7 +86,8 @@ def run_record(record: Path, results: str | Path) -> bool:
     threads = str(json.loads(record.read_text(encoding="utf-8"))["threads"])
     limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     call = [sys.executable, str(script), str(record)]
-    return subprocess.run(call, env=os.environ | limits, check=False).returncode == 0
+    done = subprocess.run(call, env=os.environ | limits, stdout=subprocess.DEVNULL, check=False)
+    return done.returncode == 0
 
 
 def main() -> int:
