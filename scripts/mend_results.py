@@ -3,8 +3,8 @@
     python scripts/mend_results.py [--scale quick]     (or `make mend SCALE=quick`)
 
 A damaged file is made by its own job again, from the record that the job left, and by no other: it
-comes out as it was, so that nothing that was made of it is older than it. A file that is missing
-needs no mending; the next run makes it.
+comes out as it was, so that nothing that was made of it is made again. A file that is missing needs
+no mending: a run makes it, if it makes anything of it.
 """
 
 import argparse

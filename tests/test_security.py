@@ -121,9 +121,7 @@ def test_names_of_experiments_are_no_paths(tmp_path, name):
 
 @pytest.mark.parametrize("figure", ["../../x", "/etc/passwd", "profiles;x"])
 def test_names_of_figures_are_no_paths(tmp_path, figure):
-    with pytest.raises(
-        ConfigurationError, match=r"experiments\.e\.figures\[0\]: .* is not allowed"
-    ):
+    with pytest.raises(ConfigurationError, match=r"\.e\.figures\[0\]: .* is not allowed"):
         load(tmp_path, wrap(e=copy.deepcopy(EXPERIMENT) | {"figures": [figure]}))
 
 

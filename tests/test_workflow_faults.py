@@ -55,13 +55,21 @@ def complete_files(project):
 
 
 def lose(project, script):
-    """Remove the output of a job and what is made of it; the jobs that make them again."""
-    (project / RESULTS / "tables/contents.json").unlink()
-    if script == "aggregate_experiment":
-        return TABLES
-    (project / TRAINED).unlink()
-    (project / RESULTS / "width~8/ntk/0-1.h5").unlink()
-    return TRAINING
+    """Remove the output of a job and all that is made of it; the jobs that make them again."""
+    for path in (project / RESULTS / "figures").glob("*.svg"):
+        path.unlink()
+    names = ["report/index.html"]
+    if script != "draw_figure":
+        names += ["claims.json", "kernel_profile/tables/contents.json"]
+    if script == "train_ensemble":
+        names += [f"kernel_profile/width~8/{stage}/0-1.h5" for stage in ("train", "ntk")]
+    for name in names:
+        (project / "results/tiny" / name).unlink()
+    return {
+        "train_ensemble": TRAINING,
+        "aggregate_experiment": TABLES,
+        "draw_figure": {"draw_figure": 2, "render_report": 1},
+    }[script]
 
 
 # Kills
@@ -172,12 +180,11 @@ def test_damaged_data_is_named_and_mended_by_its_own_job(finished, tiny, spoil):
 @pytest.mark.parametrize("spoil", [Path.unlink, lose_rows])
 def test_damaged_tables_are_named_and_mended(finished, tiny, spoil):
     spoil(finished / RESULTS / "tables/losses.csv")
-    figure = finished / RESULTS / "figures/training_points.svg"
-    figure.unlink()
+    jobs = lose(finished, "draw_figure")
     call = [sys.executable, "scripts/mend_results.py", "--scale", "tiny"]
     assert execute(finished, *call).status == 0
     assert_same_tables(finished, tiny)
-    assert plan(finished).jobs == {"draw_figure": 1, "render_report": 1}
+    assert plan(finished).jobs == jobs
     assert execute(finished, *call).lines == ["results/tiny: every file is as it was written"]
 
 
@@ -221,23 +228,29 @@ def small_disk(finished):
     subprocess.run(["umount", results], check=True)
 
 
-@pytest.mark.parametrize("lost", ["tables/contents.json", "figures/profiles.svg", "report"])
-def test_a_full_disk_is_named_and_a_run_with_room_ends_well(finished, tiny, small_disk, lost):
-    report = finished / "results/tiny/report/index.html"
-    (report if lost == "report" else finished / RESULTS / lost).unlink()
-    for table in (finished / RESULTS / "tables").glob("*_profile.csv"):
-        if lost.startswith("tables"):
-            table.unlink()
-    jobs = plan(finished).jobs
+@pytest.mark.parametrize("script", ["train_ensemble", "aggregate_experiment", "draw_figure"])
+def test_a_full_disk_is_named_and_a_run_with_room_ends_well(finished, tiny, small_disk, script):
+    jobs = lose(finished, script)
     small_disk()
     done = execute(finished, *make_report())
     assert done.status != 0
     lines = {line.strip() for line in done.lines if "StorageError" in line}
-    assert len(lines) == 1, done.output
-    assert "No space left on device (" in lines.pop()
+    assert lines, done.output
+    assert all("No space left on device (" in line for line in lines)
     assert "Traceback" not in done.output
     (finished / "results/ballast").unlink()
     assert_ends_as_undisturbed(finished, tiny, jobs=jobs, kept=complete_files(finished))
+
+
+def test_a_report_that_finds_no_room(finished, tiny, small_disk):
+    report = finished / "results/tiny/report/index.html"
+    report.unlink()
+    small_disk()
+    done = execute(finished, *make_report())
+    assert done.status != 0
+    assert "No space left on device (" in done.output
+    (finished / "results/ballast").unlink()
+    assert_ends_as_undisturbed(finished, tiny, jobs={"render_report": 1}, kept=set(times(tiny)))
 
 
 def test_two_runs_on_one_folder(finished, tiny):

@@ -38,17 +38,29 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
     """Write a table as CSV with nine digits, its axes in a comment above the header.
 
     Args:
-        path: where to; it is written whole or not at all.
+        path: where to; it is written whole or not at all, and kept where it says the same.
         table: a table that knows its axes.
 
     Raises:
         StorageError: if the disk is full or the folder cannot be written to.
     """
+    text = io.StringIO(newline="")
+    text.write(f"{_COMMENT} {', '.join(axes_of(table))}\n")
+    table.to_csv(text, index=False, float_format="%.9g")
+    content = text.getvalue().encode()
+    if _holds(Path(path), content):
+        return
     with replacing(path) as temporary:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.write(f"{_COMMENT} {', '.join(axes_of(table))}\n")
-            table.to_csv(file, index=False, float_format="%.9g")
+        temporary.write_bytes(content)
         seal(temporary)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a table is there that says so, undamaged."""
+    try:
+        return path.read_bytes()[: check_seal(path, "table")] == content
+    except StorageError:
+        return False
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
