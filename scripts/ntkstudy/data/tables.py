@@ -58,7 +58,8 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
 def _holds(path: Path, content: bytes) -> bool:
     """Whether a table is there that says so, undamaged."""
     try:
-        return path.read_bytes()[: check_seal(path, "table")] == content
+        size = check_seal(path, "table")
+        return path.read_bytes()[:size] == content
     except StorageError:
         return False
 
