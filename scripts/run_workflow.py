@@ -35,7 +35,9 @@ class Progress:
         self.started: dict[str, tuple[str, float]] = {}
 
     def feed(self, line: str) -> str | None:
-        """The line to show for one line of Snakemake's output, or None."""
+        """The line to show for one line of Snakemake's output, or None; none after a stop."""
+        if self.stopped:
+            return None
         if job := JOB.match(line):
             self.started[job[1]] = (job[2], time.monotonic())
             return f"{self._count()} started   {job[2]}"
