@@ -32,7 +32,12 @@ def measure(script: str) -> None:
         [sys.executable, HERE / script], check=True, stdout=subprocess.PIPE, text=True
     )
     print(done.stdout, flush=True)
-    result_file(script).write_text(done.stdout)
+    keep(script, done.stdout)
+
+
+def keep(script: str, text: str) -> None:
+    """Keep the rows of a benchmark, and on which machine they were measured."""
+    result_file(script).write_text(text)
     MACHINES.write_text(json.dumps(machines() | {script: machine()}, indent=2) + "\n")
 
 
