@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ntkflow.errors import unknown
 
 from ..needs import NTK, ONE_MODE, Facts, Need
+from ..options import read_options
 from ..registry import MEASUREMENTS
 from .planning import Plan
 from .stages import FOLDERS, STAGES
@@ -55,8 +56,11 @@ def _needs_of(cell: Cell, facts: Facts) -> Iterator[tuple[list[str | int], str, 
     for need in _needs_of_tiles(facts):
         yield ["tiles", "kernel"], repr(facts.tiles["kernel"]), need
     for index, entry in enumerate(cell.config["measurements"]):
+        kind = MEASUREMENTS[entry["kind"]]
+        options = read_options(kind.options, entry)
         for when in entry["when"]:
-            for need in MEASUREMENTS[entry["kind"]].variants[when].needs:
+            variant = kind.variants[when]
+            for need in (*variant.needs, *variant.asks(options)):
                 yield ["measurements", index, "kind"], f"{entry['kind']!r} ({when})", need
 
 
