@@ -88,7 +88,7 @@ def test_transformer_is_its_formula():
     (embed, bias), *blocks, last = layers(weights)
     padded = F.pad(x.reshape(4, 4, 4), (1, 1, 1, 1))
     patches = [padded[:, i : i + 3, j : j + 3].flatten(1) for i in (0, 3) for j in (0, 3)]
-    h = dense(torch.stack(patches, 1), embed.flatten(1), bias) + position_code(4, 12)
+    h = dense(torch.stack(patches, 1), embed, bias) + position_code(4, 12)
     for first in (0, 6):
         query, key, value, out, inner, outer = blocks[first : first + 6]
         normed = F.layer_norm(h, (12,))
@@ -144,7 +144,7 @@ def test_codes_have_an_exact_gram_matrix():
     with pytest.raises(ConfigurationError, match="features: 6 is not allowed with 6 tokens"):
         position_code(6, 6)
     with pytest.raises(ConfigurationError, match="patch_size: 3 does not divide the image size 8"):
-        PatchEmbedding(1, 32, image_size=8, patch_size=3)
+        PatchEmbedding(32, image_size=8, patch_size=3)
 
 
 PLAIN = {

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..checks import as_whole
 from ..errors import ConfigurationError
-from .convolutions import Conv2d
+from .layers import Dense
 
 SEED = 0  # of the directions of a code, the same for every network
 
@@ -14,13 +14,13 @@ SEED = 0  # of the directions of a code, the same for every network
 class PatchEmbedding(nn.Module):
     """Square patches of images as tokens, each by the same dense layer, with codes of positions.
 
-    h_t = sigma_w W x_t / sqrt(c p p) + sigma_b b + e_t for patch t, W and b ~ N(0, 1), and fixed
-    codes e_t, see `position_code`. Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), section 3.1.
+    h_t = sigma_w W x_t / p + sigma_b b + e_t for patch t of p p pixels, with W and b ~ N(0, 1) and
+    fixed codes e_t, see `position_code`. Source: Dosovitskiy et al. 2020 (arXiv:2010.11929),
+    section 3.1.
 
     Args:
-        in_channels: c of the images (N, c, H, H).
         features: size of the last axis of the tokens (N, T, features), more than T.
-        image_size: H.
+        image_size: H of images (N, H, H) of one channel.
         patch_size: side p of a patch; divides H, so that T = (H / p)^2.
         sigma_w: standard deviation of the weights, >= 0.
         sigma_b: standard deviation of the biases, >= 0.
@@ -34,13 +34,12 @@ class PatchEmbedding(nn.Module):
 
     Example:
         >>> from ntkflow.networks.patches import PatchEmbedding
-        >>> PatchEmbedding(1, 32, image_size=8, patch_size=4)(torch.ones(5, 1, 8, 8)).shape
+        >>> PatchEmbedding(32, image_size=8, patch_size=4)(torch.ones(5, 8, 8)).shape
         torch.Size([5, 4, 32])
     """
 
     def __init__(
         self,
-        in_channels: int,
         features: int,
         *,
         image_size: int,
@@ -57,14 +56,16 @@ class PatchEmbedding(nn.Module):
                 f"patch_size: {patch_size} does not divide the image size {image_size}"
             )
         scales = dict(sigma_w=sigma_w, sigma_b=sigma_b, bias=bias, device=device, dtype=dtype)
-        places = dict(stride=patch_size, padding="valid")
-        self.embed = Conv2d(in_channels, features, patch_size, **places, **scales)
+        self.patch_size = patch_size
+        # A dense layer, not a convolution, so that networks of several seeds train together.
+        self.embed = Dense(patch_size**2, features, **scales)
         tokens = (image_size // patch_size) ** 2
         self.register_buffer("code", position_code(tokens, features), persistent=False)
 
-    def forward(self, x: Float[Tensor, "n c h h"]) -> Float[Tensor, "n t d"]:
+    def forward(self, x: Float[Tensor, "n h h"]) -> Float[Tensor, "n t d"]:
         """Tokens, row by row of patches."""
-        h = self.embed(x).flatten(2).mT
+        rows = x.unflatten(-1, (-1, self.patch_size)).unflatten(-3, (-1, self.patch_size))
+        h = self.embed(rows.transpose(-3, -2).flatten(-2).flatten(-3, -2))
         # What reads a network's limit has no numbers on a device.
         return h + (self.code if h.is_meta else self.code.to(h))
 

@@ -104,9 +104,9 @@ def transformer(options: TransformerOptions, input_dim: int, output_dim: int):
         )
 
     return nn.Sequential(
-        nn.Unflatten(1, (1, image, image)),
+        nn.Unflatten(1, (image, image)),
         nn.ZeroPad2d(options.padding),
-        PatchEmbedding(1, width, **sizes, **scales),
+        PatchEmbedding(width, **sizes, **scales),
         networks.TransformerEncoder(block() for _ in range(options.depth)),
         TokenAverage(),
         networks.Dense(width, output_dim, **scales),

@@ -28,9 +28,10 @@ def check_plan(plan: Plan) -> None:
         if name in FOLDERS:
             problem = "is a folder of the results; allowed: a name other than"
             raise plan.error([name], f"{problem} {', '.join(FOLDERS)}")
-        if plan.block(name)["seeds"] < 1:
-            problem = "0 is not allowed; allowed: integer >= 1 (0 in overrides only)"
-            raise plan.error([name, "seeds"], problem)
+        for key in ("seeds", "initializations"):
+            if plan.block(name)[key] < 1:
+                problem = "0 is not allowed; allowed: integer >= 1 (0 in overrides only)"
+                raise plan.error([name, key], problem)
         _check_measurements(plan, name)
         _check_shared_seeds(plan, name)
         if name in plan.experiments:
