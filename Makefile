@@ -1,5 +1,6 @@
 # The commands of this project; README.md explains them. Needs Python >= 3.11 and nothing else.
 #   make report [SCALE=quick|full] [ONLY=a,b] [CORES=n] [PARTIAL=1]
+#   make compare A=results/x B=results/y: claims that changed; fails if any did
 #   make test, make test-slow, make bench, make docs, make clean-results [SCALE=...]
 #   make gpu-check [PYTHON=...]: checks and times on a GPU, by any Python with torch, without .venv
 
@@ -8,6 +9,8 @@ CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if 
 SCALE ?= default
 ONLY ?=
 PARTIAL ?=
+A ?=
+B ?=
 
 BIN := .venv/bin
 RESULTS := results/$(SCALE)
@@ -15,11 +18,15 @@ RUNTIME := .venv/.requirements
 DEVELOPMENT := .venv/.requirements-dev
 PEERS := .venv-bench/.requirements
 
-.PHONY: report test test-slow bench gpu-check docs clean-results
+.PHONY: report compare test test-slow bench gpu-check docs clean-results
 .DELETE_ON_ERROR:
 
 report: $(RUNTIME)
 	@$(BIN)/python scripts/run_workflow.py --scale $(SCALE) --cores $(CORES) --only "$(ONLY)" $(if $(PARTIAL),--partial)
+
+compare:
+	@test -n "$(A)" -a -n "$(B)" || { echo "Two runs are needed: make compare A=results/default B=results/mine" >&2; exit 2; }
+	@$(PYTHON) scripts/compare_runs.py "$(A)" "$(B)"
 
 test: $(DEVELOPMENT)
 	$(BIN)/ruff check .

@@ -43,3 +43,18 @@ def test_a_kernel_has_its_matrix_in_values():
     with pytest.raises(ConfigurationError, match=r"kernel: Kernel is .* torch.Tensor, its values$"):
         ntkflow.TrainingDynamics(kernel, learning_rate=0.1)
     assert ntkflow.TrainingDynamics(kernel.values[0, 0], learning_rate=0.1).rates.shape == (2,)
+
+
+@pytest.mark.parametrize("value", ["1e-3", None, [1.0], True])
+@pytest.mark.parametrize(("name", "allowed"), [("ridge", ">= 0"), ("tolerance", "> 0")])
+def test_numbers_that_are_none_are_named(name, allowed, value):
+    options = {"ridge": 1.0, "tolerance": 1e-6, name: value}
+    with pytest.raises(ConfigurationError) as error:
+        ntkflow.kernel_ridge(GRAM, torch.ones(2), **options)
+    assert str(error.value) == f"{name}: {value!r} is not allowed; use a number {allowed}"
+
+
+def test_numbers_of_other_libraries_are_numbers():
+    for one in (1, 1.0, np.float32(1), np.int64(1), torch.tensor(1.0)):
+        fit = ntkflow.kernel_ridge(GRAM, torch.ones(2), one)
+        assert torch.allclose(fit.coefficients, torch.full((2,), 0.5, dtype=torch.float64))

@@ -4,19 +4,11 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from own_claims import CLAIMS, DOCUMENT, FILES, PLAN, SCHEMA
 
 from ntkflow.errors import ConfigurationError
-from ntkstudy.claims.document import claims_schema, read_claims
+from ntkstudy.claims.document import read_claims
 from ntkstudy.plan.configuration import validate
-from ntkstudy.plan.layers import source_files
-from ntkstudy.plan.loading import load_plan
-
-CONFIG = Path(__file__).parents[1] / "config"
-SCHEMA = claims_schema(CONFIG / "claims_schema.yaml")
-PLAN = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
-FILES = source_files(CONFIG / "claims", PLAN.sources)
-DOCUMENT = read_claims(list(FILES.values()), SCHEMA, list(PLAN.config["experiments"]))
-CLAIMS = DOCUMENT["claims"]
 
 
 def test_sources_come_in_one_order_and_have_experiments_and_claims():
@@ -36,6 +28,7 @@ TABLE_AXES = {
     *("seed", "step", "gamma", "mode", "predicted", "sample", "pair", "points", "fraction"),
     *("case", "definite", "output_scale", "rank", "factor", "time", "fit"),
     *("n", "ridge", "share", "rows", "chosen", "nodes", "quantity"),
+    *("batch", "beta", "degenerate", "hexagon", "parameters", "updates", "width"),
 }
 
 
@@ -45,6 +38,7 @@ def test_claims_name_what_the_configuration_makes(claim):
     axes = {*PLAN.cells(name)[0].axes, *TABLE_AXES}
     assert set(claim["figures"]) <= set(PLAN.block(name)["figures"])
     assert set(claim["requires"]) <= axes | {"seeds"}
+    assert set(claim.get("source_ran", {})) <= axes | {"seeds"}
     for criterion in chain(*claim["criteria"].values()):
         assert criterion["table"] in PLAN.table_names(name)
         assert (criterion["over"] or "seed") in axes | {"sample"}
@@ -79,7 +73,7 @@ def copy_claims(folder, change):
          "exp001.memory: id: stands in exp001.yaml too; allowed once"),
         ("experiment: long_training", "experiment: long_trainin",
          "ours.long-not-lazy: experiment: 'long_trainin' is unknown; allowed: "),
-        ("title:", "titel:", "titel: unknown key; allowed: claims, description, title; did you"),
+        ("title:", "titel:", "titel: unknown key; allowed: claims, counts_as, description, title;"),
     ],
 )  # fmt: skip
 def test_a_mistake_names_the_file_of_its_source(tmp_path, old, new, problem):

@@ -1,10 +1,12 @@
 """Checks of the tensors that a user hands to the library; errors name the argument."""
 
 import math
+import numbers
 import operator
 from collections.abc import Iterable, Mapping
 from types import EllipsisType
 
+import numpy as np
 from torch import Tensor, nn
 
 from .errors import ConfigurationError, KernelError, unknown
@@ -74,7 +76,7 @@ def check_choice(name: str, value: str, known: Iterable[str]) -> None:
 
 def check_positive(name: str, value: float | int) -> None:
     """Raise a ConfigurationError unless the number is > 0."""
-    if not value > 0:
+    if not _is_number(value) or not value > 0:
         raise ConfigurationError(f"{name}: {value!r} is not allowed; use a number > 0")
 
 
@@ -97,7 +99,7 @@ def as_whole(name: str, value: object, least: int, most: int | None = None) -> i
 
 def check_not_negative(name: str, value: float | int) -> None:
     """Raise a ConfigurationError unless the number is >= 0."""
-    if not value >= 0:
+    if not _is_number(value) or not value >= 0:
         raise ConfigurationError(f"{name}: {value!r} is not allowed; use a number >= 0")
 
 
@@ -106,3 +108,8 @@ def check_ridge(name: str, value: float | int) -> None:
     check_not_negative(name, value)
     if not math.isfinite(value):
         raise ConfigurationError(f"{name}: {value!r} is not allowed; use a finite number >= 0")
+
+
+def _is_number(value: object) -> bool:
+    """Whether it compares with numbers: '1e-3', which YAML makes of 1e-3, does not."""
+    return isinstance(value, numbers.Real | Tensor | np.generic) and not isinstance(value, bool)

@@ -9,8 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import linear
 
+from .solving import slices
+
 # Pivots proposed together, and columns of a factor that are held in float64 at once.
 _BLOCK, _COLUMNS = 128, 2048
+# Rows of a Gram matrix that are computed together, as far as the diagonal.
+_BLOCK_ROWS = 512
 # Part of the largest eigenvalue of a sketch that is no rounding of products in float32.
 _POSITIVE = 1e-5
 
@@ -116,8 +120,9 @@ class LowRankPreconditioner:
         gram = factor.new_zeros(len(factor), len(factor), dtype=torch.float64)
         for start in pieces:
             piece = factor[:, start : start + _COLUMNS].double()
-            gram.addmm_(piece, piece.T)
-        values, vectors = torch.linalg.eigh(gram)
+            for rows in slices(len(factor), _BLOCK_ROWS):
+                gram[rows, : rows.stop].addmm_(piece[rows], piece[: rows.stop].T)
+        values, vectors = torch.linalg.eigh(gram)  # of the lower triangle, which is what is there
         kept = values > 1e-13 * values.sum()
         self.values = values[kept]
         turn = vectors[:, kept].T / self.values.sqrt()[:, None]

@@ -7,7 +7,8 @@ where it lies, and residuals of what it solves are still computed with it.
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import linear
+
+from .solving import add_products, tile_pairs
 
 # Columns that are factorized together; rows converted to float64 together.
 _PANEL, _ROWS = 512, 512
@@ -56,11 +57,12 @@ class SharedTriangles:
         """K vectors in float64, of entries as they are stored."""
         v = vectors.T.contiguous()
         product = v * self.diagonal
-        for start in range(0, len(self.matrix), _ROWS):
-            rows, right = slice(start, start + _ROWS), slice(start, None)
-            above = self.matrix[rows, right].triu(1).double()
-            product[:, rows] += linear(v[:, right], above)
-            product[:, right] += v[:, rows] @ above
+        for i, j in tile_pairs(len(self.matrix), _ROWS):
+            tile = self.matrix[i, j]
+            if i == j:
+                above = tile.triu(1)
+                tile = above + above.T
+            add_products(product, v, tile, i, j)
         return product.T
 
     def restore(self) -> Float[Tensor, "n n"]:

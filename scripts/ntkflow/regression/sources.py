@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from ..checks import check_choice, check_tensors
 from ..empirical import empirical_ntk
 from ..empirical.stored import open_square_tiles
 from ..errors import ConfigurationError, KernelError
 from ..limits import limit_kernels
-from ..linalg.solving import check_square, slices, tile_pairs
+from ..linalg.solving import add_products, check_square, slices, tile_pairs
 from ..linalg.triangles import SharedTriangles
 
 Tile = tuple[slice, slice, Tensor]
@@ -80,10 +79,7 @@ class Source(ABC):
         v = vectors.T.to(dtype).contiguous()
         product = torch.zeros_like(vectors.T, memory_format=torch.contiguous_format)
         for i, j, tile in self.tiles():
-            tile = tile.to(dtype)
-            product[:, j] += v[:, i] @ tile
-            if i != j:
-                product[:, i] += linear(v[:, j], tile)
+            add_products(product, v, tile, i, j)
         return product.T
 
     def to_dense(self, dtype: torch.dtype) -> Float[Tensor, "n n"]:
@@ -125,7 +121,9 @@ class DenseSource(Source):
         return self.matrix.diagonal().double()
 
     def multiply(self, vectors: Tensor) -> Tensor:
-        """One pass over the matrix, in the layout that skinny products are fast in."""
+        """Half of the matrix is read where that is what takes time."""
+        if self.device.type == "cpu":
+            return super().multiply(vectors)
         return (vectors.T.to(self.dtype).contiguous() @ self.matrix).T.double()
 
 
