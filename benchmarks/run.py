@@ -22,6 +22,7 @@ SCRIPTS = {
     "architectures.py": "Networks that people bring, one thread (peers: torch.func's tutorial)",
     "limit_kernels.py": "Infinite width (peer: neural-tangents 0.6.5)",
     "top_eigenpairs.py": "Matrix-free eigenpairs",
+    "training_architectures.py": "One training step, 5 seeds, one thread (peers: loop, torch.func)",
     "training_engines.py": "One training step, 10 seeds, one thread (peers: JAX scan, torch.func)",
 }
 
