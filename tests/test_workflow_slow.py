@@ -92,7 +92,21 @@ def test_numbers_do_not_depend_on_seeds_per_job(project):
             np.testing.assert_array_equal(alone, values[[0, 9]])
 
 
-def test_numbers_do_not_depend_on_cores(tiny, project):
+@pytest.mark.parametrize(("cores", "size"), [(1, 1), (1, 2), (2, 1)])
+def test_tables_do_not_depend_on_cores_and_seeds_per_job(tiny, project, cores, size):
+    """The finished run took two cores and two seeds a job; Slurm is compared in tests/slurm."""
+    sizes = {"seeds_per_job": size, "initializations_per_job": size}
+    config = write_overlay(project, "other", tiny_with(**sizes))
+    call = [sys.executable, "-m", "snakemake", "experiments", "--cores", str(cores)]
+    done = execute(project, *call, "--configfile", config)
+    assert done.status == 0, done.output
+    tables = sorted(tiny.glob(f"{RESULTS}/tables/*.csv"))
+    assert len(tables) > 5
+    for path in tables:
+        assert (project / path.relative_to(tiny)).read_bytes() == path.read_bytes(), path.name
+
+
+def test_files_do_not_depend_on_cores(tiny, project):
     call = [sys.executable, "-m", "snakemake", "experiments", "--cores", "1"]
     done = execute(project, *call, "--configfile", "config/tiny.yaml")
     assert done.status == 0, done.output
@@ -104,8 +118,6 @@ def test_numbers_do_not_depend_on_cores(tiny, project):
         assert found.keys() == expected.keys()
         for name, values in expected.items():
             np.testing.assert_array_equal(found[name], values)
-    for path in tiny.glob(f"{RESULTS}/tables/*.csv"):
-        assert (project / path.relative_to(tiny)).read_bytes() == path.read_bytes()
 
 
 def test_ready_jobs_are_examined_only_when_one_finishes(project):
