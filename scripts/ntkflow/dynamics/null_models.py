@@ -26,7 +26,7 @@ def is_positively_homogeneous(network: nn.Module) -> bool:
     that are normalised do not follow the size of their weights. For layers that are not known here
     the answer is no.
 
-    Example:
+    Examples:
         >>> from ntkflow.dynamics.null_models import is_positively_homogeneous
         >>> [is_positively_homogeneous(ntkflow.mlp(2, [8], sigma_b=b)) for b in (0.0, 0.1)]
         [True, False]
@@ -67,7 +67,7 @@ def shrinkage_factor(
     Returns:
         The factor, a number between 0 and 1.
 
-    Example:
+    Examples:
         >>> from ntkflow.dynamics.null_models import shrinkage_factor
         >>> round(shrinkage_factor(100, learning_rate=0.1, l2=0.01), 4)
         0.6701

@@ -36,6 +36,11 @@ class RidgeFit:
         method: "direct" or "iterative".
         reason: why, with sizes.
         steps: products with K, or rounds of refinement.
+
+    Examples:
+        >>> fit = ntkflow.kernel_ridge(torch.eye(3), torch.tensor([2.0, 4.0, 6.0]), 1.0)
+        >>> fit.coefficients.round(decimals=6).tolist(), fit.method, fit.residual < 1e-6
+        ([1.0, 2.0, 3.0], 'direct', True)
     """
 
     coefficients: Float[Tensor, "n *o"]
@@ -68,7 +73,7 @@ class RidgeFit:
             KernelError: if a shape does not fit the training points, or a prediction is not finite.
             StorageError: if a file is no such one, or unfinished.
 
-        Example:
+        Examples:
             >>> fit = ntkflow.kernel_ridge(torch.eye(2), torch.tensor([2.0, 4.0]), 1.0)
             >>> fit.predict(torch.ones(1, 2)).round(decimals=6)
             tensor([3.], dtype=torch.float64)
@@ -99,7 +104,7 @@ class RidgeFit:
             KernelError: as `predict`, or if a variance is negative beyond rounding: the diagonal
                 or the kernel of other points.
 
-        Example:
+        Examples:
             >>> fit = ntkflow.kernel_ridge(torch.ones(1, 1), torch.ones(1), 3.0)
             >>> mean, variance = fit.posterior(torch.ones(1, 1), torch.ones(1))
             >>> mean.item(), variance.item()
