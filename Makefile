@@ -1,6 +1,8 @@
 # The commands of this project; README.md explains them. Needs Python >= 3.11 and nothing else.
 #   make report [SCALE=quick|full] [ONLY=a,b] [CORES=n] [PARTIAL=1]
+#   make compare A=results/x B=results/y: claims that changed; fails if any did
 #   make test, make test-slow, make bench, make docs, make clean-results [SCALE=...]
+#   make mutations: seed mistakes in copies of the project and see which claims notice
 #   make gpu-check [PYTHON=...]: checks and times on a GPU, by any Python with torch, without .venv
 
 PYTHON ?= python3
@@ -8,6 +10,8 @@ CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if 
 SCALE ?= default
 ONLY ?=
 PARTIAL ?=
+A ?=
+B ?=
 
 BIN := .venv/bin
 RESULTS := results/$(SCALE)
@@ -15,11 +19,15 @@ RUNTIME := .venv/.requirements
 DEVELOPMENT := .venv/.requirements-dev
 PEERS := .venv-bench/.requirements
 
-.PHONY: report test test-slow bench gpu-check docs clean-results
+.PHONY: report compare test test-slow bench mutations gpu-check docs clean-results
 .DELETE_ON_ERROR:
 
 report: $(RUNTIME)
 	@$(BIN)/python scripts/run_workflow.py --scale $(SCALE) --cores $(CORES) --only "$(ONLY)" $(if $(PARTIAL),--partial)
+
+compare:
+	@test -n "$(A)" -a -n "$(B)" || { echo "Two runs are needed: make compare A=results/default B=results/mine" >&2; exit 2; }
+	@$(PYTHON) scripts/compare_runs.py "$(A)" "$(B)"
 
 test: $(DEVELOPMENT)
 	$(BIN)/ruff check .
@@ -33,6 +41,9 @@ test-slow: $(DEVELOPMENT)
 
 bench: $(PEERS)
 	.venv-bench/bin/python benchmarks/run.py
+
+mutations: $(RUNTIME)
+	$(BIN)/python scripts/measure_mutations.py --cores $(CORES)
 
 gpu-check:
 	$(PYTHON) benchmarks/gpu_check.py

@@ -3,6 +3,7 @@ rule judge_claims:
         tables=all_products(experiment_tables),
         claims=list(source_files(CLAIMS, PLAN.sources).values()),
         schema="config/claims_schema.yaml",
+        judged_schema="config/judged_schema.json",
         code=code_of("judge_claims") + PLAN.extension_code(),
     output:
         claims=report(
@@ -11,6 +12,7 @@ rule judge_claims:
             category="claims",
             labels={"content": "every claim, judged"},
         ),
+        schema=f"{RESULTS}/claims.schema.json",
     log:
         f"{RESULTS}/logs/judge_claims.log",
     benchmark:

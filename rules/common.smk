@@ -10,7 +10,9 @@ sys.path.insert(0, f"{workflow.basedir}/scripts")
 from ntkflow.errors import ConfigurationError
 from ntkstudy.data.mnist_files import FULL_SUMS
 from ntkstudy.plan import describe, loading, planning
+from ntkstudy.plan.devices import limit_gpus
 from ntkstudy.plan.digest import Digested
+from ntkstudy.plan.duration import limit_minutes
 from ntkstudy.plan.imports import import_closure
 from ntkstudy.plan.layers import source_files
 from ntkstudy.plan.scheduling import lift_start_limit
@@ -19,6 +21,8 @@ SCHEMA = "config/schema.yaml"
 CLAIMS = "config/claims"
 FIGURES = "scripts/figures"
 ANIMATIONS = "scripts/animations"
+# Two Snakemakes around each job that is sent to a cluster.
+SUBMITTED_MB = 400
 
 
 def load_plan():
@@ -46,6 +50,7 @@ def load_plan():
 
 PLAN = load_plan()
 RESULTS = PLAN.results
+limit_gpus(workflow)
 
 
 wildcard_constraints:
@@ -101,11 +106,42 @@ def upstream(stage, earlier):
 
 
 def memory(stage, least=0):
-    """Memory estimate of a job in MB, or at least so much."""
-    return lambda wildcards: max(
-        least,
-        PLAN.memory_mb(stage, wildcards.experiment, wildcards.cell, block_of(wildcards) or ""),
-    )
+    """Memory estimate of a job in MB, or at least so much; twice of it in a second attempt."""
+
+    def estimate(wildcards, attempt):
+        block = block_of(wildcards) or ""
+        needed = PLAN.memory_mb(stage, wildcards.experiment, wildcards.cell, block)
+        return attempt * (max(least, needed) + (0 if workflow.local_exec else SUBMITTED_MB))
+
+    return estimate
+
+
+def minutes(stage, otherwise):
+    """Time that a job may take, in minutes; twice of it in a second attempt."""
+
+    def limit(wildcards, attempt):
+        block = block_of(wildcards) or ""
+        estimate = PLAN.seconds(stage, wildcards.experiment, wildcards.cell, block)
+        return attempt * limit_minutes(estimate, otherwise)
+
+    return limit
+
+
+def short_jobs(stage):
+    """Group of a job that is too short to be sent to a cluster alone, None for others.
+
+    What is measured on networks that are trained in a group belongs to that.
+    """
+
+    def group(wildcards):
+        if workflow.local_exec:
+            return None
+        job = (wildcards.experiment, wildcards.cell, block_of(wildcards) or "")
+        if not PLAN.is_short(stage, *job):
+            return None
+        return "train" if stage == "ntk" and PLAN.is_short("train", *job) else stage
+
+    return group
 
 
 def kernel_tiles(stage):

@@ -9,12 +9,14 @@ rule extract_ntk:
         f"{RESULTS}/logs/extract_ntk/{{experiment}}/{{cell}}/{{block}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/extract_ntk/{{experiment}}/{{cell}}/{{block}}.tsv"
+    group:
+        short_jobs("ntk")
     conda:
         "../envs/torch.yaml"
     threads: PLAN.threads
     resources:
         mem_mb=memory("ntk"),
-        runtime=120,
+        runtime=minutes("ntk", 120),
         gpu=1,
     params:
         cfg=job_config("ntk"),
@@ -40,7 +42,7 @@ rule fit_kernel_machines:
     threads: PLAN.threads
     resources:
         mem_mb=memory("machines"),
-        runtime=240,
+        runtime=minutes("machines", 240),
         gpu=1,
     params:
         cfg=job_config("machines"),

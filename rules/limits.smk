@@ -8,12 +8,14 @@ rule compute_limit_kernel:
         f"{RESULTS}/logs/compute_limit_kernel/{{experiment}}/{{cell}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/compute_limit_kernel/{{experiment}}/{{cell}}.tsv"
+    group:
+        short_jobs("limit")
     conda:
         "../envs/torch.yaml"
     threads: PLAN.threads
     resources:
         mem_mb=memory("limit"),
-        runtime=60,
+        runtime=minutes("limit", 60),
         gpu=1,
     params:
         cfg=job_config("limit"),
@@ -33,12 +35,14 @@ rule predict_limit:
         f"{RESULTS}/logs/predict_limit/{{experiment}}/{{cell}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/predict_limit/{{experiment}}/{{cell}}.tsv"
+    group:
+        short_jobs("prediction")
     conda:
         "../envs/torch.yaml"
     threads: PLAN.threads
     resources:
         mem_mb=memory("prediction"),
-        runtime=60,
+        runtime=minutes("prediction", 60),
         gpu=1,
     params:
         cfg=job_config("prediction"),

@@ -5,6 +5,7 @@ rule render_report:
         animations=all_products(experiment_animations),
         template=expand("report/template/{file}", file=["index.html.j2", "style.css", "report.js"]),
         tables=all_products(network_tables),
+        mutations="resources/mutations/measured.json",
         code=code_of("render_report"),
     output:
         html=f"{RESULTS}/report/index.html",

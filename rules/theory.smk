@@ -13,7 +13,7 @@ rule check_theory:
     threads: PLAN.threads
     resources:
         mem_mb=memory("theory", least=4000),
-        runtime=120,
+        runtime=minutes("theory", 120),
         gpu=1,
     params:
         cfg=job_config("theory"),

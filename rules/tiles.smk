@@ -15,7 +15,7 @@ rule compute_kernel_tile:
     threads: PLAN.threads
     resources:
         mem_mb=memory("tile"),
-        runtime=60,
+        runtime=minutes("tile", 60),
         gpu=1,
     params:
         cfg=job_config("tile"),
@@ -67,7 +67,7 @@ rule measure_assembled_kernel:
     threads: PLAN.threads
     resources:
         mem_mb=memory("assembled"),
-        runtime=120,
+        runtime=minutes("assembled", 120),
         gpu=1,
     params:
         cfg=job_config("assembled"),

@@ -10,12 +10,14 @@ rule train_ensemble:
         f"{RESULTS}/benchmarks/train_ensemble/{{experiment}}/{{cell}}/{{block}}.tsv"
     # Long jobs first: short ones fill the cores at the end.
     priority: 10
+    group:
+        short_jobs("train")
     conda:
         "../envs/torch.yaml"
     threads: PLAN.threads
     resources:
         mem_mb=memory("train"),
-        runtime=240,
+        runtime=minutes("train", 240),
         gpu=1,
     params:
         cfg=job_config("train"),
@@ -35,12 +37,14 @@ rule measure_initialization:
         f"{RESULTS}/logs/measure_initialization/{{experiment}}/{{cell}}/{{block}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/measure_initialization/{{experiment}}/{{cell}}/{{block}}.tsv"
+    group:
+        short_jobs("initialization")
     conda:
         "../envs/torch.yaml"
     threads: PLAN.threads
     resources:
         mem_mb=memory("initialization"),
-        runtime=240,
+        runtime=minutes("initialization", 240),
         gpu=1,
     params:
         cfg=job_config("initialization"),

@@ -20,6 +20,7 @@ from typing import Any, TextIO
 
 from ntkflow.errors import NtkflowError
 from ntkstudy.data.storage import describe_failure
+from ntkstudy.plan.devices import hold_device
 
 
 def run_job(main: Callable[..., None], namespace: dict[str, Any]) -> None:
@@ -78,6 +79,8 @@ def _call(main: Callable[..., None], record: dict[str, Any]) -> None:
 
 
 def _prepare_torch(threads: int, gpu: int) -> str:
+    if gpu:
+        hold_device()
     import torch
 
     # Sums of MKL do not depend on addresses then, which they do on some processors.

@@ -9,10 +9,13 @@ import pandas as pd
 import yaml
 
 from job import run_job
+from ntkstudy.claims.mutations import describe_measured
 from ntkstudy.data.collected import tables_by_experiment
 from ntkstudy.data.storage import git_revision, replacing, software_versions
 from ntkstudy.data.tables import axes_of
+from ntkstudy.plan.digest import code_digest
 from ntkstudy.report.page import render
+from ntkstudy.texts import explain_experiment
 
 
 def main(input: dict, output: dict, cfg: dict) -> None:
@@ -24,23 +27,39 @@ def main(input: dict, output: dict, cfg: dict) -> None:
     }
     tables = tables_by_experiment(as_list(input, "tables"))
     times = read_times(Path(cfg["results"], "benchmarks"))
+    scale = Path(cfg["results"]).name
+    experiments = explained(cfg["experiments"], judged["claims"], scale)
     model = {
         "title": "Neural tangent kernels, measured",
         "subtitle": "Claims of five documents on wide networks, checked over many seeds",
-        "scale": Path(cfg["results"]).name,
+        "scale": scale,
         "results": cfg["results"],
         "sources": judged["sources"],
         "claims": judged["claims"],
+        "families": judged["families"],
         "experiments": [
             describe_experiment(name, block, drawn, tables.get(name, {}), times)
-            for name, block in cfg["experiments"].items()
+            for name, block in experiments.items()
         ],
+        "mutations": describe_measured(
+            json.loads(Path(input["mutations"]).read_text(encoding="utf-8")), code_digest(Path())
+        ),
         "provenance": describe_provenance(cfg, times),
     }
     template = Path(input["template"][0]).parent
     html = render(model, template)
     with replacing(output["html"]) as temporary:
         temporary.write_text(html, encoding="utf-8")
+
+
+def explained(experiments: dict, claims: list[dict], scale: str) -> dict:
+    """Experiments with the explanations that the verdicts of this run leave."""
+    judged = {claim["id"]: claim for claim in claims}
+    return {
+        name: block
+        | {"explanation": explain_experiment(block["explanation"], judged, scale, where=name)}
+        for name, block in experiments.items()
+    }
 
 
 def as_list(input: dict, name: str) -> list[str]:

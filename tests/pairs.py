@@ -74,6 +74,8 @@ OPTIONS = {
        for name in ("spectrum", "estimates", "density")},
     "definiteness": {"draws": 2, "width": 16},
     "cost_growth": {"draws": 2, "sizes": [2, 3]},
+    "step_cost": {"draws": 2, "widths": [2, 3]},
+    "minibatches": {"draws": 2, "sizes": [1, 2]},
     "least_norm": {"draws": 2, "steps": 5},
     "stability": {"steps": 3},
     "output_kurtosis": {"draws": 6, "groups": 3},

@@ -51,25 +51,51 @@ def criterion(role="observation", **changes) -> dict:
         "low": -0.561,
         "high": -0.463,
         "allowed": "−0.5 ± 0.15",
-        "n_seeds": 100,
+        "n": 100,
+        "counts": "networks",
+        "level": 0.95,
+        "method": "Student's t",
+        "table": "profile",
+        "unit": "1",
+        "intervals": 1,
         "status": "holds",
         "note": "",
+        "control": {"change": "axis reversed", "status": "fails", "outcome": "caught", "note": ""},
     } | changes
+
+
+FAILS = {
+    "outcome": "fails its control, as it should",
+    "status": "fails",
+    "reason": "",
+    "defect": False,
+}
+NOT_JUDGED = {"outcome": "not judged", "status": None, "reason": "", "defect": False}
+IDENTITY = {"outcome": "cannot fail", "status": "holds", "reason": "an identity", "defect": False}
 
 
 def claim(id: str, experiment: str, verdict: str, **changes) -> dict:
     return {
         "id": id,
         "source": id.split(".")[0],
+        "counts_as": "source",
         "section": "2.1",
         "experiment": experiment,
         "statement": f"The statement of {id}, in one sentence of ordinary length",
         "published": "about 0.2825 at the peak",
+        "read_in": ["figure"],
+        "scale": [],
+        "deviations": [],
         "verdict": verdict,
         "reason": "",
+        "decides": "",
         "flags": [],
+        "control": NOT_JUDGED if verdict == "not run" else FAILS,
         "criteria": [criterion()],
+        "horizon": None,
         "explanation": "Wider averages fluctuate less.\n\nSo the spread falls like `n**-0.5`.",
+        "explanation_note": "",
+        "history": [],
         "figures": [],
     } | changes
 
@@ -117,6 +143,26 @@ PROVENANCE = {
 }
 
 
+MUTATIONS = {
+    "digest": "0f" * 32,
+    "current": True,
+    "mistakes": [
+        {
+            "name": "half",
+            "mistake": "Half the steps",
+            "caught": True,
+            "claims": [
+                {
+                    "id": "exp001.simple-flat",
+                    "clean": "contradicted",
+                    "mutated": "inconclusive",
+                }
+            ],
+        }
+    ],
+}
+
+
 def build_model() -> dict:
     """Return a model with every verdict, two figures, an animation and every missing piece."""
     return {
@@ -135,6 +181,8 @@ def build_model() -> dict:
                 "kernel_profile",
                 "reproduced",
                 figures=["profiles", "spread"],
+                scale=[{"axis": "width", "source": 2048, "here": 500.0, "ratio": 0.244}],
+                deviations=["one hidden layer less"],
             ),
             claim(
                 "exp001.profile-inflation",
@@ -162,6 +210,7 @@ def build_model() -> dict:
                 "lazy-blog.alpha",
                 "alpha_sweep",
                 "inconclusive",
+                decides="About 40 networks in place of 10 would decide",
                 criteria=[criterion(status="straddles")],
             ),
             claim(
@@ -170,14 +219,30 @@ def build_model() -> dict:
                 "not run",
                 reason="needs width 10000, which the default scale does not run",
                 criteria=[
-                    criterion(value=None, low=None, high=None, n_seeds=None, status="absent")
+                    criterion(
+                        value=None, low=None, high=None, n=None, status="absent", control=None
+                    )
                 ],
+            ),
+            claim(
+                "lazy-blog.reduced",
+                "alpha_sweep",
+                "indicated",
+                reason="in a reduced form all criteria hold; the full one needs 10 seeds",
+            ),
+            claim(
+                "lazy-blog.refuted",
+                "alpha_sweep",
+                "not indicated",
+                reason="in a reduced form the observation does not appear",
             ),
             claim(
                 "slides.exact",
                 "alpha_sweep",
                 "reproduced",
                 flags=["trivial by a null model"],
+                counts_as="trivial",
+                control=IDENTITY,
                 section="",
             ),
             claim(
@@ -188,6 +253,15 @@ def build_model() -> dict:
                 explanation="",
                 published="",
             ),
+        ],
+        "families": [
+            {
+                "experiment": "kernel_profile",
+                "table": "profile",
+                "claims": ["exp001.profile-concentrates", "exp001.profile-inflation"],
+                "intervals": 4,
+                "by_chance": 0.2,
+            }
         ],
         "experiments": [
             experiment(
@@ -222,5 +296,6 @@ def build_model() -> dict:
                 ],
             ),
         ],
+        "mutations": MUTATIONS,
         "provenance": PROVENANCE,
     }

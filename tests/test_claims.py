@@ -4,19 +4,12 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from own_claims import CLAIMS, CONFIG, DOCUMENT, FILES, PLAN, SCHEMA
 
 from ntkflow.errors import ConfigurationError
-from ntkstudy.claims.document import claims_schema, read_claims
+from ntkstudy.claims.document import read_claims
 from ntkstudy.plan.configuration import validate
-from ntkstudy.plan.layers import source_files
 from ntkstudy.plan.loading import load_plan
-
-CONFIG = Path(__file__).parents[1] / "config"
-SCHEMA = claims_schema(CONFIG / "claims_schema.yaml")
-PLAN = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
-FILES = source_files(CONFIG / "claims", PLAN.sources)
-DOCUMENT = read_claims(list(FILES.values()), SCHEMA, list(PLAN.config["experiments"]))
-CLAIMS = DOCUMENT["claims"]
 
 
 def test_sources_come_in_one_order_and_have_experiments_and_claims():
@@ -35,6 +28,7 @@ TABLE_AXES = {
     *("seed", "step", "gamma", "mode", "predicted", "sample", "pair", "points", "fraction"),
     *("case", "definite", "output_scale", "rank", "factor", "time", "fit"),
     *("n", "ridge", "share", "rows", "chosen", "nodes", "quantity"),
+    *("batch", "beta", "degenerate", "hexagon", "parameters", "updates", "width"),
 }
 
 
@@ -44,12 +38,40 @@ def test_claims_name_what_the_configuration_makes(claim):
     axes = {*PLAN.cells(name)[0].axes, *TABLE_AXES}
     assert set(claim["figures"]) <= set(PLAN.block(name)["figures"])
     assert set(claim["requires"]) <= axes | {"seeds"}
+    assert set(claim.get("source_ran", {})) <= axes | {"seeds"}
     for criterion in chain(*claim["criteria"].values()):
         assert criterion["table"] in PLAN.table_names(name)
         assert (criterion["over"] or "seed") in axes | {"sample"}
         keys = {*criterion["where"], *(criterion["relative_to"] or {})}
         along = criterion.get("along") or []
         assert keys | {*([along] if isinstance(along, str) else along)} <= axes
+
+
+QUICK = load_plan([CONFIG / "config.yaml", CONFIG / "quick.yaml"], CONFIG / "schema.yaml")
+REDUCED = [claim for claim in CLAIMS if "reduced" in claim]
+
+
+@pytest.mark.parametrize("claim", REDUCED, ids=lambda claim: claim["id"])
+def test_reduced_forms_name_what_the_quick_scale_makes(claim):
+    name = claim["experiment"]
+    cells = [cell.axes for cell in QUICK.cells(name)]
+    for axis, points in claim["reduced"]["requires"].items():
+        if axis in cells[0]:
+            assert set(points) <= {cell[axis] for cell in cells}
+        else:
+            assert axis in TABLE_AXES | {"seeds"}
+    for criterion in chain(*claim["reduced"].get("criteria", {}).values()):
+        assert criterion["table"] in QUICK.table_names(name)
+        keys = {*criterion["where"], *(criterion["relative_to"] or {})}
+        along = criterion.get("along") or []
+        keys |= {*([along] if isinstance(along, str) else along)}
+        assert keys <= {*cells[0], *TABLE_AXES}
+
+
+def test_the_quick_scale_judges_claims_of_every_source():
+    judged = [claim for claim in REDUCED if claim["experiment"] in QUICK.experiments]
+    assert len(judged) >= 25
+    assert {claim["source"] for claim in judged} == set(PLAN.sources)
 
 
 def test_statistic_only_where_it_is_used():
@@ -78,7 +100,7 @@ def copy_claims(folder, change):
          "exp001.memory: id: stands in exp001.yaml too; allowed once"),
         ("experiment: long_training", "experiment: long_trainin",
          "ours.long-not-lazy: experiment: 'long_trainin' is unknown; allowed: "),
-        ("title:", "titel:", "titel: unknown key; allowed: claims, description, title; did you"),
+        ("title:", "titel:", "titel: unknown key; allowed: claims, counts_as, description, title;"),
     ],
 )  # fmt: skip
 def test_a_mistake_names_the_file_of_its_source(tmp_path, old, new, problem):

@@ -13,7 +13,7 @@ from judging_tables import MEAN_LAW, WIDTHS, judge
 from ntkflow.errors import ConfigurationError
 from ntkstudy.claims import judge_claim
 from ntkstudy.claims.document import claims_schema
-from ntkstudy.claims.registry import CRITERIA, Criterion, criterion, criterion_schema
+from ntkstudy.claims.registry import CRITERIA, Criterion, Outcome, criterion, criterion_schema
 from ntkstudy.options import Rule
 from ntkstudy.plan.configuration import validate
 
@@ -24,7 +24,7 @@ CRITERION = {
 }  # fmt: skip
 CLAIM = {
     "id": "ours.toy", "section": "", "experiment": "e", "statement": "", "published": "",
-    "explanation": "", "criteria": {"observation": [CRITERION]},
+    "read_in": ["none"], "explanation": "", "criteria": {"observation": [CRITERION]},
 }  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def halves():
         """The mean falls by the factor from each point to the next."""
         means = [float(values.mean()) for values in sample.values]
         worst = max(abs(a / b - options.factor) for a, b in pairwise(means))
-        return worst, None, None, "holds" if worst < 0.1 else "fails"
+        return Outcome(worst, None, "holds" if worst < 0.1 else "fails")
 
     yield
     CRITERIA.forget(__name__)
@@ -68,7 +68,7 @@ def test_a_criterion_from_outside_is_validated_and_judged(halves):
     ("change", "problem"),
     [
         ({"factor": 1}, "factor: 1 is not allowed; allowed: number > 1"),
-        ({"factr": 2}, "factr: unknown key; allowed: along, column, description, factor, kind"),
+        ({"factr": 2}, "factr: unknown key; allowed: along, column, control, counts"),
         ({"statistic": "std"}, "statistic: unknown key"),
     ],
 )

@@ -8,9 +8,9 @@ from ntkstudy.derived.evolution import summarise_evolution
 STEPS = np.arange(0, 300, 20)
 
 
-def tables(top, test=None, train=None, width=4, seed=0, **more):
+def tables(top, test=None, train=None, width=4, seed=0, share=0.4, **more):
     index = {"width": width, "seed": seed, "step": STEPS}
-    gram = pd.DataFrame(index | {"lambda_max": top, "drift": STEPS / 100})
+    gram = pd.DataFrame(index | {"lambda_max": top, "drift": STEPS / 100, "share": share})
     test = np.linspace(2.3, 1.0, len(STEPS)) if test is None else test
     train = np.linspace(2.0, 0.0, len(STEPS)) if train is None else train
     columns = {"train_loss": train, "test_loss": test, "train_accuracy": 0.3}
@@ -40,6 +40,9 @@ def test_values_where_the_training_loss_reaches_the_level():
     row = summarise_evolution(*tables(1.0 + STEPS)).iloc[0]
     assert row["test_loss_at_level"] == pytest.approx(2.3 - 1.3 * 0.75)
     assert row["test_accuracy_at_level"] == pytest.approx(0.1 + 0.7 * 0.75)
+    assert row["step_at_level"] == pytest.approx(0.75 * 280)
+    assert row["gap_at_level"] == pytest.approx(2.3 - 1.3 * 0.75 - 0.5)
+    assert row["gap_at_end"] == pytest.approx(1.0)
     never = summarise_evolution(*tables(1.0 + STEPS, train=np.full(len(STEPS), 2.0))).iloc[0]
     assert np.isnan(never["test_loss_at_level"])
 
@@ -62,6 +65,22 @@ def test_order_of_the_widths():
     # From 3, 2, 1 to 3, 2.28, 281: ranks 3 2 1 become 2 1 3.
     assert table["order_kept"].tolist() == pytest.approx([-0.5] * 3)
     assert axes_of(table) == ["width", "seed"]
+
+
+def test_who_gets_to_the_level_first():
+    parts = [
+        tables(level + STEPS, width=width, share=share, train=np.linspace(2, end, len(STEPS)))
+        for width, level, share, end in (
+            (1, 1.0, 0.9, 1.0), (2, 5.0, 0.2, 0.4), (4, 4.0, 0.5, 0.2), (8, 3.0, 0.4, 0.0)
+        )
+    ]  # fmt: skip
+    gram, classification = (pd.concat(each) for each in zip(*parts, strict=True))
+    table = summarise_evolution(gram, classification)
+    # The first never gets there. Steps of the others: the later the smaller the width.
+    assert table["step_at_level"].isna().tolist() == [True, False, False, False]
+    assert table["share_speed"].tolist() == pytest.approx([-0.5] * 4)
+    assert table["top_speed"].tolist() == pytest.approx([1.0] * 4)
+    assert table["share"].tolist() == [0.9, 0.2, 0.5, 0.4]
 
 
 def test_order_of_the_widths_leaves_diverged_networks_out():

@@ -139,11 +139,11 @@ def test_a_configured_value_is_an_axis_where_it_is_not_swept():
     ("statistic", "centre"), [("mean", np.mean), ("std", lambda sample: sample.std(ddof=1))]
 )
 def test_bars_end_where_the_interval_does(statistic, centre):
-    samples = [np.random.default_rng(seed).random(5 + seed) for seed in range(2)]
+    samples = [np.random.default_rng(seed).random(10 + seed) for seed in range(2)]
     _, axes = plt.subplots()
     draw_intervals(axes, [1, 4], samples, statistic)
     (container,) = axes.containers
     np.testing.assert_allclose(container.lines[0].get_ydata(), [centre(one) for one in samples])
     for sample, bar in zip(samples, container.lines[2][0].get_segments(), strict=True):
         # Bars reach as far up as the interval's upper end, and as far down as its lower one.
-        np.testing.assert_allclose(bar[:, 1], interval(sample, statistic))
+        np.testing.assert_allclose(bar[:, 1], interval(sample, statistic).ends)

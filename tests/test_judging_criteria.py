@@ -6,6 +6,7 @@ import pytest
 from judging_tables import MEAN_LAW, POWER_LAW, judge, noise, table
 from scipy import stats
 
+from ntkflow.errors import ConfigurationError
 from ntkstudy.claims import judge_claim, judge_criterion
 
 
@@ -38,11 +39,11 @@ def test_statistic_agrees_with_a_column_at_every_point_of_two_axes():
         )
         for depth, width in cells
     )
-    criterion = {"kind": "agrees", "along": ["depth", "width"], "standard_errors": 3.0}
+    criterion = {"kind": "agrees", "along": ["depth", "width"], "bound": 0.5}
     criterion |= {"statistic": "dispersion", "expected": "expected"}  # of a log-normal: sigma^2
     found = judge(data, **criterion)
     assert found.status == "holds"
-    assert 0 < found.value < 3
+    assert found.low <= found.value <= found.high <= 0.5
     off = data.assign(expected=data["expected"].where(data["depth"] < 4, 1.0))
     assert judge(off, **criterion).status == "fails"
 
@@ -56,7 +57,7 @@ def test_repetitions_can_run_over_another_axis():
         "over": "data_seed", "range": [0.7, 0.9],
     }  # fmt: skip
     judged = judge_criterion(criterion, "observation", {"seeds": 3}, {"t": table})
-    assert (judged.status, judged.n_seeds) == ("holds", 3)
+    assert (judged.status, judged.n) == ("holds", 3)
     few = judge_criterion(criterion, "observation", {"seeds": 4}, {"t": table})
     assert few.note == "needs 4 seeds, this scale has 3"
 
@@ -65,7 +66,29 @@ def test_repetitions_can_run_over_another_axis():
 def test_values_without_spread_agree_only_if_equal(expected, status):
     data = table(lambda rng, width, seeds: np.full(seeds, 2.0)).assign(expected=expected)
     criterion = {"kind": "agrees", "along": "width", "expected": "expected"}
-    assert judge(data, standard_errors=3.0, **criterion).status == status
+    assert judge(data, bound=0.01, **criterion).status == status
+
+
+@pytest.mark.parametrize(
+    ("expected", "seeds", "status"),
+    [(1.0, 40, "holds"), (1.2, 40, "fails"), (1.03, 40, "straddles"), (1.0, 3, "straddles"),
+     (1.2, 2, "straddles")],
+)  # fmt: skip
+def test_a_distance_is_judged_by_the_upper_end_of_its_interval(expected, seeds, status):
+    data = table(noise(1.0, 0.1), seeds=seeds)
+    found = judge(data, kind="consistent", where={"width": 100}, expected=expected, bound=0.05)
+    assert found.status == status
+    assert found.value == pytest.approx(abs(1 - expected) / expected)
+    assert found.allowed == f"{expected:g} up to 0.05 of it"
+    if seeds > 2:
+        values = data.loc[data["width"] == 100, "theta"]
+        ends = stats.t.interval(0.95, seeds - 1, loc=1 - expected, scale=stats.sem(values))
+        assert found.high == pytest.approx(np.abs(ends).max() / expected)
+
+
+def test_zero_has_no_relative_distance():
+    with pytest.raises(ConfigurationError, match="expected: 0 has no relative distance"):
+        judge(MEAN_LAW, kind="consistent", where={"width": 100}, expected=0.0, bound=0.05)
 
 
 def test_point_without_a_base_is_absent():
@@ -119,25 +142,42 @@ def test_the_sign_of_values_without_spread_is_their_own(mean, status):
     assert judge(data, kind="signed", along="width").status == status
 
 
-@pytest.mark.parametrize(("expected", "status"), [(1.1, "holds"), (0.9, "holds"), (1.4, "fails")])
-def test_a_single_run_is_a_plausible_draw_or_not(expected, status):
-    data = table(noise(1.0, 0.1))
+@pytest.mark.parametrize(
+    ("expected", "seeds", "status"),
+    [
+        (1.1, 40, "holds"), (0.9, 40, "holds"), (1.4, 40, "fails"), (0.8, 40, "straddles"),
+        (1.1, 3, "straddles"), (1.1, 2, "straddles"),
+    ],
+)  # fmt: skip
+def test_a_single_run_is_a_plausible_draw_or_not(expected, seeds, status):
+    data = table(noise(1.0, 0.1), seeds=seeds)
     found = judge(data, kind="draw", where={"width": 100}, expected=expected, deviations=1.96)
     assert found.status == status
-    assert found.value == pytest.approx(1)
-    spread = data.loc[data["width"] == 100, "theta"].std()
-    assert found.high - found.low == pytest.approx(2 * 1.96 * spread)
+    if seeds > 2:
+        spread = data.loc[data["width"] == 100, "theta"].std()
+        assert found.value == pytest.approx(abs(expected - 1) / spread)
+        assert found.low <= found.value <= found.high
 
 
-@pytest.mark.parametrize(("depth", "status"), [(0.2, "holds"), (0.01, "fails"), (-0.2, "fails")])
+@pytest.mark.parametrize(("expected", "status"), [(2.0, "holds"), (2.1, "fails")])
+def test_a_draw_from_runs_without_spread_is_equal_to_them(expected, status):
+    data = table(lambda rng, width, seeds: np.full(seeds, 2.0))
+    found = judge(data, kind="draw", where={"width": 100}, expected=expected, deviations=1.96)
+    assert (found.status, found.value) == (status, None)
+
+
+@pytest.mark.parametrize(
+    ("depth", "status"), [(0.2, "holds"), (0.01, "straddles"), (-0.2, "fails")]
+)
 def test_a_dip_is_below_both_neighbours(depth, status):
     def draw(rng, width, seeds):
         return noise(1.0 - depth * (width == 400) - 0.5 * (width == 100), 0.1)(rng, width, seeds)
 
     deep = table(lambda *given: noise(1.0 - depth * (given[1] == 400), 0.1)(*given))
-    found = judge(deep, kind="dip", along="width", at=400, standard_errors=2.0)
-    assert found.status == status
-    one_side = judge(table(draw), kind="dip", along="width", at=400, standard_errors=2.0)
+    found = judge(deep, kind="dip", along="width", at=400)
+    assert (found.status, found.intervals) == (status, 2)
+    assert found.value == pytest.approx(depth)
+    one_side = judge(table(draw), kind="dip", along="width", at=400)
     assert one_side.status == "fails"
 
 
@@ -175,3 +215,51 @@ def test_an_excess_is_shown_and_not_judged():
     assert found["verdict"] == "reproduced"
     assert [one["status"] for one in found["criteria"]] == ["holds", "measured", "absent"]
     assert "x: 1 [" in found["measured"]
+
+
+def drawn(means, n, rng, spread=1.0):
+    """A table of n draws around each mean, at the places 1, 2, ..."""
+    return pd.concat(
+        pd.DataFrame({"width": place, "seed": range(n), "known": place,
+                      "theta": mean + spread * rng.standard_normal(n)})
+        for place, mean in enumerate(means, start=1)
+    )  # fmt: skip
+
+
+ORDERED, SWAPPED = [1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 1.0, 4.0, 3.0, 6.0]
+STRAIGHT, BENT = [1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 2.0, 4.0, 8.0, 16.0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [3, 20])
+@pytest.mark.parametrize(
+    ("criterion", "means", "truth"),
+    [
+        ({"kind": "rank", "expected": "known", "range": [0.9, 1.0]}, ORDERED, 1.0),
+        ({"kind": "rank", "expected": "known", "range": [0.9, 1.0]}, SWAPPED, 0.8),
+        ({"kind": "linear", "bound": 0.9}, STRAIGHT, 1.0),
+        ({"kind": "linear", "bound": 0.9}, BENT, stats.pearsonr(range(5), BENT).statistic ** 2),
+        ({"kind": "intercept", "power": 1.0, "range": [0.0, 9.0]}, STRAIGHT, 0.0),
+    ],
+)
+def test_intervals_over_points_hold_the_truth(criterion, means, truth, n):
+    rng = np.random.default_rng(n)
+    inside = 0
+    for _ in range(200):
+        found = judge(drawn(means, n, rng), along="width", **criterion)
+        low = -np.inf if found.low is None else found.low
+        inside += low - 1e-12 <= truth <= found.high + 1e-12
+    assert inside >= 0.91 * 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [3, 20])
+@pytest.mark.parametrize("distance", [0.0, 1.5, 4.0])
+def test_the_distance_of_a_draw_holds_the_truth(distance, n):
+    rng = np.random.default_rng(n)
+    inside = 0
+    for _ in range(200):
+        data = drawn([0.0], n, rng)
+        found = judge(data, kind="draw", where={"width": 1}, expected=distance, deviations=1.96)
+        inside += found.low <= distance <= found.high
+    assert inside >= 0.91 * 200

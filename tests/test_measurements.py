@@ -197,3 +197,4 @@ def test_one_step_changes_the_kernel_at_a_point(data):
         assert abs(found["change"][seed]) > 1e-3
     assert found["limit"] == pytest.approx([limit_kernels(network, x).ntk.item()] * 2)
     assert found["beta"] == pytest.approx([2 / 8] * 2)
+    assert found["printed"] == pytest.approx([3 * (0.5 + 0.5)] * 2)

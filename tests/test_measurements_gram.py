@@ -63,6 +63,8 @@ def test_spectra(networks, data):
         values = np.linalg.eigvalsh(matrix)[::-1]
         np.testing.assert_allclose(every["eigenvalue"][seed], values, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(every["share"][seed].sum(), 1)
+        expected = np.cumsum(values) / values.sum()
+        np.testing.assert_allclose(every["cumulated"][seed], expected, rtol=1e-9)
         np.testing.assert_allclose(few["eigenvalue"][seed], values[:top], rtol=1e-7)
         np.testing.assert_allclose(few["per_n"][seed], values[:top] / 8, rtol=1e-7)
         assert rank["numerical"][seed] == np.linalg.matrix_rank(matrix)

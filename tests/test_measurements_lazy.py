@@ -99,6 +99,15 @@ def test_ellipse_is_the_kernel_of_two_points(trained, data):
     assert found["f_1"] == pytest.approx(trained.outputs(x)[1].item())
 
 
+def test_doubled_weights_change_by_their_own_size(data):
+    network = mlp(1, [6, 6], sigma_b=0.0)  # the kernel is homogeneous of degree 4 in the weights
+    start = draw_parameters(network, [0, 1], dtype=torch.float64)
+    members = Members(network, start, start, [0, 1])
+    found = measured("doubled_weights", members, data, "initialization")
+    assert found["weights"] == pytest.approx([1, 1])
+    assert found["kernel"] == pytest.approx([15, 15])
+
+
 def test_weights_are_the_corner_of_the_square_matrix(trained, data):
     corner = measured("weight_matrix", trained, data, size=4)["weight"]
     np.testing.assert_array_equal(corner, trained.parameters["2.weight"][:, :4, :4].numpy())

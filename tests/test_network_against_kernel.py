@@ -14,7 +14,7 @@ from ntkflow.errors import ConfigurationError
 from ntkflow.limits import limit_kernels
 from ntkflow.networks import draw_parameters, mlp
 from ntkflow.randomness import generator
-from ntkstudy.claims.uncertainty import student_interval
+from ntkstudy.claims.uncertainty import interval
 from ntkstudy.data.tables import with_axes
 from ntkstudy.report.plotting import use_style
 from ntkstudy.theory.setting import Setting
@@ -145,6 +145,8 @@ def test_the_figure_shows_means_and_the_interval_that_is_judged():
     np.testing.assert_allclose(kernel, 100 * table.groupby("n")["kernel"].mean())
     bars = differences.containers[0].lines[2][0].get_segments()
     for (_, sample), bar in zip(table.dropna().groupby("n")["difference"], bars, strict=True):
-        np.testing.assert_allclose(bar[:, 1], 100 * np.array(student_interval(sample.to_numpy())))
+        np.testing.assert_allclose(
+            bar[:, 1], 100 * np.array(interval(sample.to_numpy(), "mean").ends)
+        )
     assert any(list(line.get_ydata()) == [0, 0] for line in differences.lines)
     plt.close(drawn)

@@ -210,6 +210,14 @@ def test_memory_of_a_task_that_trains_on_the_whole_grid():
     assert needed[0] > needed[1]
 
 
+def test_a_short_job_and_a_long_one():
+    plan = build_plan()
+    label = labels(plan)[-1]
+    assert plan.is_short("train", "e", label, "0-1")
+    assert plan.seconds("train", "e", label, "0-1") < plan.seconds("train", "e", label, "0-10000")
+    assert not plan.is_short("train", "e", label, "0-10000000000")
+
+
 def test_results_need_a_folder_that_can_be_written_to(tmp_path, monkeypatch):
     check_writable(tmp_path / "new" / "deep")
     (tmp_path / "file").touch()

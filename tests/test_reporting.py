@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
-from report_model import INK, build_model, claim, draw_figure
+from report_model import INK, build_model, claim, criterion, draw_figure
 
+from ntkstudy.numbers import format_interval, format_number
 from ntkstudy.report import page as reporting
 from ntkstudy.report import vector_graphics
-from ntkstudy.report.page import format_duration, format_interval, format_number, render
+from ntkstudy.report.page import format_duration, render
 
 TEMPLATE = Path(__file__).parents[1] / "report" / "template"
 VOID = {"meta", "link", "br", "col", "img", "input", "hr"}
@@ -111,14 +112,41 @@ def test_figures_follow_the_text_colour(html):
 def test_criteria_show_value_interval_bound_and_outcome(html):
     claim = html.split('id="claim-exp001.profile-concentrates"')[1].split("</article>")[0]
     row = claim.split('<table class="criteria')[1]
-    for text in ("−0.512", "−0.561 to −0.463", "−0.5 ± 0.15", "100", "holds"):
+    method, counted = "95 %, Student&#39;s t", '100<span class="note">networks'
+    for text in ("−0.512", "−0.561 to −0.463", method, counted, "−0.5 ± 0.15", "holds"):
         assert text in row
+
+
+def test_a_claim_says_where_it_was_read_and_what_chance_would_turn(html):
+    claim = html.split('id="claim-exp001.profile-concentrates"')[1].split("</article>")[0]
+    for text in (
+        "(read in: figure)",
+        "Against the source: width 500 here, 2048 there.",
+        "Deviation: one hidden layer less",
+        "2 claims judged by 4 intervals; by chance alone at most 0.2 verdicts would turn.",
+    ):
+        assert text in claim
+    bare = html.split('id="claim-slides.bare"')[1].split("</article>")[0]
+    assert "by chance alone" not in bare
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "95 %, Student's t"),
+        ({"level": 0.9375, "method": "order statistics"}, "93.75 %, order statistics"),
+        ({"level": None, "method": "exact"}, "exact"),
+    ],
+)
+def test_level_and_method_of_an_interval(changes, text):
+    assert reporting.describe_method(criterion() | changes) == text
 
 
 def test_what_was_measured_is_a_line_a_criterion(html):
     row = html.split('href="#claim-exp001.profile-concentrates"')[1].split("</tr>")[0]
     (line,) = row.split("<li>")[1:]
     assert "<strong>−0.512</strong> <span>(−0.561 to −0.463)</span>" in line
+    assert "95 %, Student&#39;s t, 100 networks" in line
 
 
 def test_claims_refer_to_their_figures(html):
@@ -126,11 +154,41 @@ def test_claims_refer_to_their_figures(html):
     assert '<a href="#figure-kernel_profile.spread">Figure 2</a>' in article
 
 
-def test_own_claims_are_not_counted_as_the_sources(model, page):
-    assert "8 claims:" in " ".join("".join(page.text).split())
-    more = {**model, "claims": [*model["claims"], claim("ours.x", "simple_task", "reproduced")]}
-    text = " ".join("".join(Page(render(more, TEMPLATE)).text).split())
-    assert "9 claims, 1 of them our own:" in text
+def test_own_and_trivial_claims_are_not_counted_as_the_sources(model, page):
+    def words(page):
+        return " ".join("".join(page.text).split())
+
+    assert "9 claims of the sources: 2 reproduced, 1 corrected," in words(page)
+    assert "2 not run. 1 trivial or definitional are counted apart." in words(page)
+    own = claim("ours.x", "simple_task", "reproduced", counts_as="ours")
+    more = {**model, "claims": [*model["claims"], own]}
+    text = words(Page(render(more, TEMPLATE)))
+    assert "9 claims of the sources: 2 reproduced," in text
+    assert "1 of our own, 1 trivial or definitional are counted apart." in text
+
+
+def test_claims_are_counted_by_kind():
+    kinds = [("ours", "reproduced"), ("ours", "not run"), ("trivial", "reproduced")]
+    claims = [claim("a.b", "e", verdict, counts_as=kind) for kind, verdict in kinds]
+    counted = reporting.count_apart(claims)
+    assert (counted["ours", None], counted["ours", "reproduced"]) == (2, 1)
+    assert (counted["trivial", None], counted["source", None]) == (1, 0)
+
+
+def test_a_card_tells_how_the_claim_fared_on_its_control(html):
+    card = html.split('id="claim-exp001.profile-concentrates"')[1].split("</article>")[0]
+    assert "Control: fails its control, as it should." in card
+    assert "control: axis reversed, caught" in card
+    without = html.split('id="claim-lazy-blog.kappa"')[1].split("</article>")[0]
+    assert "ontrol:" not in without
+
+
+def test_claims_that_cannot_fail_are_listed_with_their_reasons(html):
+    listed = html.split("Claims that cannot fail")[1].split("</ul>")[0]
+    assert "<code>slides.exact</code></a>: an identity</li>" in listed
+    assert listed.count("<li>") == 1
+    row = html.split('href="#claim-slides.exact"')[2].split("</tr>")[0]
+    assert '<span class="flag">cannot fail</span>' in row
 
 
 def test_default_values_are_folded_away(html):
@@ -152,7 +210,13 @@ def test_a_missing_key_is_an_error(model):
 
 def test_an_empty_model_renders(model):
     provenance = model["provenance"] | {"versions": {}, "rules": [], "config": "", "seeds": ""}
-    empty = {"sources": {}, "claims": [], "experiments": [], "provenance": provenance}
+    empty = {
+        "sources": {},
+        "claims": [],
+        "families": [],
+        "experiments": [],
+        "provenance": provenance,
+    }
     assert "No claims" in "".join(Page(render({**model, **empty}, TEMPLATE)).text)
 
 
@@ -254,3 +318,19 @@ def test_format_duration(seconds, text):
 def test_reporting_imports_no_torch():
     code = "import sys, ntkstudy.report.page; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=TEMPLATE.parents[1] / "scripts")
+
+
+def test_mistakes_are_shown_for_the_version_in_which_they_were_made(model, html):
+    section = html.split('id="mutations"')[1].split("</section>")[0]
+    assert "1 of 1 seeded mistakes" in section
+    assert "Half the steps" in section
+    assert "contradicted, inconclusive" in section
+    older = {**model, "mutations": {**model["mutations"], "current": False}}
+    section = render(older, TEMPLATE).split('id="mutations"')[1].split("</section>")[0]
+    assert "Not measured for this version" in section
+    assert "Half the steps" not in section
+
+
+def test_an_inconclusive_claim_says_what_would_decide(html):
+    article = html.split('id="claim-lazy-blog.alpha"')[1].split("</article>")[0]
+    assert "About 40 networks in place of 10 would decide" in article

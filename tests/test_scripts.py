@@ -208,13 +208,14 @@ def test_weights_at_the_start_are_those_of_the_seed(plan):
 CLAIMS = {
     "claims": str(ROOT / "config" / "claims" / "exp001.yaml"),
     "schema": str(ROOT / "config" / "claims_schema.yaml"),
+    "judged_schema": str(ROOT / "config" / "judged_schema.json"),
 }
 
 
 def judge(plan, **changes) -> dict:
     judge_claims.main(
         CLAIMS | {"tables": tables_of(plan)} | changes,
-        {"claims": "claims.json"},
+        {"claims": "claims.json", "schema": "claims.schema.json"},
         {"experiments": list(plan.config["experiments"]), "extensions": []},
     )
     return {claim["id"]: claim for claim in json.loads(Path("claims.json").read_text())["claims"]}
@@ -249,7 +250,8 @@ def test_mistakes_in_claims_name_the_file(plan, old, new, problem):
 
 
 def test_the_report_holds_figures_claims_and_times(plan):
-    judge(plan)
+    # Explanations of experiments ask how claims of several sources came out.
+    judge(plan, claims=sorted(map(str, (ROOT / "config" / "claims").glob("*.yaml"))))
     figures = []
     for name in plan.block("kernel_profile")["figures"]:
         svg, png = (plan.figure_file("kernel_profile", name, kind) for kind in ("svg", "png"))

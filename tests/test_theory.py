@@ -92,7 +92,11 @@ def test_definiteness_knows_its_counter_examples(tmp_path):
     assert (found["smallest"][:, ~definite] < 1e-14).all()
     assert (found["limit"][~definite] < 1e-14).all()
     assert (found["parameters"] > 10 * found["points"]).all()
-    assert "hexagon" in found["case"].astype(str)
+    case = found["case"].astype(str)
+    assert case[found["hexagon"] == 1].tolist() == [
+        "hexagon, bias", "hexagon, two layers", "hexagon"
+    ]  # fmt: skip
+    assert case[found["degenerate"] == 1].tolist() == ["parallel inputs", "duplicated input"]
 
 
 def test_linearised_networks_decay_with_their_eigenvalues(tmp_path):
@@ -119,6 +123,51 @@ def test_steps_beyond_the_largest_stable_one_raise_the_loss(tmp_path):
     assert (found["network_rises"][:, 0] == 0).all()
     assert (found["linear_fall"][:, :2] < 1).all()
     assert (found["linear_fall"][:, 2] > 1).all()
+
+
+def flow_and_steps(one, seed, batch, steps, rate):
+    """Residuals of gradient flow and of descent, of a linearised network, written out."""
+    x = inputs()
+    weights = member(draw_parameters(one, [seed], dtype=torch.float64), 0)
+    target = x[:, 0] * x[:, 1]
+    gram = empirical_ntk(one, x, parameters=weights).values[0, 0]
+    first = target - torch.func.functional_call(one, weights, (x,))[:, 0]
+    flow = torch.stack([torch.matrix_exp(-2 * rate * t / 6 * gram) @ first
+                        for t in range(steps + 1)])  # fmt: skip
+    random, order, left = generator(seed, "split"), [], [first]
+    for _ in range(steps):
+        order = order or random.permutation(6).tolist()
+        taken, order = order[:batch], order[batch:]
+        mask = torch.zeros(6, dtype=torch.float64)
+        mask[taken] = 1
+        left.append(left[-1] - 2 * rate / len(taken) * gram @ (mask * left[-1]))
+    distances = (torch.stack(left) - flow).norm(dim=1)
+    return (distances.max() / first.norm()).item()
+
+
+def test_minibatches_stray_further_from_gradient_flow(tmp_path):
+    entry = {"kind": "minibatches", "draws": 2, "sizes": [1, 4]}
+    found = run(entry, network(), tmp_path)
+    steps, rate = TRAINING["steps"], TRAINING["learning_rate"]
+    for seed in range(2):
+        for column, batch in enumerate((1, 4)):
+            expected = flow_and_steps(network(), seed, batch, steps, rate)
+            assert found["minibatch"][seed, column] == pytest.approx(expected, rel=1e-6)
+            full = flow_and_steps(network(), seed, 6, steps, rate)
+            assert found["full"][seed, column] == pytest.approx(full, rel=1e-6)
+    np.testing.assert_allclose(found["ratio"], found["minibatch"] / found["full"])
+    assert (found["ratio"] > 1).all()
+
+
+def test_a_step_costs_a_number_for_every_parameter(tmp_path, monkeypatch):
+    def measure(call):
+        return None, 0.0, sum(8.0 * gradient.numel() for gradient in call())
+
+    monkeypatch.setattr("ntkstudy.theory.costs.measure_cost", measure)
+    found = run({"kind": "step_cost", "draws": 2, "widths": [3, 5]}, network(), tmp_path)
+    assert found["parameters"].tolist() == [2 * 3 + 3 * 3 + 3, 2 * 5 + 5 * 5 + 5]
+    assert found["bytes"].tolist() == [[8 * d for d in found["parameters"]]] * 2
+    assert found["per_parameter"].tolist() == [[1, 1]] * 2
 
 
 def test_loss_is_convex_in_outputs_and_in_linearised_weights_only(tmp_path):

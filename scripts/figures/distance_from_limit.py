@@ -26,7 +26,7 @@ def draw(tables, cfg):
         widths, alone, yerr=spread, marker="o", capsize=3, color=COLOURS[0], label="one network"
     )
     squares = groups["mean_square"].mean().to_numpy()
-    ends = np.array([interval(rows.to_numpy(), "mean")[1] for _, rows in groups["mean_square"]])
+    ends = np.array([interval(rows.to_numpy(), "mean").high for _, rows in groups["mean_square"]])
     seen = squares > 0
     label = "mean over networks"
     axes.plot(widths[seen], np.sqrt(squares[seen]), "s", color=COLOURS[1], label=label)

@@ -9,7 +9,7 @@ not in the bars.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.claims.uncertainty import student_interval
+from ntkstudy.claims.uncertainty import interval
 from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_log_axis
 
 TABLES = ("theory_network_against_kernel",)
@@ -43,7 +43,7 @@ def _draw_means(axes, table, column, **style):
     sizes, samples = zip(*table.dropna(subset=[column]).groupby("n")[column], strict=True)
     samples = [100 * sample.to_numpy() for sample in samples]
     means = np.array([sample.mean() for sample in samples])
-    ends = np.array([student_interval(sample) for sample in samples])
+    ends = np.array([interval(sample, "mean").ends for sample in samples])
     axes.errorbar(sizes, means, np.abs(ends.T - means), capsize=3, ms=5, **style)
     for n, sample in zip(sizes, samples, strict=True):
         dots = dict(ls="", marker=".", ms=4, alpha=0.5, color=style["color"])

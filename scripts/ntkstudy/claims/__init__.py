@@ -1,11 +1,12 @@
 """Judge claims from tables: a verdict follows from criteria, each with its uncertainty over seeds.
 
 A criterion reduces a table to one number per group of seeds (or one per value of an axis), gives it
-a 95 % interval, and compares the interval with what the claim allows.
+an interval (see `uncertainty`), and compares the interval with what the claim allows.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -14,36 +15,58 @@ import pandas as pd
 from ntkflow.errors import ConfigurationError
 
 from ..options import read_options
+from ..texts import explain_claim
 from .criteria import combine
+from .horizon import horizon
 from .registry import CRITERIA
 from .samples import AbsentError, Sample
+from .uncertainty import LEAST, Interval
+
+# What is said of the draws behind a number where there are none.
+EXACT = {"level": None, "method": "exact", "n": None, "counts": "", "intervals": 0}
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """One criterion judged: the number, its interval, what was allowed, and the status."""
+    """One criterion judged: the number, its interval, what was allowed, and the status.
+
+    Ends of an interval are None where it is open; level and n are None of a number without
+    uncertainty, which has the method `exact`.
+    """
 
     role: str
     kind: str
     description: str
-    value: float | None
-    low: float | None
-    high: float | None
+    table: str
+    unit: str
     allowed: str
-    n_seeds: int | None
     status: str  # holds, fails, straddles, absent or, of an excess, measured
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    level: float | None = None
+    method: str = ""
+    n: int | None = None  # draws at the point that has fewest
+    counts: str = ""  # what n counts
+    intervals: int = 0  # how many the status hangs on
     note: str = ""
+    name: str | None = None
 
 
-def judge_claim(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def judge_claim(
+    claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], *, scale: str = "default"
+) -> dict[str, Any]:
     """Judge one claim.
 
     Args:
         claim: an entry of config/claims.
         tables: the tables of the claim's experiment by name; empty if it was not run.
+        scale: of the run, which explanations may be written for.
 
     Returns:
-        The claim's texts with `verdict`, `reason`, `measured` and `criteria` added.
+        The claim's texts with `verdict`, `reason`, `measured`, `criteria` and, of a claim about a
+        limit, `horizon` added; `explanation` is the one for the verdict, or `explanation_note`
+        says why there is none.
 
     Raises:
         ConfigurationError: if a criterion names a column that its table lacks, or its `where`
@@ -60,21 +83,47 @@ def judge_claim(claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) ->
     except ConfigurationError as error:
         raise ConfigurationError(f"{claim['id']}: {error}") from None
     verdict, reason = decide(judged)
+    criteria = [asdict(one) for one in judged]
+    explanation, note = explain_claim(claim["explanation"], verdict, criteria, scale)
     return {
         "id": claim["id"],
         "source": claim["source"],
+        "counts_as": claim.get("counts_as", "source"),
         "section": claim["section"],
         "experiment": claim["experiment"],
         "statement": claim["statement"],
         "published": claim["published"],
+        "read_in": list(claim.get("read_in", ["not known"])),
+        "deviations": list(claim.get("deviations", [])),
         "measured": summarise(judged),
         "verdict": verdict,
         "reason": reason,
         "flags": list(claim.get("flags", [])),
-        "criteria": [asdict(one) for one in judged],
-        "explanation": claim["explanation"],
+        "criteria": criteria,
+        "horizon": _horizon(claim, judged, tables),
+        "explanation": explanation,
+        "explanation_note": note,
+        "history": list(claim.get("history", [])),
         "figures": list(claim.get("figures", [])),
     }
+
+
+def _horizon(
+    claim: Mapping[str, Any], judged: Sequence[Judgement], tables: Mapping[str, pd.DataFrame]
+) -> dict[str, Any] | None:
+    """Of a claim about a limit, how far it was followed."""
+    if claim.get("horizon") is None:
+        return None
+    axis, name = claim["horizon"]["axis"], claim["horizon"]["criterion"]
+    entries = [one for entries in claim["criteria"].values() for one in entries]
+    criterion = next(one for one in entries if one.get("name") == name)
+    criterion = {"where": {}} | criterion
+    found = next(one for one in judged if one.name == name)
+
+    def judge(part: pd.DataFrame) -> Judgement:
+        return judge_criterion(criterion, found.role, {}, {criterion["table"]: part})
+
+    return horizon(axis, criterion, found, tables.get(criterion["table"]), judge)
 
 
 def decide(judged: Sequence[Judgement]) -> tuple[str, str]:
@@ -127,24 +176,31 @@ def judge_criterion(
     """Judge one criterion; what is missing makes it absent, with the reason in its note."""
     kind = CRITERIA[criterion["kind"]]
     options = read_options(kind.options, criterion)
-    texts = dict(
+    said = dict(
         role=role, kind=criterion["kind"], description=criterion["description"],
-        allowed=kind.describe_allowed(options),
+        table=options.table, unit=options.unit, allowed=kind.describe_allowed(options),
+        name=options.name,
     )  # fmt: skip
     try:
         sample = Sample.read(options, requires, tables, trend=kind.trend)
     except AbsentError as reason:
-        return Judgement(
-            **texts, value=None, low=None, high=None,
-            n_seeds=None, status="absent", note=str(reason),
-        )  # fmt: skip
-    value, low, high, status = kind.judge(options, sample)
+        return Judgement(**said, status="absent", note=str(reason))
+    outcome = kind.judge(options, sample)
+    found = outcome.interval or Interval(-inf, inf, "")
+    drawn = dict(
+        level=found.level, method=found.method, n=sample.n, counts=sample.counts,
+        intervals=outcome.intervals,
+    )  # fmt: skip
+    least = LEAST[getattr(options, "statistic", "mean")]
+    few = not sample.exact and sample.n < least
+    lack = f"an interval needs {least} {sample.counts}, there are {sample.n}" if few else ""
     return Judgement(
-        **texts, value=value, low=_finite(low), high=_finite(high),
-        n_seeds=None if sample.exact else sample.n_seeds, status=status, note=sample.note,
+        **said, status=outcome.status, value=outcome.value, low=_finite(found.low),
+        high=_finite(found.high), note="; ".join(filter(None, [sample.note, lack])),
+        **(EXACT if sample.exact else drawn),
     )  # fmt: skip
 
 
-def _finite(bound: float | None) -> float | None:
+def _finite(end: float) -> float | None:
     """An open end is None: JSON knows no infinity."""
-    return bound if bound is not None and np.isfinite(bound) else None
+    return end if np.isfinite(end) else None

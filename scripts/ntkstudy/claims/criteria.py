@@ -1,11 +1,11 @@
 """The kinds of criteria: each compares a number and its interval with what a claim allows.
 
-A function of options and a sample gives the value, the two ends of its interval and the status:
-it *holds* if the interval lies inside what is allowed, *fails* if it lies outside, and *straddles*
-a bound otherwise. `consistent` and `agrees` count standard errors and hold or fail.
+A function of options and a sample gives the value, the interval that decides and the status: it
+*holds* if the interval lies inside what is allowed, *fails* if it lies outside, and *straddles* a
+bound otherwise. Fewer draws make intervals longer, so that they can only make a claim inconclusive.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Annotated
@@ -13,16 +13,19 @@ from typing import Annotated
 import numpy as np
 from scipy import stats
 
+from ntkflow.errors import ConfigurationError
+
 from ..options import Rule
 from .registry import Criterion, Outcome, WithStatistic, criterion
 from .samples import Sample
 from .uncertainty import (
-    STATISTICS,
-    bootstrap_interval,
-    interval,
-    log_std_reach,
-    resample,
-    student_interval,
+    LEAST,
+    LEVEL,
+    Estimate,
+    Interval,
+    linear_interval,
+    mean_errors,
+    student_quantile,
 )
 
 
@@ -32,26 +35,47 @@ def combine(statuses: Iterable[str]) -> str:
     return next((status for status in ("fails", "straddles") if status in found), "holds")
 
 
-def _inside(low: float, high: float, lower: float, upper: float) -> str:
-    if lower <= low and high <= upper:
+def _inside(found: Interval, lower: float, upper: float) -> str:
+    if lower <= found.low and found.high <= upper:
         return "holds"
-    return "fails" if high < lower or low > upper else "straddles"
+    return "fails" if found.high < lower or found.low > upper else "straddles"
 
 
-def _deciding(values, intervals, allowed: tuple[float, float], badness):
-    """Value, interval and status of the point that decides: the worst status, then the worst value.
+def _deciding(
+    values: np.ndarray,
+    intervals: Sequence[Interval],
+    allowed: tuple[float, float],
+    badness: np.ndarray,
+) -> Outcome:
+    """The outcome at the point that decides: the worst status, then the worst value.
 
     So the interval that a reader sees is the one that the status follows from.
     """
-    statuses = [_inside(*each, *allowed) for each in intervals]
+    statuses = [_inside(each, *allowed) for each in intervals]
     worst = combine(statuses)
     index = max((i for i, one in enumerate(statuses) if one == worst), key=lambda i: badness[i])
-    return float(values[index]), *intervals[index], worst
+    return Outcome(float(values[index]), intervals[index], worst, len(intervals))
+
+
+def _linear_outcome(
+    sample: Sample,
+    estimates: Sequence[Estimate],
+    weights: np.ndarray,
+    method: str,
+    allowed: Sequence[float],
+) -> Outcome:
+    """The outcome of a weighted sum over the points."""
+    value = float(sum(w * each.value for w, each in zip(weights, estimates, strict=True)))
+    found = linear_interval(estimates, weights, method)
+    found = Interval.exact(value) if sample.exact else found
+    return Outcome(value, found, _inside(found, *allowed))
 
 
 # Options that several criteria have.
 Range = Annotated[list[float], Rule("allowed values, lowest and highest", minItems=2, maxItems=2)]
-StandardErrors = Annotated[float, Rule("how many standard errors", exclusiveMinimum=0)]
+Distance = Annotated[
+    float, Rule("largest distance, relative to the expected value", exclusiveMinimum=0)
+]
 Along = Annotated[str, Rule("axis whose points are compared")]
 Axes = Annotated[str | list[str], Rule("axis, or axes")]
 
@@ -82,11 +106,10 @@ class Within(WithStatistic):
 @criterion("within", options=Within, allowed="{range[0]:g} to {range[1]:g}")
 def _within(options: Within, sample: Sample) -> Outcome:
     """The statistic lies in the allowed range at every point."""
-    name, (lower, upper) = options.statistic, options.range
-    found = [float(STATISTICS[name](values, axis=0)) for values in sample.values]
-    intervals = [interval(values, name) for values in sample.values]
-    distances = np.abs(np.array(found) - (lower + upper) / 2)
-    return _deciding(found, intervals, (lower, upper), distances)
+    lower, upper = options.range
+    found = sample.statistics(options.statistic)
+    distances = np.abs(found - (lower + upper) / 2)
+    return _deciding(found, sample.intervals(options.statistic), (lower, upper), distances)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +129,11 @@ def _matches(options: Matches, sample: Sample) -> Outcome:
     """The mean at every point is the expected one."""
     tolerance = options.tolerance
     expected = np.array([value for _, value in sorted(options.expected)])
-    differences = [values - wanted for values, wanted in zip(sample.values, expected, strict=True)]
-    intervals = [interval(values, "mean") for values in differences]
-    means = [values.mean() for values in differences]
+    means = sample.statistics("mean") - expected
+    intervals = [
+        Interval(each.low - wanted, each.high - wanted, each.method, each.level)
+        for each, wanted in zip(sample.intervals("mean"), expected, strict=True)
+    ]
     return _deciding(means, intervals, (-tolerance, tolerance), np.abs(means))
 
 
@@ -124,21 +149,14 @@ class Slope(WithStatistic):
 def _slope(options: Slope, sample: Sample) -> Outcome:
     """The statistic is a power law along an axis: slope in log-log axes in the allowed range."""
     name = options.statistic
-    exact = np.array([STATISTICS[name](values, axis=0) for values in sample.values])
-    if exact.min() <= 0:  # no power law, and no logarithm
-        return None, None, None, "fails"
+    if sample.statistics(name).min() <= 0:  # no power law, and no logarithm
+        ends = [each.high for each in sample.intervals(name)]
+        return Outcome(None, None, "fails" if min(ends) <= 0 else "straddles")
     log_points = np.log(sample.points.astype(float))
     weights = log_points - log_points.mean()
     weights = weights / (weights**2).sum()
-    value = float(weights @ np.log(exact))
-    if name == "std":
-        reach = log_std_reach(sample.values, weights)
-        low, high = value - reach, value + reach
-    else:
-        draws = np.stack([resample(values, name) for values in sample.values])
-        logs = np.log(np.maximum(draws, np.finfo(float).tiny))
-        low, high = bootstrap_interval(weights @ logs, sample.n_seeds)
-    return value, low, high, _inside(low, high, *options.range)
+    method = f"Welch's t of logarithms ({name})"
+    return _linear_outcome(sample, sample.log_estimates(name), weights, method, options.range)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,10 +174,7 @@ def _intercept(options: Intercept, sample: Sample) -> Outcome:
     points = sample.points.astype(float) ** options.power
     # a is linear in the means: its weights are the first row of the design's pseudo-inverse.
     weights = np.linalg.pinv(np.stack([np.ones_like(points), points], axis=1))[0]
-    value = float(weights @ np.array([values.mean() for values in sample.values]))
-    draws = weights @ np.stack([resample(values, "mean") for values in sample.values])
-    low, high = bootstrap_interval(draws, sample.n_seeds)
-    return value, low, high, _inside(low, high, *options.range)
+    return _linear_outcome(sample, sample.mean_estimates(), weights, "Welch's t", options.range)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,40 +187,52 @@ class Linear(Criterion):
 
 @criterion("linear", options=Linear, allowed="R² above {bound:g}", trend=True)
 def _linear(options: Linear, sample: Sample) -> Outcome:
-    """The means lie on a line along an axis: R^2 of the least-squares fit above a bound."""
+    """The means lie on a line along an axis: R^2 of the least-squares fit above a bound.
+
+    R^2 = 1 - (r/c)^2 with the norm r of the residuals and c of the deviations from the mean. The
+    errors of the means move each by at most the norm of their own residuals or deviations, whose
+    quantiles bound r and c.
+    """
     points = sample.points.astype(float)
     design = np.stack([np.ones_like(points), points], axis=1)
     residual = np.eye(len(points)) - design @ np.linalg.pinv(design)
+    centre = np.eye(len(points)) - 1 / len(points)
+    means = sample.statistics("mean")
+    r, c = (float(np.linalg.norm(part @ means)) for part in (residual, centre))
+    value = 1 - (r / c) ** 2
+    if sample.exact:
+        found = Interval.exact(value)
+    else:
+        found = _explained(sample, (r, residual), (c, centre))
+    return Outcome(value, found, _inside(found, options.bound, inf))
 
-    def explained(means: np.ndarray) -> np.ndarray:
-        deviation = means - means.mean(0)
-        return 1 - np.square(residual @ means).sum(0) / np.square(deviation).sum(0)
 
-    value = float(explained(np.array([[values.mean()] for values in sample.values]))[0])
-    draws = explained(np.stack([resample(values, "mean") for values in sample.values]))
-    low, high = bootstrap_interval(draws, sample.n_seeds)
-    return value, low, high, _inside(low, high, options.bound, inf)
+def _explained(sample: Sample, *parts: tuple[float, np.ndarray]) -> Interval:
+    """Interval of R^2 from the two norms, each with the matrix that makes it from the means."""
+    errors = mean_errors(sample.mean_estimates())
+    if not np.isfinite(errors).all():
+        return Interval(-inf, inf, "Student's t, norms")
+    (r, r_moves), (c, c_moves) = (
+        (norm, np.quantile(np.linalg.norm(part @ errors, axis=0), (1 + LEVEL) / 2))
+        for norm, part in parts
+    )
+    low = 1 - ((r + r_moves) / (c - c_moves)) ** 2 if c > c_moves else -inf
+    high = 1 - (max(r - r_moves, 0) / (c + c_moves)) ** 2
+    return Interval(float(low), float(high), "Student's t, norms")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Consistent(Criterion):
-    """An expected mean."""
+class Consistent(WithStatistic):
+    """An expected value."""
 
-    expected: Annotated[float, Rule("expected mean")]
-    standard_errors: StandardErrors
+    expected: Annotated[float, Rule("expected value, not 0")]
+    bound: Distance
 
 
-@criterion(
-    "consistent",
-    options=Consistent,
-    allowed="{expected:g} within {standard_errors:g} standard errors",
-)
+@criterion("consistent", options=Consistent, allowed="{expected:g} up to {bound:g} of it")
 def _consistent(options: Consistent, sample: Sample) -> Outcome:
-    """The mean over seeds is within so many standard errors of the expected value."""
-    [values] = sample.values
-    mean, error = values.mean(), values.std(ddof=1) / np.sqrt(len(values))
-    near = abs(mean - options.expected) <= options.standard_errors * error
-    return float(mean), *interval(values, "mean"), "holds" if near else "fails"
+    """The statistic's relative distance from the expected value is at most a bound."""
+    return _near(sample, options.statistic, np.array([options.expected]), options.bound)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,24 +240,33 @@ class Agrees(WithStatistic):
     """An expected column."""
 
     along: Axes
-    expected: Annotated[str, Rule("column with the expected value of each point")]
-    standard_errors: StandardErrors
+    expected: Annotated[str, Rule("column with the expected value of each point, not 0")]
+    bound: Distance
 
 
-@criterion(
-    "agrees", options=Agrees, allowed="at most {standard_errors:g} standard errors everywhere"
-)
+@criterion("agrees", options=Agrees, allowed="expected values up to {bound:g} of them")
 def _agrees(options: Agrees, sample: Sample) -> Outcome:
-    """The statistic is near the expected column at every point; reported in standard errors.
+    """The statistic's relative distance from the expected column is at most a bound everywhere."""
+    return _near(sample, options.statistic, sample.expected, options.bound)
 
-    The standard error is the spread of the bootstrap distribution.
-    """
-    name, distances = options.statistic, []
-    for values, expected in zip(sample.values, sample.expected, strict=True):
-        distance, error = STATISTICS[name](values, axis=0) - expected, resample(values, name).std()
-        distances.append(abs(distance) / error if error else (inf if distance else 0.0))
-    largest = float(max(distances))
-    return largest, None, None, "holds" if largest <= options.standard_errors else "fails"
+
+def _near(sample: Sample, statistic: str, expected: np.ndarray, bound: float) -> Outcome:
+    """|E - e| / |e| at every point, with the ends that the interval of E gives it."""
+    if not np.all(expected):
+        raise ConfigurationError("expected: 0 has no relative distance; allowed: other values")
+    distances = np.abs(sample.statistics(statistic) / expected - 1)
+    intervals = [
+        _magnitude(Interval(each.low / wanted - 1, each.high / wanted - 1, each.method, each.level))
+        for each, wanted in zip(sample.intervals(statistic), expected, strict=True)
+    ]
+    return _deciding(distances, intervals, (-inf, bound), distances)
+
+
+def _magnitude(found: Interval) -> Interval:
+    """The interval of |v| from that of v, whose ends may be in either order."""
+    low, high = sorted(found.ends)
+    nearest = max(low, -high, 0.0)
+    return Interval(nearest, max(high, -low), found.method, found.level)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,10 +280,13 @@ class Rank(Criterion):
 
 @criterion("rank", options=Rank, allowed="{range[0]:g} to {range[1]:g}")
 def _rank(options: Rank, sample: Sample) -> Outcome:
-    """Spearman's rank correlation of the means with the expected column over all points."""
+    """Spearman's rank correlation of the means with the expected column over all points.
+
+    Noise in the means lowers it, in the measured means and once more in draws around them: the
+    interval is that of the draws and its mirror image at the value, together.
+    """
     order = stats.rankdata(sample.expected)
-    means = np.array([values.mean() for values in sample.values])
-    draws = np.stack([resample(values, "mean") for values in sample.values])
+    means = sample.statistics("mean")
 
     def correlation(values: np.ndarray) -> np.ndarray:
         ranks = stats.rankdata(values, axis=0)
@@ -255,44 +294,61 @@ def _rank(options: Rank, sample: Sample) -> Outcome:
         return known @ centred / np.sqrt((centred**2).sum(axis=0) * (known**2).sum())
 
     value = float(correlation(means[:, None])[0])
-    low, high = bootstrap_interval(correlation(draws), sample.n_seeds)
-    return value, low, high, _inside(low, high, *options.range)
+    if sample.exact:
+        found = Interval.exact(value)
+    else:
+        errors = mean_errors(sample.mean_estimates())
+        found = Interval(-1.0, 1.0, "Student's t, drawn means")
+        if np.isfinite(errors).all():
+            tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+            low, high = np.quantile(correlation(means[:, None] + errors), tails)
+            low, high = min(low, 2 * value - high), max(high, 2 * value - low)
+            found = Interval(float(max(low, -1)), float(min(high, 1)), found.method)
+    return Outcome(value, found, _inside(found, *options.range))
 
 
 @criterion("above", options=Bound, allowed="above {bound:g} everywhere")
 def _above(options: Bound, sample: Sample) -> Outcome:
     """The mean over seeds is above a bound at every point."""
-    means = np.array([values.mean() for values in sample.values])
-    intervals = [interval(values, "mean") for values in sample.values]
-    return _deciding(means, intervals, (options.bound, inf), -means)
+    means = sample.statistics("mean")
+    return _deciding(means, sample.intervals("mean"), (options.bound, inf), -means)
 
 
 @criterion("below", options=Bound, allowed="below {bound:g} everywhere")
 def _below(options: Bound, sample: Sample) -> Outcome:
     """The mean over seeds is below a bound at every point."""
-    means = np.array([values.mean() for values in sample.values])
-    intervals = [interval(values, "mean") for values in sample.values]
-    return _deciding(means, intervals, (-inf, options.bound), means)
+    means = sample.statistics("mean")
+    return _deciding(means, sample.intervals("mean"), (-inf, options.bound), means)
 
 
 @criterion("decreasing", options=Trend, allowed="decreasing along {along}", trend=True)
 def _decreasing(options: Trend, sample: Sample) -> Outcome:
-    """The mean falls from each point to the next."""
-    return _deciding(*_steps(sample), (-inf, 0.0), _steps(sample)[0])
+    """The mean falls from each point to the next, by Welch's interval of the difference."""
+    steps, intervals = _steps(sample)
+    return _deciding(steps, intervals, (-inf, 0.0), steps)
 
 
 @criterion("increasing", options=Trend, allowed="increasing along {along}", trend=True)
 def _increasing(options: Trend, sample: Sample) -> Outcome:
-    """The mean rises from each point to the next."""
-    return _deciding(*_steps(sample), (0.0, inf), -_steps(sample)[0])
+    """The mean rises from each point to the next, by Welch's interval of the difference."""
+    steps, intervals = _steps(sample)
+    return _deciding(steps, intervals, (0.0, inf), -steps)
 
 
-def _steps(sample: Sample) -> tuple[np.ndarray, list[tuple[float, float]]]:
+def _steps(sample: Sample) -> tuple[np.ndarray, list[Interval]]:
     """Differences of the mean from point to point, and their intervals."""
-    means = np.array([values.mean() for values in sample.values])
-    draws = np.stack([resample(values, "mean") for values in sample.values])
-    steps = np.diff(draws, axis=0)
-    return np.diff(means), [bootstrap_interval(step, sample.n_seeds) for step in steps]
+    places = range(1, len(sample.points))
+    steps = np.diff(sample.statistics("mean"))
+    return steps, [_difference(sample, place - 1, place) for place in places]
+
+
+def _difference(sample: Sample, first: int, second: int) -> Interval:
+    """Interval of the mean at one point minus that at another."""
+    estimates = sample.mean_estimates()
+    pair, weights = [estimates[first], estimates[second]], np.array([-1.0, 1.0])
+    if sample.exact:
+        return Interval.exact(pair[1].value - pair[0].value)
+    return linear_interval(pair, weights, "Welch's t")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,13 +359,24 @@ class Draw(Criterion):
     deviations: Annotated[float, Rule("standard deviations over seeds", exclusiveMinimum=0)]
 
 
-@criterion("draw", options=Draw, allowed="{expected:g} within {deviations:g} deviations")
+@criterion("draw", options=Draw, allowed="at most {deviations:g} standard deviations")
 def _draw(options: Draw, sample: Sample) -> Outcome:
-    """A published single run is a plausible draw: so few standard deviations from the mean."""
+    """A published single run is a plausible draw: so few standard deviations from the mean.
+
+    The distance d = (x - mean) / s has the standard error sqrt(1/n + d^2 / (2 (n - 1))) (Hedges,
+    Olkin 1985, Statistical Methods for Meta-Analysis, chapter 5).
+    """
     [values] = sample.values
-    mean, reach = values.mean(), options.deviations * values.std(ddof=1)
-    inside = abs(options.expected - mean) <= reach
-    return float(mean), float(mean - reach), float(mean + reach), "holds" if inside else "fails"
+    n, method = len(values), "Student's t, Hedges and Olkin"
+    if n < LEAST["mean"]:
+        return Outcome(None, Interval(0.0, inf, method), "straddles")
+    spread = values.std(ddof=1)
+    if spread == 0:
+        return Outcome(None, None, "holds" if values[0] == options.expected else "fails")
+    distance = (options.expected - values.mean()) / spread
+    reach = student_quantile(n - 1.0) * np.sqrt(1 / n + distance**2 / (2 * (n - 1)))
+    found = _magnitude(Interval(float(distance - reach), float(distance + reach), method))
+    return Outcome(float(abs(distance)), found, _inside(found, -inf, options.deviations))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,21 +385,20 @@ class Dip(Criterion):
 
     along: Along
     at: Annotated[float, Rule("point between two others")]
-    standard_errors: StandardErrors
 
 
-@criterion("dip", options=Dip, allowed="at least {standard_errors:g} standard errors")
+@criterion("dip", options=Dip, allowed="above 0 on both sides")
 def _dip(options: Dip, sample: Sample) -> Outcome:
-    """The mean at a point is below those of both neighbours by so many standard errors."""
+    """The mean at a point is below those of both neighbours, by Welch's interval of the difference.
+
+    The value is how far it lies below the neighbour that decides.
+    """
     place = int(np.flatnonzero(sample.points == options.at)[0])
-    low, *around = (sample.values[place + shift] for shift in (0, -1, 1))
-    depths = [
-        (values.mean() - low.mean())
-        / np.sqrt(values.var(ddof=1) / len(values) + low.var(ddof=1) / len(low))
-        for values in around
-    ]
-    holds = min(depths) >= options.standard_errors
-    return float(min(depths)), None, None, "holds" if holds else "fails"
+    means = sample.statistics("mean")
+    around = [place - 1, place + 1]
+    depths = means[around] - means[place]
+    intervals = [_difference(sample, place, neighbour) for neighbour in around]
+    return _deciding(depths, intervals, (0.0, inf), -depths)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -345,17 +411,23 @@ class Signed(Criterion):
 @criterion("signed", options=Signed, allowed="an interval without 0 everywhere")
 def _signed(options: Signed, sample: Sample) -> Outcome:
     """Student's interval of the mean leaves out 0 at every point; shown is the one nearest to 0."""
-    intervals = [student_interval(values) for values in sample.values]
-    # Negative where 0 lies inside. In units of half the interval's length, infinite without one.
-    margins = [max(low, -high) / max((high - low) / 2, 1e-300) for low, high in intervals]
+    intervals = sample.intervals("mean")
+    margins = [_margin(*each.ends) for each in intervals]
     place = int(np.argmin(margins))
     status = "holds" if margins[place] > 0 else "straddles"
-    return float(sample.values[place].mean()), *intervals[place], status
+    value = float(sample.statistics("mean")[place])
+    return Outcome(value, intervals[place], status, len(intervals))
+
+
+def _margin(low: float, high: float) -> float:
+    """How far an interval is from 0, in units of half its length; negative where 0 lies inside."""
+    if not np.isfinite([low, high]).all():
+        return -inf
+    return max(low, -high) / max((high - low) / 2, 1e-300)
 
 
 @criterion("measured", options=WithStatistic, allowed="")
 def _measured(options: WithStatistic, sample: Sample) -> Outcome:
     """The statistic and its interval, for numbers that are shown and not judged."""
-    [values] = sample.values
-    name = options.statistic
-    return float(STATISTICS[name](values, axis=0)), *interval(values, name), "measured"
+    [value], [found] = sample.statistics(options.statistic), sample.intervals(options.statistic)
+    return Outcome(float(value), found, "measured")

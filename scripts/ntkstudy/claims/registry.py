@@ -19,9 +19,26 @@ from typing import Annotated, Any, Literal
 
 from ..options import Rule, choices_schema
 from ..registry import Registry
+from .uncertainty import Interval
 
-# The value, the two ends of its interval, None where there is none, and the status.
-Outcome = tuple[float | None, float | None, float | None, str]
+
+@dataclass(frozen=True)
+class Outcome:
+    """A judged number, the interval that decides, and the status that follows from it.
+
+    The status is `holds` where the interval lies inside what is allowed, `fails` where it lies
+    outside, `straddles` otherwise, or `measured` of a number that is not judged.
+    """
+
+    value: float | None
+    interval: Interval | None
+    status: str
+    intervals: int = 1  # how many the status hangs on, one a point or a step
+
+
+# Changes that a claim can ask for by name; they are made in `changes`.
+CHANGES = ("sign", "sides", "reversed", "scaled", "spread")
+_ROWS = ("table", "column", "where", "relative_to", "value")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +46,10 @@ class Criterion:
     """What every criterion says."""
 
     description: Annotated[str, Rule("what is measured, with its symbol")]
+    name: Annotated[
+        str | None,
+        Rule("what texts of the claim call it, as in {name.value}", pattern="^[a-z][a-z0-9-]*$"),
+    ] = None
     table: Annotated[str, Rule("a table of the experiment")]
     column: Annotated[str, Rule("measured column")]
     where: Annotated[
@@ -40,6 +61,30 @@ class Criterion:
     over: Annotated[str | None, Rule("axis of the repetitions in place of seed, as data_seed")] = (
         None
     )
+    counts: Annotated[
+        str | None,
+        Rule("what the repetitions are; left out, networks, splits (data_seed) or images (sample)"),
+    ] = None
+    unit: Annotated[str, Rule("unit of the number; 1 for a pure number")] = "1"
+    control: Annotated[
+        dict[str, Any] | None,
+        Rule(
+            "what must not pass in its place; by default the change that the kind has",
+            properties={
+                "change": {"type": "string", "enum": list(CHANGES)},
+                "of": {"type": "string", "description": "what stands in its place, in words"},
+                "table": {"type": "string"},
+                "column": {"type": "string"},
+                "where": {"type": "object"},
+                "relative_to": {"type": "object"},
+                "value": {"type": "number", "description": "what a null model gives everywhere"},
+                "cannot_fail": {"type": "string", "description": "why nothing could make it fail"},
+            },
+            additionalProperties=False,
+            minProperties=1,
+            dependentRequired={key: ["of"] for key in _ROWS},
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +92,8 @@ class WithStatistic(Criterion):
     """A criterion on a statistic of the caller's choice."""
 
     statistic: Annotated[
-        Literal["mean", "median", "std", "dispersion"],
-        Rule("over seeds; dispersion: ln(E[v^2] / E[v]^2)"),
+        Literal["mean", "geometric mean", "median", "share", "std", "dispersion"],
+        Rule("over seeds; share: of ones among zeros and ones; dispersion: ln(E[v^2] / E[v]^2)"),
     ] = "mean"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,10 @@ import pandas as pd
 from ntkflow.errors import ConfigurationError
 
 from .registry import Criterion
+from .uncertainty import Estimate, Interval, evaluate, interval, log_estimate, mean_estimate
+
+# What the repetitions of an axis are, where a criterion does not say it.
+COUNTED = {"seed": "networks", "data_seed": "splits", "sample": "images"}
 
 
 class AbsentError(Exception):
@@ -20,7 +25,7 @@ class AbsentError(Exception):
 class Sample:
     """Values of a criterion: one array over seeds per point of the axis it runs along.
 
-    A table without seeds is exact: each of its values counts as a sample without spread.
+    A table without seeds is exact: one value a point, which no other draw would change.
     """
 
     points: np.ndarray
@@ -28,11 +33,37 @@ class Sample:
     note: str
     exact: bool = False
     expected: np.ndarray | None = None  # one value per point
+    counts: str = ""  # what the draws are
 
     @property
-    def n_seeds(self) -> int:
-        """Seeds at the point that has fewest."""
+    def n(self) -> int:
+        """Draws at the point that has fewest."""
         return min(len(values) for values in self.values)
+
+    def statistics(self, name: str) -> np.ndarray:
+        """A statistic at every point; of exact values they themselves."""
+        return np.array(
+            [values[0] if self.exact else evaluate(values, name) for values in self.values],
+            dtype=float,
+        )
+
+    def intervals(self, name: str) -> list[Interval]:
+        """The interval of a statistic at every point."""
+        if self.exact:
+            return [Interval.exact(float(values[0])) for values in self.values]
+        return [interval(values, name) for values in self.values]
+
+    def mean_estimates(self) -> list[Estimate]:
+        """The mean at every point."""
+        if self.exact:
+            return [Estimate(float(values[0]), 0.0, inf) for values in self.values]
+        return [mean_estimate(values) for values in self.values]
+
+    def log_estimates(self, name: str) -> list[Estimate]:
+        """The logarithm of a positive statistic at every point."""
+        if self.exact:
+            return [Estimate(float(np.log(values[0])), 0.0, inf) for values in self.values]
+        return [log_estimate(values, name) for values in self.values]
 
     @staticmethod
     def read(
@@ -66,7 +97,7 @@ class Sample:
             table = table.assign(seed=table[options.over])
         exact = "seed" not in table
         if exact:
-            table = pd.concat([table.assign(seed=seed) for seed in (0, 1)], ignore_index=True)
+            table = table.assign(seed=0)
         axes = [along] if isinstance(along, str) else along or []
         keys = [*axes, "seed"]
         series = _select(table, options.column, where, keys)
@@ -84,7 +115,8 @@ class Sample:
         finite = [one[np.isfinite(one)] for one in values]
         lost = len(series) - sum(map(len, finite))
         note = f"values left out because their networks diverged: {lost}" if lost else ""
-        sample = Sample(np.array(points), finite, note, exact, known)
+        counts = options.counts or COUNTED.get(options.over or "seed", options.over)
+        sample = Sample(np.array(points), finite, note, exact, known, counts)
         if not exact:
             required = requires.get(along, points) if isinstance(along, str) else points
             sample.require_seeds(requires.get("seeds", 2), [one in required for one in points])
@@ -107,7 +139,7 @@ def _require_points(table: pd.DataFrame, requires: Mapping[str, Any]) -> None:
             missing = [
                 point
                 for point in points
-                if axis not in table or not _rows(table[axis], point).any()
+                if axis not in table or not rows_with(table[axis], point).any()
             ]
             if missing:
                 raise AbsentError(f"needs {axis} {', '.join(map(str, missing))}, not run here")
@@ -125,7 +157,7 @@ def _select(
         if axis not in table:
             raise AbsentError(f"needs the axis {axis}, which is not swept or measured here")
     for axis, wanted in where.items():
-        table = table[_rows(table[axis], wanted)]
+        table = table[rows_with(table[axis], wanted)]
     if table.empty:
         raise AbsentError(f"no rows with {dict(where)} in the table")
     series = table.set_index(keys)[column]
@@ -157,14 +189,14 @@ def _relative(
 def _matching(series: pd.Series, along: str, points: list) -> pd.Series:
     """The values at the points that a criterion expects, all of which must have been run."""
     values = series.index.get_level_values(along).to_series(index=series.index)
-    masks = {point: _rows(values, point) for point in points}
+    masks = {point: rows_with(values, point) for point in points}
     missing = [f"{point:g}" for point, mask in masks.items() if not mask.any()]
     if missing:
         raise AbsentError(f"needs {along} {', '.join(missing)}, not run here")
     return series[np.any(list(masks.values()), axis=0)]
 
 
-def _rows(values: pd.Series, wanted: Any) -> pd.Series:
+def rows_with(values: pd.Series, wanted: Any) -> pd.Series:
     """Mask of the rows with a value: `min`, `max`, or equal to so many digits as people write.
 
     A list [low, high] takes the values from low to high, both included.

@@ -47,11 +47,22 @@ class Tables(Mapping[str, pd.DataFrame]):
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         if name not in self._read:
-            path = self._paths[name]
-            if not path.exists():
-                raise StorageError(f"{path}: is missing; delete {path.parent} to make it anew")
-            self._read[name] = read_table(path)
+            self._read[name] = read_table(self._existing(name))
         return self._read[name]
+
+    def sha256(self, name: str) -> str:
+        """Checksum of a table's file.
+
+        Raises:
+            StorageError: if the file is missing.
+        """
+        return hashlib.sha256(self._existing(name).read_bytes()).hexdigest()
+
+    def _existing(self, name: str) -> Path:
+        path = self._paths[name]
+        if not path.exists():
+            raise StorageError(f"{path}: is missing; delete {path.parent} to make it anew")
+        return path
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)

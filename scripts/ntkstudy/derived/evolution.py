@@ -6,6 +6,12 @@ import pandas as pd
 from ..data.tables import axes_of, with_axes
 
 LEVEL = 0.5  # training loss at which networks are compared
+# Rank correlations over widths, and their two columns.
+ORDERS = {
+    "order_kept": ("start", "end"),
+    "share_speed": ("share", "step_at_level"),
+    "top_speed": ("start", "step_at_level"),
+}
 
 
 def summarise_evolution(gram: pd.DataFrame, classification: pd.DataFrame) -> pd.DataFrame:
@@ -23,9 +29,12 @@ def summarise_evolution(gram: pd.DataFrame, classification: pd.DataFrame) -> pd.
         weights; `marker_correlation` of the changes of the largest eigenvalue and of the test loss
         from snapshot to snapshot, and the `marker_lag` in steps at which it is strongest (positive:
         the eigenvalue is first); `loss_decrease`, `drift` and `drift_per_loss` at the end;
-        `test_loss_at_level` and `test_accuracy_at_level`, where the training loss first falls to
-        0.5; and, with a swept width, `order_kept`, the rank correlation over widths of the largest
-        eigenvalue at start and end, the same for all widths of a seed.
+        `step_at_level`, `test_loss_at_level`, `test_accuracy_at_level` and `gap_at_level` (test
+        loss minus training loss) where the training loss first falls to 0.5; `gap_at_end`; `share`
+        of the largest eigenvalue in the trace at the start; and, with a swept width, rank
+        correlations over widths, the same for all widths of a seed: `order_kept` of the largest
+        eigenvalue at start and end, `share_speed` of `share` and `top_speed` of `start` with
+        `step_at_level`, over the networks that get there.
     """
     keys = [*axes_of(gram, besides=("seed", "step")), "seed"]
     runs = gram.merge(classification, on=[*keys, "step"]).sort_values("step")
@@ -62,7 +71,11 @@ def _summary(run: pd.DataFrame) -> dict[str, float]:
         "loss_decrease": decrease,
         "drift": run["drift"].to_numpy()[-1],
         "drift_per_loss": run["drift"].to_numpy()[-1] / decrease if decrease else np.nan,
+        "share": run["share"].to_numpy()[0],
+        "step_at_level": _at_level(train, step),
         "test_loss_at_level": _at_level(train, test),
+        "gap_at_level": _at_level(train, test) - LEVEL,
+        "gap_at_end": test[-1] - train[-1],
         "test_accuracy_at_level": _at_level(train, run["test_accuracy"].to_numpy()),
     }
     return {name: float(value) for name, value in numbers.items()}
@@ -107,9 +120,13 @@ def _at_level(train: np.ndarray, other: np.ndarray) -> float:
 def _add_order(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     if "width" not in table or table["width"].nunique() < 3 or "start" not in table:
         return table
-    kept = table.groupby(keys)[["start", "end"]].apply(_rank_correlation)
-    return table.merge(kept.rename("order_kept").reset_index(), on=keys)
+    for name, pair in ORDERS.items():
+        found = table.groupby(keys)[list(pair)].apply(_rank_correlation)
+        table = table.merge(found.rename(name).reset_index(), on=keys)
+    return table
 
 
 def _rank_correlation(runs: pd.DataFrame) -> float:
-    return float(runs[["start", "end"]].corr("spearman").loc["start", "end"])
+    """Spearman's, of two columns; NaN of fewer than three rows that have both."""
+    kept = runs.dropna()
+    return float(kept.corr("spearman").iloc[0, 1]) if len(kept) > 2 else np.nan

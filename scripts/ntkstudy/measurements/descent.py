@@ -39,6 +39,16 @@ class StepSweepOptions(Draws):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchOptions(Draws):
+    """Sizes of the minibatches."""
+
+    sizes: Annotated[
+        list[Annotated[int, Rule(minimum=1)]],
+        Rule("points of a minibatch; the last one of an epoch may have fewer", minItems=1),
+    ] = field(default_factory=lambda: [1, 2, 4])
+
+
+@dataclass(frozen=True, kw_only=True)
 class OneParameterOptions:
     """Output scales."""
 
@@ -98,6 +108,20 @@ def step_sweep(options, setting, data):
     from ..theory.descent import step_sweep
 
     return step_sweep(options, setting)
+
+
+@measurement(
+    "minibatches",
+    when="theory",
+    options=BatchOptions,
+    axes=("seed", "batch"),
+    needs=(*_PLAIN, ONE_OUTPUT),
+)
+def minibatches(options, setting, data):
+    """How far full-batch descent and descent on minibatches stray from gradient flow."""
+    from ..theory.minibatches import minibatches
+
+    return minibatches(options, setting)
 
 
 @measurement(

@@ -45,6 +45,10 @@ def diagonal_kernel(options, networks, data):
     widths = [layer.out_features for layer in network if isinstance(layer, Dense)][:-1]
     expected = {
         "limit": (limit, "limit NTK; for ReLU and zero biases also the mean at finite width"),
+        "printed": (
+            (len(widths) + 1) * (0.5 + x.square().mean().item()),
+            "d (1/2 + |x|^2 / n0) for d weight layers, as Hanin and Nica print it",
+        ),
         "beta": (inverse_width(widths), "sum over hidden layers of 1 / width"),
         "dispersion": (kernel_dispersion(widths), "ln(E[K^2] / E[K]^2) expected of the weights'"),
         "finite_dispersion": (finite_dispersion(widths), "the same for few layers"),

@@ -97,9 +97,13 @@ def gram_spectrum(options, networks, data):
     kept = values[:, : options.eigenvalues or values.shape[1]]
     trace = values.sum(1, keepdims=True)
     share = kept / np.where(trace > 0, trace, np.nan)  # of a kernel that has vanished: NaN
+    cumulated = share.cumsum(1)
     axes = ("seed", "rank")
     return labelled(("rank",), rank=(np.arange(1, kept.shape[1] + 1), "1")) | labelled(
-        axes, eigenvalue=(kept, "eigenvalue of K"), share=(share, "eigenvalue / trace")
+        axes,
+        eigenvalue=(kept, "eigenvalue of K"),
+        share=(share, "eigenvalue / trace"),
+        cumulated=(cumulated, "sum of the shares up to this rank"),
     )
 
 

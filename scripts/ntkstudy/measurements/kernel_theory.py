@@ -25,6 +25,16 @@ class CostOptions(Draws):
     ] = field(default_factory=lambda: [512, 1024, 2048, 4096])
 
 
+@dataclass(frozen=True, kw_only=True)
+class StepCostOptions(Draws):
+    """Networks whose gradients are taken."""
+
+    widths: Annotated[
+        list[Annotated[int, Rule(minimum=1)]],
+        Rule("neurons per hidden layer; there are two such layers", minItems=2),
+    ] = field(default_factory=lambda: [512, 1024, 2048, 4096])
+
+
 @measurement(
     "recursion",
     when="theory",
@@ -53,3 +63,11 @@ def cost_growth(options, setting, data):
     from ..theory.kernels import cost_growth
 
     return cost_growth(options, setting)
+
+
+@measurement("step_cost", when="theory", options=StepCostOptions, axes=("seed", "width"))
+def step_cost(options, setting, data):
+    """Peak memory of a gradient of the loss, for networks of more and more parameters."""
+    from ..theory.costs import step_cost
+
+    return step_cost(options, setting)

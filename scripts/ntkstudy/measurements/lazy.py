@@ -76,6 +76,32 @@ def _linear_training(network, data):
     )
 
 
+@measurement("doubled_weights", when=FINITE, each=True, kernel="mean")
+def doubled_weights(options, network, data):
+    """Relative changes when all weights double: of the weights, and of the kernel."""
+    import torch
+
+    from ntkflow.empirical import empirical_ntk
+
+    x = data.training_set(**network.where)[0]
+    doubled = {name: 2 * p for name, p in network.weights.items()}
+    kernels = [
+        empirical_ntk(network.network, x, parameters=each, outputs="mean").values.double()
+        for each in (network.weights, doubled)
+    ]
+    weights = [
+        torch.cat([p.reshape(-1) for p in each.values()]) for each in (network.weights, doubled)
+    ]
+    return labelled(
+        weights=(_relative_change(*weights), "norm of 2 theta - theta over that of theta"),
+        kernel=(_relative_change(*kernels), "Frobenius norm of the change over that of K"),
+    )
+
+
+def _relative_change(before, after) -> float:
+    return ((after - before).norm() / before.norm()).item()
+
+
 @measurement("ellipse", when=FINITE, needs=(ONE_OUTPUT, TWO_POINTS), each=True)
 def ellipse(options, network, data):
     """Kernel of the first two training points and the outputs there.

@@ -1,8 +1,19 @@
-"""Configurations of jobs as Snakemake records them: long ones by a checksum."""
+"""Checksums: of long configurations, as Snakemake records them, and of the code behind verdicts."""
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
+# What the verdicts of the quick scale follow from; figures, report and documents are not.
+CODE = (
+    *("Snakefile", "rules/*.smk", "scripts/*.py", "scripts/ntk*/**/*.py"),
+    *("config/config.yaml", "config/quick.yaml", "config/*schema.yaml", "config/*/*.yaml"),
+    "resources/mutations/mistakes.yaml",
+)
+BESIDE = (
+    *("scripts/ntkstudy/report/*.py", "scripts/render_report.py", "scripts/draw_*.py"),
+    *("scripts/write_*.py", "scripts/run_workflow.py"),
+)
 LONGEST = 200  # characters that a line of `snakemake --dry-run` may spend on one configuration
 
 
@@ -27,3 +38,14 @@ class Digested(dict[str, Any]):
 
     def __reduce__(self) -> tuple:
         return dict, (dict(self),)
+
+
+def code_digest(project: Path) -> str:
+    """SHA-256 of the files that the quick scale's verdicts follow from, names included."""
+    beside = {path for pattern in BESIDE for path in project.glob(pattern)}
+    files = {path for pattern in CODE for path in project.glob(pattern)} - beside
+    total = hashlib.sha256()
+    for path in sorted(files):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(f"{path.relative_to(project).as_posix()} {content}\n".encode())
+    return total.hexdigest()

@@ -24,7 +24,7 @@ def memory_mb(stage: str, config: Mapping[str, Any], facts: Facts, seeds: int) -
     together = seeds if stage == "train" else 1  # networks whose weights are held, about
     measured_at_once = seeds if stage in ("train", "initialization") else 1
     samples = max(facts.sizes.train, facts.sizes.probe)
-    weights, neurons = _size(facts)
+    weights, neurons = network_size(facts)
     numbers = 4 * weights + 4 * samples * neurons
     needed = INTERPRETER_MB + together * numbers * itemsize / 1e6
     measured = [
@@ -45,7 +45,7 @@ def memory_mb(stage: str, config: Mapping[str, Any], facts: Facts, seeds: int) -
     return round(needed)
 
 
-def _size(facts: Facts) -> tuple[int, int]:
+def network_size(facts: Facts) -> tuple[int, int]:
     """Weights of a network, and neurons that an input passes, at most; none of a module's own."""
     width, depth = (getattr(facts.options, key, 0) for key in ("width", "depth"))
     inputs, outputs = facts.sizes.inputs, facts.sizes.outputs

@@ -15,6 +15,7 @@ from ntkflow.errors import ConfigurationError
 from ..needs import Facts
 from ..registry import TASKS
 from .configuration import dotted
+from .duration import SHORT_S, seconds
 from .entries import entry_modules, read_facts, source_modules, task_files
 from .imports import module_closure
 from .layers import experiment_rules, source_names
@@ -50,6 +51,7 @@ class Plan:
         self._cells: dict[str, list[Cell]] = {}
         self._projected: dict[tuple[str, str], list[Cell]] = {}
         self._code: dict[tuple[str, ...], list[str]] = {}
+        self._read: dict[tuple[str, str, str], tuple[Mapping, Facts]] = {}
 
     @property
     def results(self) -> str:
@@ -355,9 +357,25 @@ class Plan:
 
     def memory_mb(self, stage: str, experiment: str, label: str, block: str) -> int:
         """Upper estimate of a job's memory in MB; `block` is empty for a job of a whole cell."""
+        return memory_mb(*self._work(stage, experiment, label, block))
+
+    def seconds(self, stage: str, experiment: str, label: str, block: str) -> float | None:
+        """Estimate of a job's time, None where there is none; `block` as for `memory_mb`."""
+        return seconds(*self._work(stage, experiment, label, block))
+
+    def is_short(self, stage: str, experiment: str, label: str, block: str) -> bool:
+        """Whether a job is too short to be sent to a queue alone."""
+        estimate = self.seconds(stage, experiment, label, block)
+        return estimate is not None and estimate < SHORT_S
+
+    def _work(self, stage: str, experiment: str, label: str, block: str) -> tuple:
+        """What estimates of a job are made of: stage, configuration, facts, number of networks."""
         first, last = map(int, block.split("-")) if block else (0, 0)
-        cell = self.cell(experiment, stage, label)
-        return memory_mb(stage, cell.config, self.facts(experiment, cell), last - first + 1)
+        key = (stage, experiment, label)
+        if key not in self._read:
+            cell = self.cell(experiment, stage, label)
+            self._read[key] = (cell.config, self.facts(experiment, cell))
+        return stage, *self._read[key], last - first + 1
 
 
 def check_writable(folder: str | Path) -> None:

@@ -3,7 +3,6 @@
 Neither torch nor the workflow is needed here.
 """
 
-import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -11,17 +10,20 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ..numbers import ABSENT, Number, format_interval, format_number
 from .vector_graphics import embed_svg
 
-VERDICTS = ("reproduced", "corrected", "contradicted", "inconclusive", "not run")
+VERDICTS = (
+    *("reproduced", "corrected", "contradicted", "inconclusive"),
+    *("indicated", "not indicated", "not run"),
+)
 
-Number = float | int
-
-ABSENT = "—"
-MINUS = "−"
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_PLAIN_EXPONENTS = range(-4, 6)
-_MOST_DIGITS = 12
+# How claims are counted: key in the model, words for the report.
+COUNTS = {
+    "source": "of the sources",
+    "ours": "of our own",
+    "trivial": "trivial or definitional",
+}
 
 
 def render(model: dict, template_dir: Path) -> str:
@@ -29,8 +31,9 @@ def render(model: dict, template_dir: Path) -> str:
 
     Args:
         model: Plain JSON types: `title`, `subtitle`, `scale`, `results`, `sources` (name ->
-            `title`, `description`), `claims`, `experiments` and `provenance`. Empty lists, empty
-            strings and None stand for what is missing; a missing key is an error.
+            `title`, `description`), `claims`, `families`, `experiments`, `mutations` and
+            `provenance`. Empty lists, empty strings and None stand for what is missing; a missing
+            key is an error.
         template_dir: Folder with `index.html.j2`, `style.css` and `report.js`.
 
     Raises:
@@ -50,11 +53,16 @@ def render(model: dict, template_dir: Path) -> str:
         "number": format_number,
         "interval": format_interval,
         "duration": format_duration,
+        "basis": describe_basis,
+        "method": describe_method,
     }
     return environment.get_template("index.html.j2").render(
         **model,
         verdicts=VERDICTS,
         tally=tally_verdicts(model["claims"]),
+        counts=COUNTS,
+        counted=count_apart(model["claims"]),
+        surviving=[c for c in model["claims"] if c["control"]["outcome"] == "cannot fail"],
         sections=arrange_sections(model),
         style=Markup((template_dir / "style.css").read_text(encoding="utf-8")),
         script=Markup((template_dir / "report.js").read_text(encoding="utf-8")),
@@ -72,6 +80,13 @@ def tally_verdicts(claims: list[dict]) -> Counter:
             (None, claim["verdict"]),
             (None, None),
         )
+    )
+
+
+def count_apart(claims: list[dict]) -> Counter:
+    """Count claims by (kind of `COUNTS`, verdict), where None in place of the verdict means all."""
+    return Counter(
+        (claim["counts_as"], verdict) for claim in claims for verdict in (claim["verdict"], None)
     )
 
 
@@ -143,33 +158,15 @@ def inline(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-def format_number(value: Number | None, uncertainty: Number | None = None) -> str:
-    """Return `value` to two significant digits of its uncertainty, or else to four of its own.
-
-    Integers are shown in full; magnitudes outside 1e-4 ... 1e6 as a×10ᵇ. The minus sign is U+2212.
-    """
-    if value is None:
-        return ABSENT
-    if isinstance(value, int):
-        return str(value).replace("-", MINUS)
-    if not math.isfinite(value):
-        return {math.inf: "∞", -math.inf: f"{MINUS}∞"}.get(value, "not a number")
-    spread = float(uncertainty) if uncertainty and math.isfinite(uncertainty) else 0.0
-    place = _last_place(value, spread)
-    exponent = _exponent(max(abs(value), spread), place)
-    return _to_place(value, place, exponent, trim=not spread) + _power(exponent)
+def describe_method(criterion: dict) -> str:
+    """Return level and method of a criterion's interval: "95 %, Student's t", or "exact"."""
+    level, method = criterion["level"], criterion["method"]
+    return method if level is None else f"{100 * level:.4g} %, {method}"
 
 
-def format_interval(low: Number | None, high: Number | None) -> str:
-    """Return "low to high" to two digits of half the width; None stands for an open end."""
-    if low is None and high is None:
-        return ABSENT
-    if low is None:
-        return f"≤ {format_number(high)}"
-    if high is None:
-        return f"≥ {format_number(low)}"
-    half = (high - low) / 2
-    return f"{format_number(low, half)} to {format_number(high, half)}"
+def describe_basis(criterion: dict) -> str:
+    """Return what stands behind a criterion's number: "95 %, Student's t, 10 networks"."""
+    return f"{describe_method(criterion)}, {criterion['n']} {criterion['counts']}"
 
 
 def format_duration(seconds: Number | None) -> str:
@@ -184,38 +181,3 @@ def format_duration(seconds: Number | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _exponent_of(value: float, digits: int) -> int:
-    """Exponent of the leading digit of `value` once rounded to `digits` significant digits."""
-    return int(f"{value:.{digits - 1}e}".split("e")[1])
-
-
-def _last_place(value: float, spread: float) -> int:
-    """Power of ten of the last digit shown."""
-    if spread:
-        place = _exponent_of(spread, 2) - 1
-        return max(place, _exponent_of(abs(value), 2) - _MOST_DIGITS + 1) if value else place
-    return _exponent_of(abs(value), 4) - 3 if value else 0
-
-
-def _exponent(magnitude: float, place: int) -> int:
-    """Exponent to factor out: zero where the plain notation is short enough."""
-    if not magnitude:
-        return 0
-    digits = max(_exponent_of(magnitude, 1) - place + 1, 1)
-    exponent = _exponent_of(magnitude, digits)
-    return 0 if exponent in _PLAIN_EXPONENTS else exponent
-
-
-def _to_place(value: float, place: int, exponent: int, *, trim: bool) -> str:
-    decimals = exponent - place
-    rounded = round(value / 10.0**exponent, decimals)
-    text = f"{abs(rounded):.{max(decimals, 0)}f}"
-    if trim and "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return (MINUS if rounded < 0 else "") + text
-
-
-def _power(exponent: int) -> str:
-    return f"×10{str(exponent).translate(_SUPERSCRIPTS)}" if exponent else ""

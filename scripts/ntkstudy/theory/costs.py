@@ -6,7 +6,9 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +18,12 @@ from torch.func import functional_call, jacrev, vmap
 from ntkflow.empirical import empirical_ntk, ntk_operator, top_eigenpairs
 from ntkflow.empirical.one_hidden_layer import mean_kernels, scalar_twin
 from ntkflow.linalg.batches import eigenvalues
+from ntkflow.networks import draw_parameters, member, mlp
+
+from ..data.storage import Array
+from .setting import Setting, axis, by_seed
+
+Found = TypeVar("Found")
 
 TOLERANCE = 1e-6  # relative accuracy asked of the first few eigenvalues
 
@@ -77,7 +85,7 @@ def all_eigenvalues(network: nn.Module, parameters: dict[str, Tensor], x: Tensor
     return eigenvalues(mean_kernels(network, one, x))[0]
 
 
-def measure_cost(call: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float, float]:
+def measure_cost(call: Callable[[], Found]) -> tuple[Found, float, float]:
     """Result of a call, its seconds, and by how many bytes it raised the process's memory.
 
     The memory is the operating system's high-water mark, which only Linux lets a process reset: NaN
@@ -121,3 +129,32 @@ def peak_gigabytes() -> float:
     """Largest memory of this process so far; Linux counts in kB, macOS in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def step_cost(options: Any, setting: Setting) -> dict[str, Array]:
+    """Bytes that a gradient of the loss takes beside the weights, in float64, by width.
+
+    Of networks of two hidden layers of ReLU on the experiment's inputs; the loss is the mean square
+    of the output. `parameters` is the number d of weights, `per_parameter` bytes over 8 d.
+    """
+    x, rows = setting.x.flatten(1), []
+    networks = [mlp(x.shape[1], [width] * 2, device="meta") for width in options.widths]
+    counts = [sum(p.numel() for p in network.parameters()) for network in networks]
+    for seed in range(options.draws):
+        row: dict[str, list] = {"bytes": [], "per_parameter": []}
+        for network, count in zip(networks, counts, strict=True):
+            drawn = draw_parameters(network, [seed], dtype=x.dtype, device=x.device)
+            size = measure_cost(partial(_gradient, network, member(drawn, 0), x))[2]
+            row["bytes"].append(size)
+            row["per_parameter"].append(size / (8 * count))
+        rows.append(row)
+    found = by_seed(rows, "width") | axis("width", options.widths)
+    return found | {"parameters": Array(np.array(counts), ["width"])}
+
+
+def _gradient(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> tuple[Tensor, ...]:
+    """Gradient of the mean squared output, parameter by parameter."""
+    leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
+    with torch.enable_grad():
+        loss = functional_call(network, leaves, (x,)).square().mean()
+        return torch.autograd.grad(loss, list(leaves.values()))

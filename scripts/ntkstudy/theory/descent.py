@@ -18,7 +18,7 @@ from .setting import Setting, axis, by_seed
 
 
 @dataclass(frozen=True)
-class _Linear:
+class Linear:
     """A linearised network: weights (P,) and Jacobian J (M, P) at its start, r = y - f_0 (M,)."""
 
     weights: Tensor
@@ -26,10 +26,10 @@ class _Linear:
     residual: Tensor
 
     @staticmethod
-    def at(setting: Setting, parameters: dict[str, Tensor]) -> "_Linear":
+    def at(setting: Setting, parameters: dict[str, Tensor]) -> "Linear":
         """Of a network with one output, linearised at these weights."""
         outputs, theta = as_vectors(setting.network, setting.x, parameters)
-        return _Linear(theta, jacrev(outputs)(theta), setting.y.reshape(-1) - outputs(theta))
+        return Linear(theta, jacrev(outputs)(theta), setting.y.reshape(-1) - outputs(theta))
 
     @property
     def largest_step(self) -> float:
@@ -63,7 +63,7 @@ def linear_descent(options: Any, setting: Setting) -> dict[str, Array]:
     steps = spread_steps(training["snapshots"], training["steps"], training["spacing"])
     rows = []
     for parameters in setting.members(options.draws):
-        linear = _Linear.at(setting, parameters)
+        linear = Linear.at(setting, parameters)
         values, vectors = torch.linalg.eigh(linear.jacobian @ linear.jacobian.T)
         _, left = linear.descend(training["learning_rate"], training["steps"], steps)
         sizes = (left @ vectors.flip(1)).abs().cpu().numpy()
@@ -94,7 +94,7 @@ def least_norm(options: Any, setting: Setting) -> dict[str, Array]:
 def _compare_with_least_norm(
     setting: Setting, parameters: dict[str, Tensor], steps: int
 ) -> dict[str, float | Tensor]:
-    linear = _Linear.at(setting, parameters)
+    linear = Linear.at(setting, parameters)
     rate = linear.largest_step / 2
     moved, (first, last) = linear.descend(rate, steps, [0, steps])
     least = linear.least_movement(linear.residual)
@@ -111,7 +111,7 @@ def _compare_with_least_norm(
     }
 
 
-def _network_gap(setting: Setting, parameters, linear: _Linear, rate: float, steps: int) -> float:
+def _network_gap(setting: Setting, parameters, linear: Linear, rate: float, steps: int) -> float:
     """Relative distance of a centred network's movement from J^+ y / alpha."""
     trained = _train(setting, parameters, rate, steps).parameters
     moved = torch.cat([(trained[name][0] - p).reshape(-1) for name, p in parameters.items()])
@@ -138,7 +138,7 @@ def step_sweep(options: Any, setting: Setting) -> dict[str, Array]:
     steps, rows = setting.training["steps"], []
     everything = list(range(steps + 1))
     for parameters in setting.members(options.draws):
-        linear = _Linear.at(setting, parameters)
+        linear = Linear.at(setting, parameters)
         row: dict[str, list] = {}
         for fraction in options.fractions:
             rate = fraction * linear.largest_step

@@ -87,7 +87,8 @@ def definiteness(options: Any, setting: Setting) -> dict[str, Array]:
     """Smallest eigenvalue over the trace of kernels with far more parameters than points.
 
     ReLU networks of the width `width` at each of the `DEFINITENESS` cases: empirical kernels, one
-    a draw, and the limit kernel.
+    a draw, and the limit kernel. Of a `degenerate` case two inputs are parallel or equal; those of
+    a `hexagon` are its corners.
     """
     where = dict(dtype=torch.float64, device=setting.x.device)
     empirical: list[dict[str, list]] = [{"smallest": []} for _ in range(options.draws)]
@@ -105,9 +106,17 @@ def definiteness(options: Any, setting: Setting) -> dict[str, Array]:
         "parameters": parameters,
         "points": [len(case[0]) for case in DEFINITENESS.values()],
         "definite": [int(case[3]) for case in DEFINITENESS.values()],
+        "degenerate": [int(_has_rays(case[0])) for case in DEFINITENESS.values()],
+        "hexagon": [int(case[0] is _HEXAGON) for case in DEFINITENESS.values()],
     }
     found = by_seed(empirical, "case") | axis("case", list(DEFINITENESS))
     return found | {name: Array(np.array(values), ["case"]) for name, values in exact.items()}
+
+
+def _has_rays(x: Tensor) -> bool:
+    """Whether two inputs (N, d) lie on one ray from the origin, equal ones included."""
+    directions = x / x.norm(dim=1, keepdim=True)
+    return bool(((directions @ directions.T).fill_diagonal_(0.0) > 1 - 1e-9).any())
 
 
 def _smallest_share(gram: Tensor) -> float:
