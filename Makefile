@@ -3,6 +3,8 @@
 #   make compare A=results/x B=results/y: claims that changed; fails if any did
 #   make test, make test-slow, make bench, make docs, make clean-results [SCALE=...]
 #   make mutations: seed mistakes in copies of the project and see which claims notice
+#   make mend [SCALE=...]: reads all results, and makes damaged files anew
+#   make audit: what is known of the pinned packages' security; needs a network
 #   make gpu-check [PYTHON=...]: checks and times on a GPU, by any Python with torch, without .venv
 
 PYTHON ?= python3
@@ -18,8 +20,9 @@ RESULTS := results/$(SCALE)
 RUNTIME := .venv/.requirements
 DEVELOPMENT := .venv/.requirements-dev
 PEERS := .venv-bench/.requirements
+AUDIT := .venv-audit/.requirements
 
-.PHONY: report compare test test-slow bench mutations gpu-check docs clean-results
+.PHONY: report compare test test-slow bench mutations gpu-check docs clean-results mend audit
 .DELETE_ON_ERROR:
 
 report: $(RUNTIME)
@@ -52,6 +55,12 @@ docs: $(RUNTIME)
 	$(BIN)/python scripts/write_docs.py
 	$(BIN)/python scripts/write_limit_docs.py
 
+mend: $(RUNTIME)
+	@$(BIN)/python scripts/mend_results.py --scale $(SCALE)
+
+audit: $(AUDIT)
+	@$(BIN)/python scripts/audit_requirements.py
+
 clean-results:
 	@printf 'Delete $(RESULTS) with everything in it? [y/N] ' && read answer && [ "$$answer" = y ] \
 		&& rm -rf $(RESULTS) && echo 'Deleted $(RESULTS).' || echo 'Nothing was deleted.'
@@ -67,6 +76,12 @@ $(RUNTIME): requirements.txt
 $(DEVELOPMENT): $(RUNTIME) requirements-dev.txt
 	@echo "Installing requirements-dev.txt into .venv"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(AUDIT): $(RUNTIME) requirements-audit.txt
+	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
+	@echo "Installing requirements-audit.txt into .venv-audit"
+	@.venv-audit/bin/pip install --quiet --disable-pip-version-check -r requirements-audit.txt
 	@touch $@
 
 $(PEERS): requirements-bench.txt

@@ -33,6 +33,7 @@ localrules:
 
 onstart:
     lift_start_limit(workflow)
+    tie_jobs(workflow)
 
 
 rule all:

@@ -22,6 +22,7 @@ SCRIPTS = {
     "architectures.py": "Networks that people bring, one thread (peers: torch.func's tutorial)",
     "limit_kernels.py": "Infinite width (peer: neural-tangents 0.6.5)",
     "top_eigenpairs.py": "Matrix-free eigenpairs",
+    "training_architectures.py": "One training step, 5 seeds, one thread (peers: loop, torch.func)",
     "training_engines.py": "One training step, 10 seeds, one thread (peers: JAX scan, torch.func)",
 }
 
@@ -32,7 +33,12 @@ def measure(script: str) -> None:
         [sys.executable, HERE / script], check=True, stdout=subprocess.PIPE, text=True
     )
     print(done.stdout, flush=True)
-    result_file(script).write_text(done.stdout)
+    keep(script, done.stdout)
+
+
+def keep(script: str, text: str) -> None:
+    """Keep the rows of a benchmark, and on which machine they were measured."""
+    result_file(script).write_text(text)
     MACHINES.write_text(json.dumps(machines() | {script: machine()}, indent=2) + "\n")
 
 

@@ -11,11 +11,12 @@ from ntkflow.errors import ConfigurationError
 from ntkstudy.data.mnist_files import FULL_SUMS
 from ntkstudy.plan import describe, loading, planning
 from ntkstudy.plan.devices import limit_gpus
+from ntkstudy.plan.confined import check_confined
 from ntkstudy.plan.digest import Digested
 from ntkstudy.plan.duration import limit_minutes
 from ntkstudy.plan.imports import import_closure
 from ntkstudy.plan.layers import source_files
-from ntkstudy.plan.scheduling import lift_start_limit
+from ntkstudy.plan.scheduling import lift_start_limit, tie_jobs
 
 SCHEMA = "config/schema.yaml"
 CLAIMS = "config/claims"
@@ -37,6 +38,7 @@ def load_plan():
             ["config/config.yaml", *overlays], SCHEMA, workflow.config_settings.config
         )
         planning.check_writable(plan.results)
+        check_confined(plan.results, plan.experiments)
         source_files(CLAIMS, plan.sources)
         for experiment in plan.experiments:
             for folder in (FIGURES, ANIMATIONS):

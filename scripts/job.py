@@ -18,9 +18,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from ntkflow.errors import NtkflowError
+from ntkflow.errors import NtkflowError, first_words
 from ntkstudy.data.storage import describe_failure
 from ntkstudy.plan.devices import hold_device
+from ntkstudy.processes import Stopped, stopping_cleanly
+
+LESS_MEMORY = "allowed: more memory, a smaller seeds_per_job, or fewer jobs at once (CORES=1)"
 
 
 def run_job(main: Callable[..., None], namespace: dict[str, Any]) -> None:
@@ -49,14 +52,31 @@ def _plain(files) -> str | list[str]:
 def _run_logged(main: Callable[..., None], record: dict[str, Any], log: Path) -> None:
     with _open_log(log, record) as stream, _tee(stream):
         try:
-            _call(main, record)
+            with stopping_cleanly():
+                _call(main, record)
+        except Stopped as stopped:
+            print(f"The job was {stopped} and wrote nothing.", file=sys.stderr)
+            sys.exit(1)
         except NtkflowError as error:
             # The user's mistake: no traceback, one line, the last of the log.
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             sys.exit(1)
-        except Exception:
-            traceback.print_exc()
+        except Exception as error:
+            if needs_memory(error):
+                print(f"MemoryError: {first_words(error)}; {LESS_MEMORY}", file=sys.stderr)
+            else:
+                traceback.print_exc()
             sys.exit(1)
+
+
+def needs_memory(error: BaseException) -> bool:
+    """Whether memory was short: Python, NumPy, torch and CUDA each say so in their own way."""
+    if isinstance(error, MemoryError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in said or "not enough memory" in said or "allocate memory" in said
+    )
 
 
 def _open_log(log: Path, record: dict[str, Any]) -> io.RawIOBase:
@@ -109,14 +129,17 @@ class _Tee(io.TextIOBase):
         self._log, self._stream = log, stream
 
     def write(self, text: str) -> int:
-        self._stream.write(text)
         # A full disk is reported by the job's results, not by its log.
         with contextlib.suppress(OSError):
             self._log.write(text.encode())
+        # Nobody reads the other stream where the run was killed.
+        with contextlib.suppress(BrokenPipeError):
+            self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        self._stream.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self._stream.flush()
 
 
 def _read_command_line(description: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def main(input: dict, output: dict, cfg: dict) -> None:
     for claim in document["claims"]:
         own = tables.get(claim["experiment"], {})
         try:
-            found = judge_by_forms(claim, own, scale=cfg["scale"])
+            found = judge_by_forms(claim, own, scale=scale)
             judged.append(with_controls(judged_form(claim, found), found, own))
         except ConfigurationError as error:
             file = next(file for file in files if Path(file).stem == claim["source"])

@@ -3,13 +3,16 @@
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 from ntkflow.errors import ConfigurationError, unknown
 from ntkstudy.plan.configuration import read_yaml
+from ntkstudy.processes import CALLER
 
 JOB = re.compile(r"(?:localrule )?Job (\d+): (.+)")
 FINISHED = re.compile(r"Finished jobid: (\d+)")
@@ -17,7 +20,9 @@ PROGRESS = re.compile(r"(\d+) of (\d+) steps")
 TOTAL = re.compile(r"total\s+(\d+)$")
 TARGET = re.compile(r"all\s+1$")
 NOTHING = "Nothing to be done"
+KILLED = "died with <Signals.SIGKILL"
 LOCKED = "Directory cannot be locked"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TROUBLE = re.compile(r"Error|Exception|Warning|error|Exiting|cannot|incomplete")
 
 
@@ -26,10 +31,13 @@ class Progress:
 
     def __init__(self):
         self.done, self.total, self.trouble, self.locked = 0, 0, False, False
+        self.killed, self.stopped = False, False
         self.started: dict[str, tuple[str, float]] = {}
 
     def feed(self, line: str) -> str | None:
-        """The line to show for one line of Snakemake's output, or None."""
+        """The line to show for one line of Snakemake's output, or None; none after a stop."""
+        if self.stopped:
+            return None
         if job := JOB.match(line):
             self.started[job[1]] = (job[2], time.monotonic())
             return f"{self._count()} started   {job[2]}"
@@ -49,6 +57,7 @@ class Progress:
             return None
         self.trouble = self.trouble or bool(TROUBLE.search(line))
         self.locked = self.locked or LOCKED in line
+        self.killed = self.killed or KILLED in line
         return line if self.trouble or line.startswith(NOTHING) else None
 
     @property
@@ -97,14 +106,36 @@ def _memory_mb() -> int:
 
 
 def run(call: list[str]) -> tuple[int, Progress]:
-    """Run Snakemake, showing its progress; its exit status, and what its output said."""
+    """Run Snakemake, showing its progress; its exit status, and what its output said.
+
+    Signals that ask this process to stop are handed on, so that jobs and Snakemake stop first.
+    """
     progress = Progress()
-    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
-        for line in run.stdout:
-            shown = progress.feed(line.rstrip("\n"))
-            if shown is not None:
-                print(shown, flush=True)
-    return run.returncode, progress
+    snakemake: subprocess.Popen | None = None
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if not progress.stopped:
+            progress.stopped = True
+            print("Stopping; what is not complete is removed.", flush=True)
+        if snakemake:
+            snakemake.send_signal(signal.SIGTERM if progress.began else signal.SIGINT)
+
+    before = {each: signal.getsignal(each) for each in SIGNALS}
+    for each in SIGNALS:
+        if before[each] is not signal.SIG_IGN:  # as with nohup
+            signal.signal(each, stop)
+    environment = {**os.environ, CALLER: str(os.getpid())}
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        with subprocess.Popen(call, env=environment, **pipes) as snakemake:
+            for line in snakemake.stdout:
+                shown = progress.feed(line.rstrip("\n"))
+                if shown is not None:
+                    print(shown, flush=True)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    return snakemake.returncode, progress
 
 
 def advise(progress: Progress, scale: str) -> str | None:
@@ -112,6 +143,13 @@ def advise(progress: Progress, scale: str) -> str | None:
     if progress.locked:
         unlock = " ".join([".venv/bin/snakemake", "--unlock", *overlays(scale)])
         return f"If no other run is at work, a killed one left this lock; `{unlock}` removes it."
+    if progress.stopped:
+        return "Stopped. The same command goes on: what is complete stays."
+    if progress.killed:
+        return (
+            "A job was killed from outside, as a system does where memory is short. "
+            "The same command goes on; CORES=1 lets it do one job at a time."
+        )
     if progress.began:
         return "The run failed; `make report PARTIAL=1` makes a report of the results that exist."
     return None

@@ -1,13 +1,15 @@
 """Fixtures of several test files."""
 
 import os
+import shutil
+from pathlib import Path
 
 import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
 from study_cases import labelled_data, labelled_networks
-from workflow import TINY, copy_project, write_overlay
+from workflow import TINY, copy_project, snakemake, write_overlay
 
 # Sums of MKL do not depend on addresses then, as in jobs of the workflow.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
@@ -22,6 +24,21 @@ def fresh(tmp_path_factory):
     project = copy_project(tmp_path_factory.mktemp("fresh"))
     write_overlay(project, "tiny", TINY)
     return project
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A finished tiny run. Not to be changed."""
+    project = copy_project(tmp_path_factory.mktemp("tiny"))
+    done = snakemake(project, config=write_overlay(project, "tiny", TINY))
+    assert done.status == 0, done.output
+    return project
+
+
+@pytest.fixture
+def finished(tiny, tmp_path):
+    """A copy of the finished tiny run, times of its files included."""
+    return Path(shutil.copytree(tiny, tmp_path / "project"))
 
 
 @pytest.fixture

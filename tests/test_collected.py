@@ -62,7 +62,21 @@ def test_missing_table_is_named(experiment):
     with pytest.raises(StorageError) as error:
         tables["losses"]
     folder = experiment / "tables"
-    assert str(error.value) == f"{folder}/losses.csv: is missing; delete {folder} to make it anew"
+    assert str(error.value).startswith(f"{folder}/losses.csv: is missing (`make mend`, with its ")
+
+
+def test_a_table_that_lost_rows_is_named(experiment):
+    path = experiment / "tables" / "losses.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
+    with pytest.raises(StorageError, match=r"losses\.csv: truncated or another file; expected a"):
+        Tables(files(experiment))["losses"]
+
+
+def test_a_damaged_list_is_named(experiment):
+    path = experiment / "tables" / "contents.json"
+    path.write_text(path.read_text()[:20])
+    with pytest.raises(StorageError, match=r"contents\.json: damaged: is no list of tables"):
+        Tables(files(experiment))
 
 
 def test_files_of_several_experiments_are_told_apart(experiment):

@@ -116,7 +116,7 @@ def test_mistakes_name_key_value_and_what_is_allowed(changes, problem):
             "activation_first: 'None' is unknown; "
             "allowed: relu, erf, gelu, sin, abs, tanh, linear, null",
         ),
-        ({"kind": "rnn"}, "kind: 'rnn' is unknown; allowed: cnn, mlp, module, one_parameter"),
+        ({"kind": "xyz"}, "kind: 'xyz' is unknown; allowed: cnn, mlp, rnn, lstm, gru, resnet"),
         ({"dropout": 1.0}, "dropout: 1.0 is not allowed; allowed: number >= 0 and < 1"),
         ({"normalization": "layer"}, "normalization: 'layer' is unknown; allowed: none, batch"),
         ({"sigma_b": -0.1}, "sigma_b: -0.1 is not allowed; allowed: number >= 0"),

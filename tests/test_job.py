@@ -1,7 +1,9 @@
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -134,3 +136,37 @@ def test_a_job_runs_again_from_its_record(tmp_path):
     assert not (tmp_path / "results").exists()
     subprocess.run(script, check=True)
     assert (tmp_path / "results" / "dataset.h5").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 8 GiB for an array"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA out of memory. Tried to allocate 20 GiB. And much more."),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(tmp_path, error):
+    def main():
+        raise error
+
+    log, status = run(tmp_path, main)
+    assert status == 1
+    assert log.startswith("MemoryError: ")
+    assert log.endswith(f"; {job.LESS_MEMORY}\n")
+    assert log.count("\n") == 1
+
+
+def test_an_illegal_memory_access_is_a_bug(tmp_path):
+    def main():
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    assert run(tmp_path, main)[0].startswith("Traceback")
+
+
+def test_a_stopped_job_says_so(tmp_path):
+    def main():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    assert run(tmp_path, main) == ("The job was stopped by SIGTERM and wrote nothing.\n", 1)

@@ -282,3 +282,36 @@ def test_packed_sequences_are_refused():
     packed = nn.utils.rnn.pack_sequence([torch.ones(2, 3)])
     with pytest.raises(ConfigurationError, match=r"^x: PackedSequence is not allowed"):
         RNN(3, 4)(packed)
+
+
+class Twice(nn.Module):
+    """One layer under two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = self.b = Dense(3, 3)
+
+    def forward(self, x):
+        return self.a(torch.tanh(self.b(x)))
+
+
+@pytest.mark.parametrize("make", [Twice, lambda: Attending(MultiheadAttention(3, 1))])
+def test_networks_keep_their_parameters_where_layers_are_shared(make):
+    network = make()
+    before = list(network.parameters())
+    x = torch.randn(4, 3) if make is Twice else torch.randn(4, 2, 3)
+    for _ in range(2):
+        weights = {name: p.detach() + 1 for name, p in network.named_parameters()}
+        ntkflow.empirical_ntk(network, x, parameters=weights)
+    assert all(a is b for a, b in zip(before, network.parameters(), strict=True))
+
+
+class Attending(nn.Module):
+    """Self-attention alone, as outputs of rows."""
+
+    def __init__(self, attention):
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, x):
+        return self.attention(x, x, x)[0].flatten(1)

@@ -1,5 +1,8 @@
+import os
 import re
+import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -152,3 +155,19 @@ def test_main_names_the_place_of_a_mistake_in_yaml(project, monkeypatch, capsys)
     assert call_main(monkeypatch, "--scale", "tiny") == 2
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("config/tiny.yaml: line 3, column 8: not valid YAML: ")
+
+
+def test_a_killed_job_and_a_stop_come_with_what_helps():
+    progress = Progress()
+    progress.feed("CalledProcessError: Command '...' died with <Signals.SIGKILL: 9>.")
+    assert advise(progress, "tiny").startswith("A job was killed from outside")
+    progress.stopped = True
+    assert advise(progress, "tiny") == "Stopped. The same command goes on: what is complete stays."
+
+
+def test_a_stop_is_handed_on():
+    code = "import sys, time; print('localrule Job 1: x', flush=True); time.sleep(60)"
+    threading.Timer(2, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    status, progress = run([sys.executable, "-c", code])
+    assert status == -signal.SIGTERM
+    assert progress.stopped

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ntkflow.errors import StorageError
+from ntkstudy.data.seal import seal
 from ntkstudy.data.storage import (
     Array,
     git_revision,
@@ -46,7 +47,7 @@ def test_what_is_written_is_read(file):
 def test_files_say_where_they_come_from(file):
     with h5py.File(file) as data:
         attributes = dict(data.attrs)
-    assert attributes["format"] == 1
+    assert attributes["format"] == 2
     assert attributes["device"] == "cpu"
     assert json.loads(attributes["versions"]) == software_versions()
     assert attributes["revision"] == git_revision()
@@ -60,6 +61,14 @@ def truncate(file):
 def change_format(file):
     with h5py.File(file, "a") as data:
         data.attrs["format"] = 99
+    seal(file)
+
+
+def change_a_byte(file):
+    content = bytearray(file.read_bytes())
+    where = content.index(np.float64(4.0).tobytes())
+    content[where] ^= 1
+    file.write_bytes(content)
 
 
 def replace_by_text(file):
@@ -69,15 +78,17 @@ def replace_by_text(file):
 def replace_by_foreign(file):
     file.unlink()
     h5py.File(file, "w").close()
+    seal(file)
 
 
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
         (Path.unlink, "does not exist; expected a 'ntk' file"),
-        (truncate, "truncated or no HDF5 file; expected a 'ntk' file (delete it"),
-        (replace_by_text, "truncated or no HDF5 file; expected a 'ntk' file"),
-        (change_format, "has format 99; expected format 1"),
+        (truncate, "truncated or another file; expected a 'ntk' file (`make mend`"),
+        (replace_by_text, "truncated or another file; expected a 'ntk' file"),
+        (change_a_byte, "damaged: its SHA-256 is "),
+        (change_format, "has format 99; expected format 2"),
         (replace_by_foreign, "is a file of stage 'none'; expected stage 'ntk'"),
     ],
 )
@@ -103,8 +114,8 @@ def test_a_file_without_permission(file, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(h5py, "File", refuse)
-    with pytest.raises(StorageError, match="no permission"):
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(StorageError, match="cannot be read: Permission denied"):
         open_file(file, "ntk").__enter__()
 
 
@@ -132,6 +143,14 @@ def test_an_exception_inside_leaves_no_half_written_output(tmp_path):
     assert list(tmp_path.iterdir()) == []
     write(fail=False)
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_a_killed_job_left_goes_with_the_next_write(tmp_path):
+    for name in (".a.txt.17.part", ".a.txt.17.part.new", ".a.txt.18.part", ".b.txt.17.part"):
+        (tmp_path / name).touch()
+    with replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".b.txt.17.part", "a.txt"]
 
 
 def test_a_failed_write_keeps_the_old_file(file, monkeypatch):

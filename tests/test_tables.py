@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from ntkflow.errors import StorageError
+from ntkstudy.data.seal import seal
 from ntkstudy.data.storage import Array, write_file
 from ntkstudy.data.tables import (
     axes_of,
@@ -110,17 +111,31 @@ def test_tables_keep_their_axes_in_a_comment(axes, tmp_path):
     again = read_table(tmp_path / "t.csv")
     assert axes_of(again) == axes
     pd.testing.assert_frame_equal(again, table)
-    head, *lines = (tmp_path / "t.csv").read_text().splitlines()
+    head, *lines, checksum = (tmp_path / "t.csv").read_text().splitlines()
     assert head.split() == ["#", "axes:", *", ".join(axes).split()]
     assert lines == ["width,seed,fit,a", "1,0,# 1,0.5", "2,1,2,1"]
+    assert checksum.startswith("# sha256 of all above: ")
     assert "axes" not in table.attrs
 
 
 def test_tables_without_axes_are_refused(tmp_path):
     (tmp_path / "t.csv").write_text("width,a\n1,2\n")
+    seal(tmp_path / "t.csv")
     with pytest.raises(StorageError) as error:
         read_table(tmp_path / "t.csv")
     assert str(error.value) == (
-        f"{tmp_path / 't.csv'}: begins with 'width,a'; allowed: a comment '# axes: ...' "
-        "(delete the table to make it anew)"
+        f"{tmp_path / 't.csv'}: begins with 'width,a'; allowed: a comment '# axes: ...'"
     )
+
+
+def test_a_table_that_says_the_same_is_kept(tmp_path):
+    path, table = tmp_path / "t.csv", with_axes(pd.DataFrame({"seed": [0, 1]}), ["seed"])
+    write_table(path, table)
+    before = path.stat()
+    write_table(path, table)
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+    path.write_text(path.read_text().replace("1", "2", 1))
+    write_table(path, table)
+    assert read_table(path)["seed"].tolist() == [0, 1]
+    write_table(path, table * 2)
+    assert read_table(path)["seed"].tolist() == [0, 2]

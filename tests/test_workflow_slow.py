@@ -26,21 +26,6 @@ RESULTS = Path("results/tiny/kernel_profile")
 SCALES = ("config", "quick")  # a scale is an overlay on config.yaml
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A finished tiny run. Not to be changed."""
-    project = copy_project(tmp_path_factory.mktemp("tiny"))
-    done = snakemake(project, config=write_overlay(project, "tiny", TINY))
-    assert done.status == 0, done.output
-    return project
-
-
-@pytest.fixture
-def finished(tiny, tmp_path):
-    """A copy of the finished run, times of its files included."""
-    return Path(shutil.copytree(tiny, tmp_path / "project"))
-
-
 @pytest.fixture
 def project(tmp_path):
     """The project without results."""
@@ -304,8 +289,8 @@ def test_truncated_file_is_named(finished):
         done,
         finished,
         "results/tiny/logs/measure_initialization/kernel_profile/width~8/0-1.log",
-        f"{RESULTS}/all/dataset.h5: truncated or no HDF5 file; expected a 'dataset' file",
-        "delete it to make it anew",
+        f"{RESULTS}/all/dataset.h5: truncated or another file; expected a 'dataset' file",
+        "`make mend`, with its SCALE, makes it anew",
     )
     assert not (finished / RESULTS / "width~8/initialization/0-1.h5").exists()
 

@@ -58,7 +58,7 @@ class Need:
 
 
 def _has_limit(options: Any) -> bool:
-    """Of a network of another kind, a width says that it has one."""
+    """By its parameterization, or what it says itself; else a width says that it has one."""
     if hasattr(options, "parameterization"):
         return options.parameterization == "ntk"
     return getattr(options, "has_limit", hasattr(options, "width"))
@@ -110,8 +110,13 @@ ONE_PARAMETER = Need(
 )
 WIDTH = Need("a network with a width", lambda facts: hasattr(facts.options, "width"))
 NTK = Need(
-    "a known infinite width (network.parameterization ntk, or network.has_limit of a module)",
+    "a known infinite width (network.parameterization ntk, or network.has_limit of a module; not "
+    "lstm, gru)",
     lambda facts: _has_limit(facts.options),
+)
+LAYERS_WITH_LIMIT = Need(
+    "layers whose infinite width is known in NTK parameterization (not lstm, gru)",
+    lambda facts: hasattr(facts.options, "parameterization") or _has_limit(facts.options),
 )
 RELU = Need(
     "network.kind mlp with ReLU activations and sigma_w 1",

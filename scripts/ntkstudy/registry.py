@@ -77,6 +77,7 @@ class Network:
     options: type
     needs: tuple[Need, ...]
     sources: Callable[[Any], Sequence[str]]
+    narrow: Callable[[Any, int], int]
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class Variant:
     each: bool
     kernel: str | None
     kept: bool
+    asks: Callable[[Any], Sequence[Need]]
 
 
 @dataclass(frozen=True)
@@ -223,6 +225,7 @@ def network(
     options: type,
     needs: Sequence[Need] = (),
     sources: Callable[[Any], Sequence[str]] = lambda options: (),
+    narrow: Callable[[Any, int], int] = lambda options, input_dim: 1,
 ) -> Callable:
     """Register an architecture: a function of options, input dimension and number of outputs.
 
@@ -233,10 +236,13 @@ def network(
         options: dataclass of its keys; a key `width` is what does not matter at infinite width.
         needs: what it asks of the task.
         sources: further modules whose code decides what is built, from the options.
+        narrow: a small width that the architecture can have, from options and input dimension: its
+            limit is read from a network of that width.
     """
 
     def register(build: Callable) -> Callable:
-        NETWORKS.add(Network(name, build.__module__, build, options, tuple(needs), sources))
+        facts = (options, tuple(needs), sources, narrow)
+        NETWORKS.add(Network(name, build.__module__, build, *facts))
         return build
 
     return register
@@ -270,6 +276,7 @@ def measurement(
     each: bool = False,
     kernel: str | None = None,
     kept: bool = False,
+    asks: Callable[[Any], Sequence[Need]] = lambda options: (),
 ) -> Callable:
     """Register a quantity: a function of options, subject and data that gives arrays by name.
 
@@ -289,6 +296,7 @@ def measurement(
             of it; "stored", if it holds one in float32 and solves with it in place;
             "tiles", if it holds the one that the experiment makes in tiles.
         kept: whether it keeps a kernel for each network during training.
+        asks: what it asks of the cell beside `needs`, from its options.
 
     Raises:
         ConfigurationError: if another module has registered the name, this one has for the same
@@ -302,7 +310,7 @@ def measurement(
                 raise unknown(f"measurement {name!r}: when", moment, WHEN)
             _check_once(MEASUREMENTS[name], moment, measure, options)
             asked = (*MOMENT_NEEDS.get(moment, ()), *needs, *(() if modes else (ONE_MODE,)))
-            variant = Variant(measure, tuple(axes), asked, each, kernel, kept)
+            variant = Variant(measure, tuple(axes), asked, each, kernel, kept, asks)
             MEASUREMENTS[name].variants[moment] = variant
         return measure
 

@@ -269,7 +269,11 @@ def run_unchanged(
 
 
 class Layers(NamedTuple):
-    """The parts of a module by name, and whether a tensor has more than one name in it."""
+    """The parts of a module by name, and whether two of them hold the same tensor.
+
+    One part under two names counts once: told of both, `functional_call` would leave the tensor of
+    the first in its place.
+    """
 
     named: dict[str, nn.Module]
     tied: bool
@@ -277,11 +281,9 @@ class Layers(NamedTuple):
     @classmethod
     def of(cls, module: nn.Module) -> "Layers":
         """Look at a module."""
-        every = dict(module.named_modules(remove_duplicate=False))
-        held = [[*layer._parameters.values(), *layer._buffers.values()] for layer in every.values()]
+        named = dict(module.named_modules())
+        held = [[*layer._parameters.values(), *layer._buffers.values()] for layer in named.values()]
         tensors = [tensor for each in held for tensor in each if tensor is not None]
-        first = {id(layer): name for name, layer in reversed(every.items())}
-        named = {name: layer for name, layer in every.items() if first[id(layer)] == name}
         return cls(named, len(set(map(id, tensors))) < len(tensors))
 
 

@@ -56,3 +56,28 @@ def relative_distances(
     off = ((samples - limit) / size).flatten(1)
     beside = off.roll(-1, dims=0) if len(off) > 1 else off * torch.nan
     return RelativeDistances(off.norm(dim=1), (off * beside).sum(1), off @ (limit / size).flatten())
+
+
+def pairwise_spread(samples: Float[Tensor, "s *n"]) -> Float[Tensor, " s"]:
+    """Relative standard deviation of the entries of independent kernels, pair by pair.
+
+    ||K_s - K_(s+1)|| / sqrt(2 <K_s, K_(s+1)>), the last one beside the first, with Frobenius norms:
+    the squared numerator has the mean 2 sum_ij Var K_ij and the product the mean ||E K||^2, so that
+    no limit and no mean of few samples has to stand in for E K.
+
+    Args:
+        samples: K_s of independent networks, of one shape.
+
+    Returns:
+        One number a sample; NaN for a single sample, or where a product is negative.
+
+    Example:
+        >>> from ntkflow.linalg.distances import pairwise_spread
+        >>> pairwise_spread(torch.tensor([[2.0, 2.0], [1.0, 1.0]]))
+        tensor([0.5000, 0.5000])
+    """
+    if len(samples) < 2:
+        return samples.new_full((len(samples),), torch.nan)
+    beside = samples.roll(-1, dims=0)
+    apart = (samples - beside).flatten(1).norm(dim=1)
+    return apart / (2 * (samples * beside).flatten(1).sum(1)).sqrt()

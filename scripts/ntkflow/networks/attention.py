@@ -89,8 +89,11 @@ class MultiheadAttention(nn.Module):
         options = dict(bias=bias, device=device, dtype=dtype)
         scores = dict(sigma_w=sigma_qk, sigma_b=sigma_b_qk, **options)
         self.query = Dense(features, features, **scores)
-        tied = scaling == "tied 1/d"
-        self.key = self.query if tied else Dense(kdim or features, features, **scores)
+        if scaling == "tied 1/d":
+            # Not a second name of a submodule: functional_call would not put its weights back.
+            object.__setattr__(self, "key", self.query)
+        else:
+            self.key = Dense(kdim or features, features, **scores)
         values = dict(sigma_w=sigma_v, sigma_b=sigma_b_v, **options)
         self.value = Dense(vdim or features, features, **values)
         self.out = Dense(features, features, sigma_w=sigma_o, sigma_b=sigma_b, **options)

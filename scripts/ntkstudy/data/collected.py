@@ -13,6 +13,7 @@ import pandas as pd
 
 from ntkflow.errors import StorageError
 
+from .seal import ADVICE
 from .storage import replacing
 from .tables import read_table
 
@@ -28,6 +29,18 @@ def write_contents(path: str | Path, names: Iterable[str]) -> None:
         temporary.write_text(json.dumps(digests, indent=1))
 
 
+def read_contents(path: str | Path) -> dict[str, str]:
+    """Tables of a folder by name, with the SHA-256 of their files.
+
+    Raises:
+        StorageError: if the list is damaged.
+    """
+    try:
+        return dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    except ValueError:
+        raise StorageError(f"{path}: damaged: is no list of tables ({ADVICE})") from None
+
+
 class Tables(Mapping[str, pd.DataFrame]):
     """Tables of one experiment by name, each read when it is first asked for.
 
@@ -35,14 +48,14 @@ class Tables(Mapping[str, pd.DataFrame]):
         files: a contents.json for all tables of its folder, CSV files for themselves; one or more.
 
     Raises:
-        StorageError: when a table is asked for whose file is missing.
+        StorageError: when a table is asked for whose file is missing or damaged; if a list is.
     """
 
     def __init__(self, files: str | list[str]):
         self._paths: dict[str, Path] = {}
         self._read: dict[str, pd.DataFrame] = {}
         for path in map(Path, [files] if isinstance(files, str) else files):
-            names = json.loads(path.read_text()) if path.name == CONTENTS else [path.stem]
+            names = read_contents(path) if path.name == CONTENTS else [path.stem]
             self._paths |= {name: path.with_name(f"{name}.csv") for name in names}
 
     def __getitem__(self, name: str) -> pd.DataFrame:
@@ -61,7 +74,7 @@ class Tables(Mapping[str, pd.DataFrame]):
     def _existing(self, name: str) -> Path:
         path = self._paths[name]
         if not path.exists():
-            raise StorageError(f"{path}: is missing; delete {path.parent} to make it anew")
+            raise StorageError(f"{path}: is missing ({ADVICE})")
         return path
 
     def __iter__(self) -> Iterator[str]:

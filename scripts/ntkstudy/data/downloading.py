@@ -14,6 +14,17 @@ from ntkflow.errors import DownloadError, StorageError
 
 from .mnist_files import check_digest
 
+
+class _KeepTls(urllib.request.HTTPRedirectHandler):
+    """Follow no mirror from https to http."""
+
+    def redirect_request(self, request, file, code, message, headers, url):
+        if request.full_url.startswith("https:") and not url.startswith("https:"):
+            raise OSError(f"leads from https to {url}, which is not encrypted")
+        return super().redirect_request(request, file, code, message, headers, url)
+
+
+_OPENER = urllib.request.build_opener(_KeepTls)
 _BROKEN = (EOFError, gzip.BadGzipFile, zlib.error, StorageError)
 
 
@@ -92,7 +103,7 @@ def _fetch(url: str, part: Path, timeout: float) -> None:
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        answer = urllib.request.urlopen(request, timeout=timeout)
+        answer = _OPENER.open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         if error.code == 416:  # nothing is left to send
             return

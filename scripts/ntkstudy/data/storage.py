@@ -1,5 +1,7 @@
 """HDF5 files of the workflow: labelled arrays, written whole or not at all, read with clear errors.
 
+Every file ends with a checksum (see `seal`), which is looked at before anything is read from it.
+
 A file belongs to a *stage* and holds groups. The arrays of one group share axes, so that a group is
 a tidy table; coordinates of an axis are an array of that axis' name. Every dataset carries `dims`
 (axis names) and `units` (or the convention of a kernel).
@@ -7,6 +9,7 @@ a tidy table; coordinates of an axis are an array of that axis' name. Every data
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import platform
@@ -23,7 +26,9 @@ import numpy as np
 
 from ntkflow.errors import StorageError
 
-FORMAT = 1  # version of the file layout
+from .seal import check_seal, seal
+
+FORMAT = 2  # version of the file layout
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.part*"):
+            left.unlink()  # by a job that was killed
         yield temporary
         temporary.replace(path)
     except OSError as error:
@@ -90,13 +97,14 @@ def write_file(
 def add_arrays(
     path: str | Path, config: Mapping[str, Any], arrays: Mapping[str, Array], **attributes: Any
 ) -> None:
-    """Make an HDF5 file, or one that the library wrote, a stage file; see `write_file`."""
+    """Make an HDF5 file, or one that the library wrote, a sealed stage file; see `write_file`."""
     with h5py.File(path, "a") as file:
         file.attrs.update(describe(config) | attributes)
         for name, array in arrays.items():
             dataset = file.create_dataset(name, data=array.values)
             dataset.attrs["dims"] = list(array.dims)
             dataset.attrs["units"] = array.units
+    seal(path)
 
 
 def _require_space(folder: Path, size: int) -> None:
@@ -176,15 +184,12 @@ class StageFile:
         """Array `group/name`, or the part of it that `index` selects along the leading axes.
 
         Raises:
-            StorageError: if the dataset is missing or damaged.
+            StorageError: if the dataset is missing.
         """
         if name not in self._file:
             raise StorageError(f"{self.path}: dataset {name!r} is missing")
         dataset = self._file[name]
-        try:
-            values = dataset[index]
-        except OSError as error:
-            raise StorageError(f"{self.path}: dataset {name!r} is damaged: {error}") from None
+        values = dataset[index]
         if dataset.dtype.kind == "S":
             values = values.astype(str)
         return Array(values, list(dataset.attrs["dims"]), dataset.attrs["units"])
@@ -199,22 +204,10 @@ def open_file(path: str | Path, stage: str) -> Iterator[StageFile]:
         stage: the stage that must have written it.
 
     Raises:
-        StorageError: if the file is missing, truncated, of another stage or another format.
+        StorageError: if the file is missing, truncated, damaged, of another stage or format.
     """
-    try:
-        file = h5py.File(path, "r")
-    except FileNotFoundError:
-        raise StorageError(f"{path}: does not exist; expected a {stage!r} file") from None
-    except PermissionError:
-        raise StorageError(
-            f"{path}: cannot be read: no permission; allowed: a readable file"
-        ) from None
-    except OSError as error:
-        raise StorageError(
-            f"{path}: truncated or no HDF5 file; expected a {stage!r} file "
-            f"(delete it to make it anew): {error}"
-        ) from None
-    with file:
+    check_seal(path, stage)
+    with h5py.File(path, "r") as file:
         found, layout = file.attrs.get("stage", "none"), file.attrs.get("format", "none")
         if found != stage:
             raise StorageError(f"{path}: is a file of stage {found!r}; expected stage {stage!r}")

@@ -2,9 +2,10 @@
 
 A table knows its axes, the columns that say where a row belongs; all others hold what was measured
 there. In memory they are `table.attrs["axes"]`, in a CSV file a comment above the header,
-`# axes: width, seed, step`.
+`# axes: width, seed, step`. The last line of a file is a comment, too: its checksum (see `seal`).
 """
 
+import io
 import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import pandas as pd
 
 from ntkflow.errors import StorageError
 
+from .seal import check_seal, seal
 from .storage import Array, open_file, replacing
 
 WIDE = ("coordinate", "output")  # axes that become columns x_0, x_1, ... instead of rows
@@ -36,32 +38,47 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
     """Write a table as CSV with nine digits, its axes in a comment above the header.
 
     Args:
-        path: where to; it is written whole or not at all.
+        path: where to; it is written whole or not at all, and kept where it says the same.
         table: a table that knows its axes.
 
     Raises:
         StorageError: if the disk is full or the folder cannot be written to.
     """
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        file.write(f"{_COMMENT} {', '.join(axes_of(table))}\n")
-        table.to_csv(file, index=False, float_format="%.9g")
+    text = io.StringIO(newline="")
+    text.write(f"{_COMMENT} {', '.join(axes_of(table))}\n")
+    table.to_csv(text, index=False, float_format="%.9g")
+    content = text.getvalue().encode()
+    if _holds(Path(path), content):
+        return
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+        seal(temporary)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a table is there that says so, undamaged."""
+    try:
+        size = check_seal(path, "table")
+        return path.read_bytes()[:size] == content
+    except StorageError:
+        return False
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
     """A table that `write_table` wrote, with its axes.
 
     Raises:
-        StorageError: if the file does not begin with its axes.
+        StorageError: if the file is missing, damaged, or does not begin with its axes.
     """
-    with open(path, encoding="utf-8", newline="") as file:
-        first = file.readline()
-        if not first.startswith(_COMMENT):
-            raise StorageError(
-                f"{path}: begins with {first.strip()!r}; allowed: a comment '{_COMMENT} ...' "
-                "(delete the table to make it anew)"
-            )
-        names = first.removeprefix(_COMMENT).strip()
-        return with_axes(pd.read_csv(file), names.split(", ") if names else [])
+    size = check_seal(path, "table")
+    file = io.BytesIO(Path(path).read_bytes()[:size])
+    first = file.readline().decode()
+    if not first.startswith(_COMMENT):
+        raise StorageError(
+            f"{path}: begins with {first.strip()!r}; allowed: a comment '{_COMMENT} ...'"
+        )
+    names = first.removeprefix(_COMMENT).strip()
+    return with_axes(pd.read_csv(file), names.split(", ") if names else [])
 
 
 def read_groups(paths: Sequence[str | Path], stage: str, group: str) -> pd.DataFrame:

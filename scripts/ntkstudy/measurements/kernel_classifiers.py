@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from ..needs import LABELS, WIDTH
+from ..needs import LABELS, LAYERS_WITH_LIMIT, WIDTH, Need
 from ..options import Rule
 from ..registry import measurement
 
@@ -53,6 +53,11 @@ class ClassifierOptions:
     ] = 0.2
 
 
+def _asks(options: ClassifierOptions) -> tuple[Need, ...]:
+    """Of a fit on the limit kernel."""
+    return (LAYERS_WITH_LIMIT,) if any(fit.startswith("limit") for fit in options.fits) else ()
+
+
 @measurement(
     "kernel_classifiers",
     when="machines",
@@ -61,6 +66,7 @@ class ClassifierOptions:
     needs=(LABELS, WIDTH),
     each=True,
     kernel="block",
+    asks=_asks,
 )
 def kernel_classifiers(options, network, data):
     """Accuracy of the trained network and of every fit on the same images.

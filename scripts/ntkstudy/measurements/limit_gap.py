@@ -4,6 +4,7 @@ from ..needs import CENTRED, DESCENT, NTK, SQUARED_LOSS
 from ..registry import measurement
 from .blocks import ImageOptions
 from .common import labelled
+from .kernel_spread import initial_kernels
 
 
 @measurement(
@@ -21,19 +22,12 @@ def limit_distance(options, networks, data):
     the next network's K'; its expectation is the squared relative distance of E[K] from K_inf,
     without the noise of few networks. `scale`: <K, K_inf> / ||K_inf||^2 - 1.
     """
-    import torch
-
-    from ntkflow.empirical import empirical_ntk
     from ntkflow.limits import limit_kernels
     from ntkflow.linalg.distances import relative_distances
 
-    double = networks.in_double
     x = data.training_set(**networks.where_double)[0][: options.images]
-    kernels = [
-        empirical_ntk(networks.network, x, parameters=one.weights, outputs="mean").values
-        for one in double
-    ]
-    found = relative_distances(torch.stack(kernels), limit_kernels(networks.network, x).ntk)
+    kernels = initial_kernels(networks, data, options.images)
+    found = relative_distances(kernels, limit_kernels(networks.network, x).ntk)
     return labelled(
         ("seed",),
         sample=(found.sample, "relative to the limit"),

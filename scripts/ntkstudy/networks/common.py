@@ -36,6 +36,22 @@ def activation_keys(options: type) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScaleOptions:
+    """Scales of layers in NTK parameterization."""
+
+    sigma_w: Annotated[float, Rule("standard deviation of the weights", minimum=0)] = 1.0
+    sigma_b: Annotated[
+        float, Rule("standard deviation of the biases; 0 means no biases", minimum=0)
+    ] = 0.0
+    bias: Annotated[Literal["normal", "zero"], Rule("biases at initialisation")] = "normal"
+
+    @property
+    def scales(self) -> dict[str, Any]:
+        """What layers of ntkflow take under the same names."""
+        return {name: getattr(self, name) for name in ("sigma_w", "sigma_b", "bias")}
+
+
+@dataclass(frozen=True, kw_only=True)
 class LayerOptions:
     """Activation, parameterization and scales."""
 

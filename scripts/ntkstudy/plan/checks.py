@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ntkflow.errors import unknown
 
 from ..needs import NTK, ONE_MODE, Facts, Need
+from ..options import read_options
 from ..registry import MEASUREMENTS
 from .planning import Plan
 from .stages import FOLDERS, STAGES
@@ -27,9 +28,10 @@ def check_plan(plan: Plan) -> None:
         if name in FOLDERS:
             problem = "is a folder of the results; allowed: a name other than"
             raise plan.error([name], f"{problem} {', '.join(FOLDERS)}")
-        if plan.block(name)["seeds"] < 1:
-            problem = "0 is not allowed; allowed: integer >= 1 (0 in overrides only)"
-            raise plan.error([name, "seeds"], problem)
+        for key in ("seeds", "initializations"):
+            if plan.block(name)[key] < 1:
+                problem = "0 is not allowed; allowed: integer >= 1 (0 in overrides only)"
+                raise plan.error([name, key], problem)
         _check_measurements(plan, name)
         _check_shared_seeds(plan, name)
         if name in plan.experiments:
@@ -55,8 +57,11 @@ def _needs_of(cell: Cell, facts: Facts) -> Iterator[tuple[list[str | int], str, 
     for need in _needs_of_tiles(facts):
         yield ["tiles", "kernel"], repr(facts.tiles["kernel"]), need
     for index, entry in enumerate(cell.config["measurements"]):
+        kind = MEASUREMENTS[entry["kind"]]
+        options = read_options(kind.options, entry)
         for when in entry["when"]:
-            for need in MEASUREMENTS[entry["kind"]].variants[when].needs:
+            variant = kind.variants[when]
+            for need in (*variant.needs, *variant.asks(options)):
                 yield ["measurements", index, "kind"], f"{entry['kind']!r} ({when})", need
 
 

@@ -47,12 +47,17 @@ def memory_mb(stage: str, config: Mapping[str, Any], facts: Facts, seeds: int) -
 
 def network_size(facts: Facts) -> tuple[int, int]:
     """Weights of a network, and neurons that an input passes, at most; none of a module's own."""
-    width, depth = (getattr(facts.options, key, 0) for key in ("width", "depth"))
     inputs, outputs = facts.sizes.inputs, facts.sizes.outputs
+    options = facts.options
+    if hasattr(options, "stands_for"):
+        options = options.stands_for(inputs)
+    if hasattr(options, "size"):
+        return options.size(inputs, outputs)
+    width, depth = (getattr(options, key, 0) for key in ("width", "depth"))
     if not width or not depth:
         return inputs * outputs + outputs, inputs + outputs
     hidden, biases = (depth - 1) * width**2, width * depth + outputs
-    if filters := getattr(facts.options, "kernel_size", 0) ** 2:  # on every one of the pixels
+    if filters := getattr(options, "kernel_size", 0) ** 2:  # on every one of the pixels
         head = width * inputs * outputs
         return filters * (width + hidden) + head + biases, inputs * width * (depth + 1)
     return width * (inputs + outputs) + hidden + biases, width * (depth + 1) + outputs

@@ -1,6 +1,8 @@
-"""How Snakemake starts jobs."""
+"""How Snakemake starts jobs, and how they end with it."""
 
 from typing import Any
+
+from ..processes import stop_with_jobs
 
 
 def lift_start_limit(workflow: Any) -> None:
@@ -16,3 +18,13 @@ def lift_start_limit(workflow: Any) -> None:
     scheduler = getattr(workflow, "scheduler", None)
     if getattr(workflow, "local_exec", False) and hasattr(scheduler, "job_rate_limiter"):
         scheduler.job_rate_limiter = None
+
+
+def tie_jobs(workflow: Any) -> None:
+    """Let jobs on this machine end with the run, however it ends; on a cluster they are others'.
+
+    Args:
+        workflow: Snakemake's workflow, about to start its first job.
+    """
+    if getattr(workflow, "local_exec", False):
+        stop_with_jobs()

@@ -164,6 +164,8 @@ def limit_network(block: Mapping[str, Any], *sizes: int) -> nn.Module:
     torch.nn draws weights with variance 1 / (3 fan_in); its biases vanish at infinite width. The
     kernel of the standard parameterization grows with the width; this one has a limit.
     """
-    if block["parameterization"] == "pytorch":
+    if block.get("parameterization") == "pytorch":
         block = {**block, "sigma_w": PYTORCH_SIGMA_W, "sigma_b": 0.0}
-    return build_narrow({**block, "parameterization": "ntk"}, *sizes)
+    if "parameterization" in block:
+        block = {**block, "parameterization": "ntk"}
+    return build_narrow(block, *sizes)

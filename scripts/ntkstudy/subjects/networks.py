@@ -25,7 +25,7 @@ def build_network(block: Mapping[str, Any], input_dim: int, output_dim: int) -> 
 
 
 def build_narrow(block: Mapping[str, Any], input_dim: int, output_dim: int) -> nn.Module:
-    """The same network with width 1, for its limit, which does not depend on the width."""
+    """The same network with a small width, for its limit, which does not depend on the width."""
     kind = NETWORKS[block["kind"]]
     options = read_options(kind.options, {**block, "width": 1})
-    return kind.build(options, input_dim, output_dim)
+    return build_network({**block, "width": kind.narrow(options, input_dim)}, input_dim, output_dim)
