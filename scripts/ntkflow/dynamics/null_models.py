@@ -59,8 +59,8 @@ def shrinkage_factor(
     Args:
         step: t >= 0, number of gradient steps.
         learning_rate: eta.
-        l1: >= 0; with it weights are N(0, 1) at the start, as in the NTK parameterization.
-        l2: >= 0, with keep > 0.
+        l1: factor >= 0; with it weights are N(0, 1) at the start, as in the NTK parameterization.
+        l2: factor >= 0, with keep > 0.
         decay: "coupled", "decoupled" (the same here) or "seed", as in `ntkflow.train_ensemble`.
         hidden_layers: L.
 

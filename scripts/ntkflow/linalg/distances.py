@@ -71,7 +71,7 @@ def pairwise_spread(samples: Float[Tensor, "s *n"]) -> Float[Tensor, " s"]:
     Returns:
         One number a sample; NaN for a single sample, or where a product is negative.
 
-    Example:
+    Examples:
         >>> from ntkflow.linalg.distances import pairwise_spread
         >>> pairwise_spread(torch.tensor([[2.0, 2.0], [1.0, 1.0]]))
         tensor([0.5000, 0.5000])

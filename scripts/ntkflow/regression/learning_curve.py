@@ -78,7 +78,7 @@ def learning_curve(
             negative by rounding, all up to the size of the most negative one count as 0.
         coefficients: v_i, in the same order; squared errors are summed over outputs.
         n: a number of training rows >= 1, or several.
-        ridge: >= 0, added to the diagonal of the kernel of the n rows, in the kernel's units.
+        ridge: lambda >= 0, added to the diagonal of the n rows' kernel, in its units.
         noise: variance >= 0 of independent noise on the targets, summed over outputs.
 
     Returns:
@@ -131,7 +131,7 @@ def total_learnability(gram: Float[Tensor, "n n"], *, ridge: float | int) -> flo
 
     Args:
         gram: K, kernel of the training rows, not divided by n.
-        ridge: > 0, in the units of the kernel. At ridge 0 the number is the rank.
+        ridge: lambda > 0, in the units of the kernel. At ridge 0 the number is the rank.
 
     Raises:
         KernelError: if K is not finite, symmetric and positive semi-definite up to rounding.
@@ -159,7 +159,7 @@ def power_law_tail(
     a = log2(1 + R / S), R the sum of the terms from m / 2 to m, which follow the same law then.
 
     Args:
-        terms: >= 0, the leading ones first.
+        terms: numbers >= 0, the leading ones first.
         leading: m >= 2, how many are kept.
         length: k > m, how many terms there are in all.
 

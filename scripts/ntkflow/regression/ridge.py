@@ -30,7 +30,7 @@ def ridge_regression(
         gram: K, kernel of the training points.
         cross_gram: K_x, kernel of test points against training points.
         targets: y, one row per training point, any number of outputs.
-        ridge: >= 0, added to the diagonal, in the units of the kernel.
+        ridge: lambda >= 0, added to the diagonal, in the units of the kernel.
 
     Returns:
         Predictions, one row per test point.
@@ -70,7 +70,7 @@ def gaussian_process(
         cross_gram: K_x, kernel of test points against training points.
         test_gram: K_xx, kernel of the test points.
         targets: y, one row per training point, any number of outputs.
-        ridge: >= 0, variance of the noise of the targets.
+        ridge: lambda >= 0, variance of the noise of the targets.
 
     Returns:
         Mean, shaped like `ridge_regression`'s, and covariance of one output, (N, N).
