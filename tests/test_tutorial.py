@@ -1,4 +1,4 @@
-"""docs/tutorial.md: every file and command of it, in a fresh copy of the project."""
+"""docs/tutorial.md: every file and command of it, in a fresh copy of the project; docs/files.md."""
 
 import json
 import os
@@ -16,6 +16,8 @@ from ntkstudy.plan.loading import load_plan
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 EXPERIMENT, CLAIM = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+FILES = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+READ = [("python", text) for text in re.findall(r"```python\n(.*?)```", FILES, re.DOTALL)]
 STEPS = re.findall(r"```(yaml|console|python)\n(.*?)```", PAGE, re.DOTALL)
 
 
@@ -43,7 +45,7 @@ def test_every_command_of_the_page_runs(tmp_path):
     binaries = Path(sys.executable).parent
     known = os.environ | {"MAKEFLAGS": f"BIN={binaries} RUNTIME= PYTHON={sys.executable}"}
     said = []
-    for kind, text in STEPS:
+    for kind, text in [*STEPS, *READ]:
         if kind == "yaml" and yaml.safe_load(text) == yaml.safe_load(EXPERIMENT):
             (project / "config" / "mine.yaml").write_text(text, encoding="utf-8")
         elif kind == "yaml":
@@ -54,11 +56,13 @@ def test_every_command_of_the_page_runs(tmp_path):
             done = execute(project, *call, text=text, env=known)
             assert done.status == 0, done.output
             said.append(done.output)
-    first, again, numbers, judged, _ = said
+    first, again, numbers, judged, _, array, table = said
     assert "Training weight_movement, width~512" in first
     assert "Nothing to be done" in again
     assert re.search(r"^512\s+0\.\d+", numbers, re.MULTILINE)
     assert "Training" not in judged
+    assert array.startswith("(21, 10) ['step', 'seed']")
+    assert re.search(r"^32\s+0 +\d", table, re.MULTILINE)
     claims = json.loads((project / "results" / "mine" / "claims.json").read_text())["claims"]
     (own,) = [one for one in claims if one["id"] == "ours.movement-falls"]
     assert own["verdict"] == "reproduced"

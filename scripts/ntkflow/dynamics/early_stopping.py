@@ -24,7 +24,7 @@ def expected_test_error(
     """Mean squared test error expected over the noise of the training targets, from f0 = 0.
 
     Training targets are f* + noise, independent N(0, sigma^2). With A = K_x U diag(g(t) / lambda)
-    U' and O outputs, E(t) = (|A f*(X) - f*(x)|_F^2 + O sigma^2 |A|_F^2) / N: bias and noise,
+    U' and O outputs, E(t) = (`|A f*(X) - f*(x)|`_F^2 + O sigma^2 |A|_F^2) / N: bias and noise,
     summed over outputs, averaged over the N test points, whose targets are clean. A random
     initial function adds the mean of `variance` per output.
 

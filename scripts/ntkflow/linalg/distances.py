@@ -14,10 +14,10 @@ class RelativeDistances(NamedTuple):
 
     Attributes:
         sample: ||K_s - K|| / ||K||, (S,).
-        mean_square: <K_s - K, K_(s+1) - K> / ||K||^2, (S,), the last one beside the first. Its
+        mean_square: `<K_s - K, K_(s+1) - K>` / ||K||^2, (S,), the last one beside the first. Its
             expectation over independent samples is the squared relative distance of their mean from
             K, without the noise of few samples; it may be negative. NaN for a single sample.
-        scale: <K_s, K> / ||K||^2 - 1, (S,): how much larger a sample is along K.
+        scale: `<K_s, K>` / ||K||^2 - 1, (S,): how much larger a sample is along K.
 
     Examples:
         >>> found = ntkflow.relative_distances(torch.stack([1.5 * torch.eye(4)] * 2), torch.eye(4))

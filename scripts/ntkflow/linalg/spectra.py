@@ -153,7 +153,7 @@ def kernel_drift(after: Float[Any, "*n"], before: Float[Any, "*n"]) -> float:
 def kernel_distance(
     after: Float[Any, "n n"], before: Float[Any, "n n"], *, centred: bool = True
 ) -> float:
-    """Cosine distance 1 - <K_1, K_0>_F / (||K_1||_F ||K_0||_F), blind to scale.
+    """Cosine distance 1 - `<K_1, K_0>` / (||K_1||_F ||K_0||_F), blind to scale.
 
     Centred: of H K H, H = I - 11'/N, so that a constant added to a kernel does not count; one minus
     the centred kernel alignment of Cortes, Mohri, Rostamizadeh 2012. Uncentred: the kernel distance

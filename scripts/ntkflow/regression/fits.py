@@ -154,7 +154,7 @@ class RidgeFit:
     ) -> RidgeErrors:
         """Errors at training points that a fit to all others makes, for a grid of ridges.
 
-        y_i - f_-i(x_i) = [G (y - m_-i)]_i / G_ii with G = (K + lambda I)^-1, m_-i the mean of the
+        `y_i - f_-i(x_i) = [G (y - m_-i)]_i / G_ii` with G = (K + lambda I)^-1, m_-i the mean of the
         other targets (0 without centring). From one eigendecomposition, of all rows; or from one
         Krylov space, of a random sample of rows, each of them a right-hand side.
 

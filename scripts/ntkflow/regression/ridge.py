@@ -22,7 +22,7 @@ def ridge_regression(
 ) -> Float[Tensor, "n *o"]:
     """Kernel ridge regression, the mean prediction after infinite training.
 
-    f(x) = K_x (K + ridge I)^-1 y, with an *absolute* ridge (not relative to the trace). ridge = 0
+    f(x) = K_x (K + ridge I)^-1 y, with an absolute ridge (not relative to the trace). ridge = 0
     with the neural tangent kernel is gradient descent at t = infinity from f0 = 0 (Jacot et al.
     2018, arXiv:1806.07572, section 5; Lee et al. 2019, arXiv:1902.06720, eq. 13).
 
