@@ -29,7 +29,7 @@ import ntkflow
 assert ntkflow.__file__.startswith(sys.prefix)
 for module in pkgutil.walk_packages(ntkflow.__path__, prefix="ntkflow."):
     importlib.import_module(module.name)
-    print(module.name)
+    print("imported", module.name)
 assert importlib.util.find_spec("ntkstudy") is None
 assert importlib.resources.files(ntkflow).joinpath("py.typed").is_file()
 known = {}
@@ -101,7 +101,8 @@ def test_installed_library_needs_what_it_declares_and_no_more(wheel, tmp_path):
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
     examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert len(examples) > len(pages)
-    imported = run(python, "-I", "-W", "error", "-c", USE, *examples).split()
+    said = run(python, "-I", "-W", "error", "-c", USE, *examples)
+    imported = re.findall(r"^imported (\S+)$", said, re.MULTILINE)
     names = {re.sub(r"(/__init__)?\.py$", "", name).replace("/", ".") for name in MODULES}
     assert {"ntkflow", *imported} == names
 
