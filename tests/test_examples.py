@@ -22,6 +22,7 @@ from ntkstudy.registry import MEASUREMENTS, discover
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = ROOT / "docs" / "experiments.md"
+PAGES = ["README.md", *(f"docs/{name}.md" for name in ("index", "guide", "conventions", "limits"))]
 NAMES = {"math": math, "np": np, "torch": torch, "ntkflow": ntkflow}
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(ntkflow.__path__, prefix="ntkflow.")
@@ -50,7 +51,7 @@ def test_public_names_have_an_example(name):
         assert f"ntkflow.{name}(" in getattr(ntkflow, name).__doc__
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/guide.md", "docs/limits.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_examples_of_a_page_run(page):
     torch.manual_seed(0)
     names = {}
