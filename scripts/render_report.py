@@ -9,7 +9,6 @@ import pandas as pd
 import yaml
 
 from job import run_job
-from ntkstudy.claims.mutations import describe_measured
 from ntkstudy.data.collected import tables_by_experiment
 from ntkstudy.data.storage import git_revision, replacing, software_versions
 from ntkstudy.data.tables import axes_of
@@ -28,6 +27,7 @@ def main(input: dict, output: dict, cfg: dict) -> None:
     tables = tables_by_experiment(as_list(input, "tables"))
     times = read_times(Path(cfg["results"], "benchmarks"))
     scale = Path(cfg["results"]).name
+    measured = json.loads(Path(input["mutations"]).read_text(encoding="utf-8"))
     experiments = explained(cfg["experiments"], judged["claims"], scale)
     model = {
         "title": "Neural tangent kernels, measured",
@@ -41,9 +41,7 @@ def main(input: dict, output: dict, cfg: dict) -> None:
             describe_experiment(name, block, drawn, tables.get(name, {}), times)
             for name, block in experiments.items()
         ],
-        "mutations": describe_measured(
-            json.loads(Path(input["mutations"]).read_text(encoding="utf-8")), code_digest(Path())
-        ),
+        "mutations": measured | {"current": measured["digest"] == code_digest(Path())},
         "provenance": describe_provenance(cfg, times),
     }
     template = Path(input["template"][0]).parent

@@ -72,7 +72,8 @@ def test_reduced_forms_name_what_the_quick_scale_makes(claim):
 def test_the_quick_scale_judges_claims_of_every_source():
     judged = [claim for claim in REDUCED if claim["experiment"] in QUICK.experiments]
     assert len(judged) >= 25
-    assert {claim["source"] for claim in judged} == set(PLAN.sources)
+    # Networks of every architecture take longer than the quick scale has.
+    assert {claim["source"] for claim in judged} == {*PLAN.sources} - {"architectures"}
 
 
 def test_statistic_only_where_it_is_used():

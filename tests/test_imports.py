@@ -88,6 +88,7 @@ def test_closure_is_what_python_imports(name, scripts_import, monkeypatch):
     assert set(import_closure(f"scripts/{name}.py")) == scripts_import[name]
 
 
+@pytest.mark.slow
 def test_the_code_of_a_job_is_what_it_imports(monkeypatch):
     monkeypatch.chdir(ROOT)
     plan = load_plan([ROOT / "config" / "config.yaml"], ROOT / "config" / "schema.yaml")

@@ -111,5 +111,4 @@ def test_papers_name_this_version():
     citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
     changes = (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert citation["version"] == ntkflow.__version__
-    released = re.findall(r"^## (\d\S*)", changes, re.MULTILINE)
-    assert released[0] == ntkflow.__version__
+    assert re.findall(r"^## ([0-9]\S*)", changes, re.MULTILINE)[0] == ntkflow.__version__

@@ -15,7 +15,7 @@ from ntkflow.networks.patches import PatchEmbedding, position_code
 from ntkstudy.networks.architecture import ARCHITECTURES, WITHOUT_LIMIT
 from ntkstudy.options import read_options
 from ntkstudy.plan.entries import read_facts
-from ntkstudy.plan.memory import _size
+from ntkstudy.plan.memory import network_size
 from ntkstudy.registry import NETWORKS
 from ntkstudy.subjects.fits import limit_network
 from ntkstudy.subjects.networks import build_narrow, build_network
@@ -114,13 +114,13 @@ def test_every_architecture_is_a_network_of_its_kind(name):
     kernel = empirical_ntk(network, x, parameters=weights, outputs="mean").values
     naive = empirical_ntk(network, x, parameters=weights, outputs="mean", method="autograd").values
     torch.testing.assert_close(kernel, naive, rtol=1e-4, atol=1e-4)
-    estimate = _size(read_facts({"task": DIGITS, "network": block}))[0]
+    estimate = network_size(read_facts({"task": DIGITS, "network": block}))[0]
     weights = sum(p.numel() for p in network.parameters())
     # Of a cnn a flat head is assumed.
     assert weights <= estimate <= (3 if name != "cnn" else 4) * weights
 
 
-@pytest.mark.parametrize("name", set(ARCHITECTURES) - {*WITHOUT_LIMIT, "transformer_heads"})
+@pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - {*WITHOUT_LIMIT, "transformer_heads"}))
 def test_limits_are_those_of_any_width(name):
     block = {"kind": "architecture", "architecture": name, "width": 24}
     x = images(3, 7)

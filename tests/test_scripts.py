@@ -272,6 +272,7 @@ def test_the_report_holds_figures_claims_and_times(plan):
             "figures": figures,
             "template": [str(template / name) for name in ("index.html.j2", "style.css")],
             "tables": tables_of(plan),
+            "mutations": str(ROOT / "resources" / "mutations" / "measured.json"),
         },
         {"html": "report/index.html"},
         report_config(

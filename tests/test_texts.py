@@ -241,7 +241,7 @@ def test_no_measured_number_is_typed_into_an_experiment(name):
 
 
 # Levels of bands and intervals, the factor of a hit, and the source's update 1 - 1.02 l2.
-IN_CAPTIONS = {"90", "95", "99", "5", "1.5", "1.02"}
+IN_CAPTIONS = {"90", "95", "99", "5", "1.5", "1.02", ".3"}
 SCRIPTS = CONFIG.parent / "scripts"
 DRAWN = sorted([*SCRIPTS.glob("figures/*.py"), *SCRIPTS.glob("animations/*.py")])
 

@@ -103,8 +103,3 @@ def compare(
         rows.append({"id": name, "clean": before[name], "mutated": after.get(name, "run failed")})
     caught = bool(mutated) and all(row["clean"] != row["mutated"] for row in rows)
     return {"name": mistake.name, "mistake": mistake.mistake, "caught": caught, "claims": rows}
-
-
-def describe_measured(measured: Mapping[str, Any], digest: str) -> dict[str, Any]:
-    """What the report says of the mistakes: `current` tells whether they were made in this code."""
-    return {**measured, "current": measured["digest"] == digest}
