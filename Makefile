@@ -1,11 +1,4 @@
-# The commands of this project; README.md explains them. Needs Python >= 3.11 and nothing else.
-#   make report [SCALE=quick|full] [ONLY=a,b] [CORES=n] [PARTIAL=1]
-#   make compare A=results/x B=results/y: claims that changed; fails if any did
-#   make test, make test-slow, make bench, make docs, make clean-results [SCALE=...]
-#   make mutations: seed mistakes in copies of the project and see which claims notice
-#   make mend [SCALE=...]: reads all results, and makes damaged files anew
-#   make audit: what is known of the pinned packages' security; needs a network
-#   make gpu-check [PYTHON=...]: checks and times on a GPU, by any Python with torch, without .venv
+# The commands of this project, which `make help` lists. Needs Python >= 3.11 and nothing else.
 
 PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
@@ -22,48 +15,54 @@ DEVELOPMENT := .venv/.requirements-dev
 PEERS := .venv-bench/.requirements
 AUDIT := .venv-audit/.requirements
 
-.PHONY: report compare test test-slow bench mutations gpu-check docs clean-results mend audit
+.PHONY: report compare test test-slow bench mutations gpu-check docs mend audit clean-results help
 .DELETE_ON_ERROR:
 
-report: $(RUNTIME)
+report: $(RUNTIME) ## run a scale and write its report [SCALE=quick|full] [ONLY=a,b] [CORES=n] [PARTIAL=1]
 	@$(BIN)/python scripts/run_workflow.py --scale $(SCALE) --cores $(CORES) --only "$(ONLY)" $(if $(PARTIAL),--partial)
 
-compare:
+compare: ## claims that differ between two runs A=results/x B=results/y; fails if any do
 	@test -n "$(A)" -a -n "$(B)" || { echo "Two runs are needed: make compare A=results/default B=results/mine" >&2; exit 2; }
 	@$(PYTHON) scripts/compare_runs.py "$(A)" "$(B)"
 
-test: $(DEVELOPMENT)
+test: $(DEVELOPMENT) ## style and fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check .
 	$(BIN)/snakemake --lint
 	$(BIN)/pytest -n auto -m "not slow"
 
-test-slow: $(DEVELOPMENT)
+test-slow: $(DEVELOPMENT) ## slow tests: faults, clusters, the report in a browser
 	$(BIN)/pytest -m slow
 
-bench: $(PEERS)
+bench: $(PEERS) ## times against other libraries, in .venv-bench
 	.venv-bench/bin/python benchmarks/run.py
 
-mutations: $(RUNTIME)
+mutations: $(RUNTIME) ## seed mistakes in copies of the project and see which claims notice
 	$(BIN)/python scripts/measure_mutations.py --cores $(CORES)
 
-gpu-check:
+gpu-check: ## checks and times on a GPU, by any Python with torch [PYTHON=...]
 	$(PYTHON) benchmarks/gpu_check.py
 
-docs: $(RUNTIME)
+docs: $(DEVELOPMENT) ## generated tables, and the documentation in site/
 	$(BIN)/python scripts/write_docs.py
 	$(BIN)/python scripts/write_limit_docs.py
+	$(BIN)/python scripts/write_api_docs.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "Documentation: site/index.html"
 
-mend: $(RUNTIME)
+mend: $(RUNTIME) ## read all results, and make damaged files anew [SCALE=...]
 	@$(BIN)/python scripts/mend_results.py --scale $(SCALE)
 
-audit: $(AUDIT)
+audit: $(AUDIT) ## what is known of the pinned packages' security; needs a network
 	@$(BIN)/python scripts/audit_requirements.py
 
-clean-results:
+clean-results: ## delete the results of a scale, after asking [SCALE=...]
 	@printf 'Delete $(RESULTS) with everything in it? [y/N] ' && read answer && [ "$$answer" = y ] \
 		&& rm -rf $(RESULTS) && echo 'Deleted $(RESULTS).' || echo 'Nothing was deleted.'
+
+help: ## this list
+	@awk -F ': .*## |:.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 $(RUNTIME): requirements.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" \

@@ -1,4 +1,4 @@
-"""Run benchmarks and write their tables, each with the machine it was measured on, into README.md.
+"""Run benchmarks and write their tables into docs/performance.md, each with its machine.
 
 All of them: make bench. One, while the tables of the others stay as they were measured:
 .venv-bench/bin/python benchmarks/run.py architectures.py
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-README, RESULTS = HERE.parent / "README.md", HERE / "results"
+PAGE, RESULTS = HERE.parent / "docs" / "performance.md", HERE / "results"
 MACHINES = RESULTS / "machines.json"
 START, END = "<!-- benchmarks: start (made by `make bench`) -->", "<!-- benchmarks: end -->"
 SCRIPTS = {
@@ -79,7 +79,7 @@ def machine() -> str:
 
 
 def main() -> None:
-    """Run the benchmarks named on the command line, or all, and rewrite the README's tables."""
+    """Run the benchmarks named on the command line, or all, and rewrite the page's tables."""
     for script in sys.argv[1:] or SCRIPTS:
         print(f"{script} ...", flush=True)
         measure(script)
@@ -87,13 +87,18 @@ def main() -> None:
 
 
 def write_tables() -> None:
-    """Put what was measured last into the README."""
+    """Put what was measured last into the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, rest = text.split(START)
+    PAGE.write_text(f"{before}{tables()}{rest.split(END)[1]}", encoding="utf-8")
+
+
+def tables() -> str:
+    """What was measured last, in Markdown, between its marks."""
     parts, known = ["Medians, each pair interleaved in one process.", ""], machines()
     measured = {script: title for script, title in SCRIPTS.items() if result_file(script).exists()}
     parts += [markdown(title, known[script], rows(script)) for script, title in measured.items()]
-    text = README.read_text()
-    before, rest = text.split(START)
-    README.write_text(f"{before}{START}\n" + "\n".join(parts) + f"{END}{rest.split(END)[1]}")
+    return f"{START}\n" + "\n".join(parts) + END
 
 
 if __name__ == "__main__":

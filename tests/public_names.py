@@ -1,6 +1,6 @@
 """Public names that are neither functions nor layers."""
 
-# What public functions return; their examples show it.
+# What public functions return; few of them are made by hand.
 RESULTS = {
     "ClassifierFit",
     "ClassifierScores",

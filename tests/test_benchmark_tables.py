@@ -22,11 +22,11 @@ def run(tmp_path, monkeypatch):
     module = load()
     for name in ("one", "two"):
         (tmp_path / f"{name}.py").write_text(WORK.format(name=name))
-    places = dict(HERE=tmp_path, RESULTS=tmp_path, README=tmp_path / "README.md")
+    places = dict(HERE=tmp_path, RESULTS=tmp_path, PAGE=tmp_path / "performance.md")
     places |= dict(MACHINES=tmp_path / "machines.json", SCRIPTS={"one.py": "One", "two.py": "Two"})
     for name, place in places.items():
         monkeypatch.setattr(module, name, place)
-    module.README.write_text(f"before\n{module.START}\nold\n{module.END}\nafter\n")
+    module.PAGE.write_text(f"before\n{module.START}\nold\n{module.END}\nafter\n")
     return module
 
 
@@ -34,7 +34,7 @@ def measured_on(module, machine, *scripts, monkeypatch):
     monkeypatch.setattr(module, "machine", lambda: machine)
     monkeypatch.setattr(module.sys, "argv", ["run.py", *scripts])
     module.main()
-    return module.README.read_text()
+    return module.PAGE.read_text()
 
 
 def test_a_table_measured_alone_leaves_the_others_with_their_machine(run, monkeypatch):
@@ -61,3 +61,8 @@ def test_kept_results_name_their_machines():
     module = load()
     kept = {script for script in module.SCRIPTS if module.result_file(script).exists()}
     assert kept == module.machines().keys()
+
+
+def test_kept_results_are_those_of_the_page():
+    module = load()
+    assert module.tables() in module.PAGE.read_text(encoding="utf-8")

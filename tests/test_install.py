@@ -29,7 +29,7 @@ import ntkflow
 assert ntkflow.__file__.startswith(sys.prefix)
 for module in pkgutil.walk_packages(ntkflow.__path__, prefix="ntkflow."):
     importlib.import_module(module.name)
-    print(module.name)
+    print("imported", module.name)
 assert importlib.util.find_spec("ntkstudy") is None
 assert importlib.resources.files(ntkflow).joinpath("py.typed").is_file()
 known = {}
@@ -97,10 +97,12 @@ def test_installed_library_needs_what_it_declares_and_no_more(wheel, tmp_path):
     pins = PROJECT / "requirements.txt"  # else pip brings the newest torch, of several GB
     run(python, "-m", "pip", "install", "--disable-pip-version-check", "-c", pins, wheel)
     run(python, "-m", "pip", "check")
-    blocks = re.findall(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
-    examples = [block for block in blocks if "ntkstudy" not in block]
-    assert examples
-    imported = run(python, "-I", "-W", "error", "-c", USE, *examples).split()
+    pages = [PROJECT / "README.md", PROJECT / "docs" / "index.md", PROJECT / "docs" / "guide.md"]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(examples) > len(pages)
+    said = run(python, "-I", "-W", "error", "-c", USE, *examples)
+    imported = re.findall(r"^imported (\S+)$", said, re.MULTILINE)
     names = {re.sub(r"(/__init__)?\.py$", "", name).replace("/", ".") for name in MODULES}
     assert {"ntkflow", *imported} == names
 

@@ -51,7 +51,7 @@ def options_schema(options: type) -> dict[str, Any]:
     Raises:
         TypeError: if a field has another type.
 
-    Example:
+    Examples:
         >>> @dataclasses.dataclass(frozen=True, kw_only=True)
         ... class Spectrum:
         ...     eigenvalues: Annotated[int, Rule("how many", minimum=1)] = 10

@@ -24,7 +24,7 @@ def expected_test_error(
     """Mean squared test error expected over the noise of the training targets, from f0 = 0.
 
     Training targets are f* + noise, independent N(0, sigma^2). With A = K_x U diag(g(t) / lambda)
-    U' and O outputs, E(t) = (|A f*(X) - f*(x)|_F^2 + O sigma^2 |A|_F^2) / N: bias and noise,
+    U' and O outputs, E(t) = (`|A f*(X) - f*(x)|`_F^2 + O sigma^2 |A|_F^2) / N: bias and noise,
     summed over outputs, averaged over the N test points, whose targets are clean. A random
     initial function adds the mean of `variance` per output.
 
@@ -40,7 +40,7 @@ def expected_test_error(
         KernelError: if an array's shape does not fit.
         ConfigurationError: if `noise_std` is negative.
 
-    Example:
+    Examples:
         >>> one = torch.ones(1, 1)
         >>> dynamics = ntkflow.TrainingDynamics(one, learning_rate=0.25)
         >>> signal = torch.tensor([2.0])  # one step learns half: bias 1, noise (1/2)^2
@@ -72,13 +72,6 @@ def early_stopping_time(
     Searched on a logarithmic grid over all time scales of the kernel, refined around its best
     point to 1e-6 relative (to the step, in discrete time below 1e6 steps).
 
-    Example:
-        >>> signal, one = torch.tensor([2.0]), torch.ones(1, 1)
-        >>> flow = ntkflow.TrainingDynamics(one, learning_rate=0.5, method="gradient_flow")
-        >>> time = ntkflow.early_stopping_time(flow, one, signal, signal, noise_std=1.0)
-        >>> abs(time - math.log(1 + 2.0**2 / 1.0**2)) < 1e-5
-        True
-
     Returns:
         The time; 0 where the noise forbids any training, infinity where no finite time is
         better than training to the end.
@@ -86,6 +79,13 @@ def early_stopping_time(
     Raises:
         ConfigurationError: if the step is beyond stability, or `noise_std` is negative.
         KernelError: if an array's shape does not fit.
+
+    Examples:
+        >>> signal, one = torch.tensor([2.0]), torch.ones(1, 1)
+        >>> flow = ntkflow.TrainingDynamics(one, learning_rate=0.5, method="gradient_flow")
+        >>> time = ntkflow.early_stopping_time(flow, one, signal, signal, noise_std=1.0)
+        >>> abs(time - math.log(1 + 2.0**2 / 1.0**2)) < 1e-5
+        True
     """
     _check_shapes(dynamics, cross_gram, clean_train, clean_test)
 

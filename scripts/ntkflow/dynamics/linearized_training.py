@@ -37,7 +37,7 @@ class LinearizedTraining:
         dynamics: the `TrainingDynamics` of the kernel, outputs stacked (output by output).
         residual: r, (M, O), float64.
 
-    Example:
+    Examples:
         >>> network = ntkflow.mlp(2, [64], dtype=torch.float64)
         >>> x, y = torch.randn(5, 2).double(), torch.randn(5, 1).double()
         >>> training = ntkflow.LinearizedTraining(network, x, y, learning_rate=0.1)

@@ -26,7 +26,7 @@ def is_positively_homogeneous(network: nn.Module) -> bool:
     that are normalised do not follow the size of their weights. For layers that are not known here
     the answer is no.
 
-    Example:
+    Examples:
         >>> from ntkflow.dynamics.null_models import is_positively_homogeneous
         >>> [is_positively_homogeneous(ntkflow.mlp(2, [8], sigma_b=b)) for b in (0.0, 0.1)]
         [True, False]
@@ -59,15 +59,15 @@ def shrinkage_factor(
     Args:
         step: t >= 0, number of gradient steps.
         learning_rate: eta.
-        l1: >= 0; with it weights are N(0, 1) at the start, as in the NTK parameterization.
-        l2: >= 0, with keep > 0.
+        l1: factor >= 0; with it weights are N(0, 1) at the start, as in the NTK parameterization.
+        l2: factor >= 0, with keep > 0.
         decay: "coupled", "decoupled" (the same here) or "seed", as in `ntkflow.train_ensemble`.
         hidden_layers: L.
 
     Returns:
         The factor, a number between 0 and 1.
 
-    Example:
+    Examples:
         >>> from ntkflow.dynamics.null_models import shrinkage_factor
         >>> round(shrinkage_factor(100, learning_rate=0.1, l2=0.01), 4)
         0.6701

@@ -18,6 +18,15 @@ class ResidualModes(NamedTuple):
         expected: the same under lazy training, (k,).
         order: Spearman's rank correlation of eigenvalues and shares learned, a scalar: 1 where
             larger eigenvalues have learned more. NaN before the first step and after divergence.
+
+    Examples:
+        >>> values, vectors = torch.tensor([1.0, 0.5]), torch.eye(2)
+        >>> before, after = torch.tensor([[2.0], [2.0]]), torch.tensor([[0.0], [1.0]])
+        >>> found = ntkflow.residual_modes(
+        ...     values, vectors, before, after, steps=1, learning_rate=0.25
+        ... )
+        >>> found.left.tolist(), found.expected.tolist(), found.order.item()
+        ([0.0, 0.25], [0.5625, 0.765625], 1.0)
     """
 
     left: Tensor
@@ -51,7 +60,7 @@ def residual_modes(
     Raises:
         KernelError: if shapes do not fit each other.
 
-    Example:
+    Examples:
         >>> values, vectors = torch.tensor([1.0, 0.5]), torch.eye(2)
         >>> before, after = torch.tensor([[2.0], [2.0]]), torch.tensor([[0.2], [1.0]])
         >>> found = ntkflow.residual_modes(
@@ -93,7 +102,7 @@ def linear_losses(
     Raises:
         KernelError: if shapes do not fit each other.
 
-    Example:
+    Examples:
         >>> values, vectors = torch.tensor([2.0, 1.0]), torch.eye(2)
         >>> residual = torch.tensor([[2.0], [0.0]])
         >>> ntkflow.linear_losses(values, vectors, residual, [0, 1], learning_rate=0.5)

@@ -37,7 +37,7 @@ def gauss_newton_sharpness(
     Raises:
         KernelError: if the kernel is no square block kernel, or `probabilities` does not fit it.
 
-    Example:
+    Examples:
         >>> block = torch.eye(2).reshape(1, 1, 2, 2)  # 2 / n = 1
         >>> ntkflow.gauss_newton_sharpness(block)
         1.0
@@ -65,7 +65,7 @@ def softmax_weighted(
     Raises:
         KernelError: if `probabilities` does not fit the kernel.
 
-    Example:
+    Examples:
         >>> from ntkflow.dynamics.stable_steps import softmax_weighted
         >>> block = torch.eye(2).reshape(2, 2, 1, 1)
         >>> round(softmax_weighted(block, torch.tensor([[0.5, 0.5]])).trace().item(), 6)
@@ -87,7 +87,7 @@ def curvature_weighted(
         block: block kernel Theta.
         curvature: H, symmetric and positive semi-definite; negative eigenvalues count as zero.
 
-    Example:
+    Examples:
         >>> from ntkflow.dynamics.stable_steps import curvature_weighted
         >>> block = torch.eye(2).reshape(1, 1, 2, 2)
         >>> curvature_weighted(block, torch.tensor([[[4.0]], [[9.0]]])).diagonal().tolist()
@@ -139,7 +139,7 @@ def loss_growth(
     Raises:
         ConfigurationError: as `ntkflow.train_ensemble`.
 
-    Example:
+    Examples:
         >>> network, x, y = torch.nn.Linear(1, 1, bias=False), torch.ones(1, 1), torch.ones(1, 1)
         >>> start = {"weight": torch.zeros(1, 1, 1)}  # lambda_max = 2, the largest stable step is 1
         >>> for step in (0.9, 2.0):

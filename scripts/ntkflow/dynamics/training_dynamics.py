@@ -54,18 +54,6 @@ class TrainingDynamics:
 
     Source: Lee et al. 2019 (arXiv:1902.06720), eqs. 8-16.
 
-    Example:
-        >>> gram = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
-        >>> dynamics = ntkflow.TrainingDynamics(gram, learning_rate=0.25)
-        >>> dynamics.learned_fraction(2)
-        tensor([0.7500, 0.4375], dtype=torch.float64)
-        >>> dynamics.train_mean(torch.tensor([1.0, 1.0]), [0, 1, math.inf])
-        tensor([[0.0000, 0.0000],
-                [0.5000, 0.2500],
-                [1.0000, 1.0000]], dtype=torch.float64)
-        >>> dynamics.largest_stable_step()
-        1.0
-
     Args:
         gram: K, (M, M), symmetric and positive semi-definite.
         learning_rate: eta > 0.
@@ -84,6 +72,18 @@ class TrainingDynamics:
         ConfigurationError: if an option is out of range.
 
     Methods raise a KernelError for arrays whose shape does not fit K.
+
+    Examples:
+        >>> gram = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+        >>> dynamics = ntkflow.TrainingDynamics(gram, learning_rate=0.25)
+        >>> dynamics.learned_fraction(2)
+        tensor([0.7500, 0.4375], dtype=torch.float64)
+        >>> dynamics.train_mean(torch.tensor([1.0, 1.0]), [0, 1, math.inf])
+        tensor([[0.0000, 0.0000],
+                [0.5000, 0.2500],
+                [1.0000, 1.0000]], dtype=torch.float64)
+        >>> dynamics.largest_stable_step()
+        1.0
     """
 
     def __init__(

@@ -115,7 +115,7 @@ def gradient(f: Callable[[Tensor], Tensor], x: Float[Tensor, "n *shape"]) -> Flo
     Raises:
         ConfigurationError: if x is not one tensor of floating-point numbers.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
         >>> ntkflow.gradient(lambda x: x.prod(1, keepdim=True), x).tolist()
         [[[2.0, 1.0]], [[4.0, 3.0]]]
@@ -148,7 +148,7 @@ def laplacian(f: Callable[[Tensor], Tensor], x: Float[Tensor, "n *shape"]) -> Fl
     Raises:
         ConfigurationError: if x is not one tensor of floating-point numbers.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
         >>> ntkflow.laplacian(lambda x: (x**3).sum(1, keepdim=True), x).tolist()
         [[18.0], [42.0]]

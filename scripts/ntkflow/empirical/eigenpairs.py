@@ -17,7 +17,13 @@ FORM_UP_TO = 64
 
 
 class Eigenpairs(NamedTuple):
-    """Leading eigenvalues, descending, their eigenvectors as columns, and |A u - lambda u|."""
+    """Leading eigenvalues, descending, their eigenvectors as columns, and |A u - lambda u|.
+
+    Examples:
+        >>> found = ntkflow.top_eigenpairs(torch.diag(torch.tensor([1.0, 3.0, 2.0])), 2)
+        >>> found.values.tolist(), found.vectors.shape, bool((found.residual_norms < 1e-6).all())
+        ([3.0, 2.0], torch.Size([3, 2]), True)
+    """
 
     values: Float[Tensor, " k"]
     vectors: Float[Tensor, "m k"]
@@ -52,7 +58,7 @@ def top_eigenpairs(
             between two sets of rows.
         NtkflowError: if the iteration does not converge.
 
-    Example:
+    Examples:
         >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(50, 3)
         >>> theta = ntkflow.ntk_operator(network, x, dtype=torch.float64)  # 100 x 100
         >>> found = ntkflow.top_eigenpairs(theta, 3)

@@ -41,6 +41,11 @@ class Explanation:
         memory_budget: bytes to use beside the kernel.
         kernel_bytes: bytes of the kernel.
         faster: what would make it faster, in sentences.
+
+    Examples:
+        >>> found = ntkflow.explain(ntkflow.mlp(3, [64], 2), torch.randn(100, 3))
+        >>> found.method, found.shape, len(found.parameters)
+        ('layerwise', (100, 100, 2), 2)
     """
 
     method: str
@@ -106,7 +111,7 @@ def explain(
     Raises:
         ConfigurationError, UnsupportedLayerError: as `empirical_ntk`.
 
-    Example:
+    Examples:
         >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(100, 3)
         >>> summary = ntkflow.explain(network, x)
         >>> summary.method, summary.parameters[0].way, summary.parameters[0].reason

@@ -42,6 +42,14 @@ class Kernel:
         method: how it was computed.
         by_parameter: with `by_layer=True`, one kernel per parameter; they sum to `values`.
         by_layer: the same, one kernel per layer.
+
+    Examples:
+        >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(5, 3)
+        >>> kernel = ntkflow.empirical_ntk(network, x, outputs="mean", by_layer=True)
+        >>> kernel.values.shape, kernel.outputs, kernel.method
+        (torch.Size([5, 5]), 'mean', 'layerwise')
+        >>> torch.allclose(sum(kernel.by_layer.values()), kernel.values)
+        True
     """
 
     values: Tensor
@@ -55,7 +63,7 @@ class Kernel:
         """Sums over the parameters of a layer, its weight and bias; None without `by_parameter`.
 
         A layer is called as its parameters are up to the last dot, as in `named_modules`: "" is the
-        network itself. Parametrizations of a weight belong to the layer whose weight it is.
+        network itself. Parameters below `parametrizations` belong to the layer above.
         """
         if self.by_parameter is None:
             return None
@@ -148,7 +156,7 @@ def empirical_ntk(
             deviates from plain autograd.
         KernelError: if a kernel of 16-bit numbers overflows; it names the input.
 
-    Example:
+    Examples:
         >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(5, 3)
         >>> ntkflow.empirical_ntk(network, x).values.shape
         torch.Size([2, 2, 5, 5])

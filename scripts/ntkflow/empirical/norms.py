@@ -64,7 +64,7 @@ def gradient_norms(
             targets or targets without a loss, or a loss with an operator, or the loss fails.
         UnsupportedLayerError: as `empirical_ntk`.
 
-    Example:
+    Examples:
         >>> network, x = torch.nn.Linear(2, 3), torch.tensor([[3.0, 4.0], [0.0, 0.0]])
         >>> ntkflow.gradient_norms(network, x, parameters="weight").tolist()
         [[5.0, 0.0], [5.0, 0.0], [5.0, 0.0]]

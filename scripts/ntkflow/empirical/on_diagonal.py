@@ -27,7 +27,7 @@ def diagonal_kernel(
         ConfigurationError: if the inputs are not allowed.
         KernelError: if the network has several outputs, or x several rows.
 
-    Example:
+    Examples:
         >>> network = torch.nn.Linear(2, 1)
         >>> start = ntkflow.draw_parameters(network, seeds=range(3))
         >>> weights, full = ntkflow.diagonal_kernel(network, start, torch.tensor([[1.0, 2.0]]))

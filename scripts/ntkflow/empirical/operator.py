@@ -74,7 +74,7 @@ def ntk_operator(
         UnsupportedLayerError: as `empirical_ntk`, if rows interact, the network draws random
             numbers, is in training mode or returns anything but real numbers (N, ...).
 
-    Example:
+    Examples:
         >>> network, x, y = ntkflow.mlp(3, [64], 2), torch.randn(5, 3), torch.zeros(5, 2)
         >>> theta = ntkflow.ntk_operator(network, x, dtype=torch.float64)
         >>> residual = (network(x) - y).double().flatten()
@@ -133,6 +133,12 @@ class NtkOperator:
         device: of the network's outputs.
         symmetric: whether x2 is x1; the operator is positive semi-definite then.
         products: vectors that it was applied to so far.
+
+    Examples:
+        >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(5, 3)
+        >>> theta = ntkflow.ntk_operator(network, x)
+        >>> theta.shape, theta.symmetric, (theta @ torch.ones(10)).shape
+        ((10, 10), True, torch.Size([10]))
     """
 
     def __init__(self, task: Task, jacobians: Jacobians):

@@ -34,6 +34,12 @@ class SketchedFeatures:
         outputs: the convention, the output or the outputs that were asked for.
         convention: the same as a formula.
         method: how the gradients were had, as in `empirical_ntk`.
+
+    Examples:
+        >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(5, 3)
+        >>> features = ntkflow.sketched_features(network, x, 100)
+        >>> features.values.shape, features.matrix.shape
+        (torch.Size([5, 2, 100]), torch.Size([10, 100]))
     """
 
     values: Tensor
@@ -93,7 +99,7 @@ def sketched_features(
         ConfigurationError: if an option, the parameters or the inputs are not allowed.
         UnsupportedLayerError: as `empirical_ntk`.
 
-    Example:
+    Examples:
         >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(50, 3)
         >>> draws = [ntkflow.sketched_features(network, x, 500, seed=seed) for seed in (0, 1)]
         >>> draws[0].values.shape

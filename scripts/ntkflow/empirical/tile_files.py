@@ -60,7 +60,7 @@ def write_kernel_tile(
         ConfigurationError: if there is no tile at that place, or the type is none of numbers.
         StorageError: if the tile has the wrong shape.
 
-    Example:
+    Examples:
         >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(5, 3)
         >>> for a, b in [(0, 0), (0, 1), (1, 1)]:  # each of them a job
         ...     i, j = slice(3 * a, 3 * a + 3), slice(3 * b, 3 * b + 3)
@@ -134,7 +134,7 @@ def assemble_kernel_tiles(path: str | Path, tiles: Sequence[str | Path]) -> None
         StorageError: if one is missing or no such file, two are of one place, or of kernels that
             differ in size, tiling, type, convention or data. Files are named.
 
-    Example:
+    Examples:
         >>> tile = torch.eye(2)
         >>> ntkflow.write_kernel_tile("0-0.h5", tile, (0, 0), 2, tile=2)
         >>> ntkflow.assemble_kernel_tiles("kernel.h5", ["0-0.h5"])

@@ -53,7 +53,7 @@ def write_kernel_tiles(
         StorageError: if the file is not HDF5 or holds a kernel of another size, type, tiling,
             convention or data set, or a tile has the wrong shape.
 
-    Example:
+    Examples:
         >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(5, 3)
         >>> finite = lambda i, j: ntkflow.empirical_ntk(network, x[i], x[j], outputs="mean").values
         >>> limit = lambda i, j: ntkflow.limit_kernels(network, x[i], x[j]).ntk

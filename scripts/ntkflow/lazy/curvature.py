@@ -24,6 +24,13 @@ class Kappa:
         distance: |f(x; theta_0) - y| on the data set.
         jacobian: operator norm of the first derivative of f.
         second_derivative: operator norm of the second derivative of f.
+
+    Examples:
+        >>> network, x = ntkflow.mlp(1, [32], activation="tanh"), torch.tensor([[1.0], [-1.0]])
+        >>> found = ntkflow.kappa(network, x, torch.zeros(2, 1))
+        >>> ratio = found.distance * found.second_derivative / found.jacobian**2
+        >>> abs(found.kappa / ratio - 1) < 1e-6
+        True
     """
 
     kappa: float
@@ -61,7 +68,7 @@ def kappa(
         tolerance: relative, at which the power iterations stop.
         max_iterations: of the power iterations.
 
-    Example:
+    Examples:
         >>> network = ntkflow.mlp(1, [32], activation="tanh")
         >>> x, y = torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0], [2.0]])
         >>> one, ten = (ntkflow.kappa(network, x, y, output_scale=a, centred=True) for a in (1, 10))
@@ -98,7 +105,7 @@ def jacobian_norm(
         tolerance: relative change of the norm at which the iteration stops.
         max_iterations: largest number of steps.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([[3.0, 4.0]])
         >>> round(ntkflow.jacobian_norm(torch.nn.Linear(2, 1, bias=False), x), 5)
         5.0
@@ -130,7 +137,7 @@ def second_derivative_norm(
         tolerance: relative change of the norm at which the iteration stops.
         max_iterations: largest number of steps of one start.
 
-    Example:
+    Examples:
         >>> network = lambda p, x: (p["a"] * p["b"] * x)  # its Hessian is [[0, x], [x, 0]]
         >>> weights = {"a": torch.tensor(0.3), "b": torch.tensor(2.0)}
         >>> x = torch.tensor([[-5.0]])

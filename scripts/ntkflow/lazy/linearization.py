@@ -48,7 +48,7 @@ class Linearized(_Derived):
         UnsupportedLayerError: if a layer is no function of the weights and one input alone, as in
             `ntkflow.empirical_ntk`.
 
-    Example:
+    Examples:
         >>> network, x = ntkflow.mlp(2, [64], activation="tanh"), torch.randn(5, 2)
         >>> linear = ntkflow.Linearized(network)
         >>> torch.allclose(linear(x), network(x))
@@ -85,7 +85,7 @@ class ScaledOutput(_Derived):
     Raises:
         ConfigurationError: if the scale is not positive.
 
-    Example:
+    Examples:
         >>> network = ntkflow.ScaledOutput(ntkflow.mlp(2, [64]), scale=10.0)
         >>> network(torch.ones(1, 2)).item()
         0.0

@@ -17,6 +17,12 @@ class Movement(NamedTuple):
         distance: ||theta - theta_0||, (S,).
         relative: over ||theta_0||, (S,); NaN for a start at 0 that has not moved.
         start: ||theta_0||, (S,).
+
+    Examples:
+        >>> start = {"weight": torch.tensor([[3.0, 4.0]])}
+        >>> moved = ntkflow.parameter_distances({"weight": torch.tensor([[3.0, 5.0]])}, start)
+        >>> moved.start.item(), moved.relative.item()
+        (5.0, 0.2)
     """
 
     distance: Tensor
@@ -38,7 +44,7 @@ def parameter_distances(parameters: dict[str, Tensor], start: dict[str, Tensor])
         ConfigurationError: if the names differ.
         KernelError: if a shape does.
 
-    Example:
+    Examples:
         >>> start = {"weight": torch.tensor([[3.0, 4.0]])}
         >>> moved = ntkflow.parameter_distances({"weight": torch.tensor([[3.0, 5.0]])}, start)
         >>> moved.distance.item(), moved.relative.item()

@@ -239,7 +239,7 @@ def register_activation(
         activation: a module class, or a function of one tensor that a `forward` calls by its name.
         kinks: points where the activation, its slope or its curvature jumps.
 
-    Example:
+    Examples:
         >>> class Gaussian(torch.nn.Module):
         ...     def forward(self, x):
         ...         return torch.exp(-x.square() / 2)

@@ -43,7 +43,7 @@ def circle_eigenvalues(
     Source: Bietti, Mairal 2019, arXiv:1905.12173, Proposition 5; Basri et al. 2020,
     arXiv:2003.04560, eq. 16, lists Fourier coefficients, which are twice these for k >= 1.
 
-    Example:
+    Examples:
         >>> network = ntkflow.mlp(2, [1], sigma_b=0.0, device="meta")
         >>> ntkflow.circle_eigenvalues(network, [1])  # exactly 1/8
         tensor([0.1250], dtype=torch.float64)

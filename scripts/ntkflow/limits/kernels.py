@@ -25,6 +25,12 @@ class LimitKernels(NamedTuple):
     """Covariance of an output at initialisation (nngp) and tangent kernel of an output (ntk).
 
     `errors`: standard errors of both where they are sampled, else None.
+
+    Examples:
+        >>> network = ntkflow.mlp(3, [1], sigma_w=2**0.5)
+        >>> nngp, ntk = ntkflow.limit_kernels(network, torch.ones(1, 3))
+        >>> round(nngp.item(), 12), round(ntk.item(), 12)
+        (2.0, 4.0)
     """
 
     nngp: Float[Tensor, "n1 n2"] | None
@@ -37,7 +43,15 @@ class LimitKernels(NamedTuple):
 
 
 class SampledKernels(LimitKernels):
-    """Means over replicates, and in `errors` their standard errors."""
+    """Means over replicates, and in `errors` their standard errors.
+
+    Examples:
+        >>> errors = ntkflow.LimitKernels(torch.ones(2, 2), None)
+        >>> found = ntkflow.SampledKernels(torch.eye(2), None, errors)
+        >>> nngp, ntk = found
+        >>> found.errors.nngp.shape, ntk is None
+        (torch.Size([2, 2]), True)
+    """
 
     errors: LimitKernels | None = None
 
@@ -115,7 +129,7 @@ def limit_kernels(
     section 4 (convolutions); Yang 2019, arXiv:1910.12478, Yang 2020, arXiv:2006.14548 (shared
     weights, recurrence, norms); Hron et al. 2020, arXiv:2006.10540 (attention).
 
-    Example:
+    Examples:
         >>> network = ntkflow.mlp(784, [1, 1, 1], sigma_w=2**0.5, sigma_b=0.1, device="meta")
         >>> ntkflow.limit_kernels(network, torch.randn(100, 784)).ntk.shape
         torch.Size([100, 100])

@@ -46,6 +46,12 @@ class MonteCarloKernels(NamedTuple):
         samples: independent networks that were drawn of each width.
         relative_error: |errors| / |kernel| in Frobenius norms, the larger of both kernels.
         converged: whether that is as small as was asked for.
+
+    Examples:
+        >>> network, x = lambda width: ntkflow.mlp(3, [width], 8), torch.randn(2, 3)
+        >>> found = ntkflow.monte_carlo_kernels(network, x, widths=(8, 16), samples=9)
+        >>> found.widths, found.nngp.shape, found.nngp_error.shape
+        ((8, 16), torch.Size([2, 2]), torch.Size([2, 2]))
     """
 
     nngp: Float[Tensor, "n1 n2"]
@@ -126,7 +132,7 @@ def monte_carlo_kernels(
     2020, arXiv:1912.02803 (for both kernels); Dyer, Gur-Ari 2020, arXiv:1909.11304 (corrections in
     powers of 1 / width).
 
-    Example:
+    Examples:
         >>> network, x = lambda width: ntkflow.mlp(3, [width, width], 8), torch.randn(5, 3)
         >>> found = ntkflow.monte_carlo_kernels(network, x, widths=(8, 16), samples=9)
         >>> found.ntk.shape, found.ntk_error.shape, found.samples

@@ -24,7 +24,7 @@ def largest_eigenvalues(
         iterations: products with every matrix, at most n of them.
         tolerance: of the residual, relative to the eigenvalue.
 
-    Example:
+    Examples:
         >>> from ntkflow.linalg.batches import largest_eigenvalues
         >>> largest_eigenvalues(torch.tensor([[[1.0, -1.0], [-1.0, 1.0]]])).round(decimals=5)
         tensor([2.])

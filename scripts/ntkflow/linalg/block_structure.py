@@ -18,7 +18,7 @@ def output_coupling(block: Float[Tensor, "o o n1 n2"]) -> Float[Tensor, ""]:
     Raises:
         KernelError: if it has not four axes, the first two of one size.
 
-    Example:
+    Examples:
         >>> block = torch.tensor([[2.0, 1.0], [1.0, 2.0]]).reshape(2, 2, 1, 1)
         >>> ntkflow.output_coupling(block).item()
         0.5

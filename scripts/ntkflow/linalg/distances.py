@@ -14,10 +14,15 @@ class RelativeDistances(NamedTuple):
 
     Attributes:
         sample: ||K_s - K|| / ||K||, (S,).
-        mean_square: <K_s - K, K_(s+1) - K> / ||K||^2, (S,), the last one beside the first. Its
+        mean_square: `<K_s - K, K_(s+1) - K>` / ||K||^2, (S,), the last one beside the first. Its
             expectation over independent samples is the squared relative distance of their mean from
             K, without the noise of few samples; it may be negative. NaN for a single sample.
-        scale: <K_s, K> / ||K||^2 - 1, (S,): how much larger a sample is along K.
+        scale: `<K_s, K>` / ||K||^2 - 1, (S,): how much larger a sample is along K.
+
+    Examples:
+        >>> found = ntkflow.relative_distances(torch.stack([1.5 * torch.eye(4)] * 2), torch.eye(4))
+        >>> found.sample.tolist(), found.scale.tolist()
+        ([0.5, 0.5], [0.5, 0.5])
     """
 
     sample: Tensor
@@ -40,7 +45,7 @@ def relative_distances(
     Raises:
         KernelError: if the samples have not the shape of the limit.
 
-    Example:
+    Examples:
         >>> kernels = torch.stack([1.5 * torch.eye(4), 0.5 * torch.eye(4)])
         >>> sample, mean_square, scale = ntkflow.relative_distances(kernels, torch.eye(4))
         >>> sample.tolist(), mean_square.tolist(), scale.tolist()
@@ -66,7 +71,7 @@ def pairwise_spread(samples: Float[Tensor, "s *n"]) -> Float[Tensor, " s"]:
     Returns:
         One number a sample; NaN for a single sample, or where a product is negative.
 
-    Example:
+    Examples:
         >>> from ntkflow.linalg.distances import pairwise_spread
         >>> pairwise_spread(torch.tensor([[2.0, 2.0], [1.0, 1.0]]))
         tensor([0.5000, 0.5000])

@@ -21,13 +21,13 @@ def eigenpairs(
 
     The kernel is not divided by N. The lower triangle is used.
 
-    Example:
+    Returns:
+        Eigenvalues (N,), descending, and eigenvectors (N, N) as columns in the same order.
+
+    Examples:
         >>> from ntkflow.linalg.spectra import eigenpairs
         >>> eigenpairs(np.diag([1.0, 3.0]))[0]
         array([3., 1.])
-
-    Returns:
-        Eigenvalues (N,), descending, and eigenvectors (N, N) as columns in the same order.
     """
     values, vectors = np.linalg.eigh(_array(gram))
     return values[::-1].copy(), vectors[:, ::-1].copy()
@@ -57,7 +57,7 @@ def effective_rank(values: Float[Any, " n"]) -> float:
     Between 1 and N (Roy and Vetterli 2007, definition 1). Negative eigenvalues count as zero; NaN
     where none is positive.
 
-    Example:
+    Examples:
         >>> round(ntkflow.effective_rank(np.array([1.0, 1.0, 0.0])), 6)
         2.0
     """
@@ -71,7 +71,7 @@ def participation_ratio(values: Float[Any, " n"]) -> float:
 
     Negative eigenvalues count as zero; NaN where none is positive.
 
-    Example:
+    Examples:
         >>> round(ntkflow.participation_ratio(np.array([3.0, 1.0])), 6)
         1.6
     """
@@ -97,16 +97,16 @@ def cumulative_distribution(
 ) -> tuple[Float[ndarray, " n"], Float[ndarray, " n"]]:
     """Empirical distribution F(x) = #{lambda_i <= x} / N of the eigenvalues.
 
-    Example:
-        >>> ntkflow.cumulative_distribution(np.array([3.0, 1.0]), by_trace=True)
-        (array([0.25, 0.75]), array([0.5, 1. ]))
-
     Args:
         values: eigenvalues, in any order.
         by_trace: divide the eigenvalues by their sum.
 
     Returns:
         The points x, ascending, and F at them.
+
+    Examples:
+        >>> ntkflow.cumulative_distribution(np.array([3.0, 1.0]), by_trace=True)
+        (array([0.25, 0.75]), array([0.5, 1. ]))
     """
     points = np.sort(_array(values))
     if by_trace:
@@ -123,14 +123,14 @@ def alignment(
     al. 2001, definition 1). Centred: K and Y are replaced by H K H and H Y, H = I - 11'/N (Cortes,
     Mohri, Rostamizadeh 2012, definition 4), and do not see constant shifts. NaN where K or Y is 0.
 
-    Example:
-        >>> ntkflow.alignment(np.eye(2), np.array([1.0, -1.0]))
-        0.7071067811865475
-
     Args:
         gram: K, (N, N).
         targets: Y, (N,) or (N, O).
         centred: whether to remove the mean in feature space.
+
+    Examples:
+        >>> ntkflow.alignment(np.eye(2), np.array([1.0, -1.0]))
+        0.7071067811865475
     """
     gram, targets = _array(gram), _array(targets).reshape(len(targets), -1)
     if centred:
@@ -142,7 +142,7 @@ def alignment(
 def kernel_drift(after: Float[Any, "*n"], before: Float[Any, "*n"]) -> float:
     """Relative change ||K_1 - K_0||_F / ||K_0||_F; block kernels are welcome; NaN where K_0 is 0.
 
-    Example:
+    Examples:
         >>> ntkflow.kernel_drift(3 * np.eye(2), 2 * np.eye(2))
         0.5
     """
@@ -153,20 +153,20 @@ def kernel_drift(after: Float[Any, "*n"], before: Float[Any, "*n"]) -> float:
 def kernel_distance(
     after: Float[Any, "n n"], before: Float[Any, "n n"], *, centred: bool = True
 ) -> float:
-    """Cosine distance 1 - <K_1, K_0>_F / (||K_1||_F ||K_0||_F), blind to scale.
+    """Cosine distance 1 - `<K_1, K_0>` / (||K_1||_F ||K_0||_F), blind to scale.
 
     Centred: of H K H, H = I - 11'/N, so that a constant added to a kernel does not count; one minus
     the centred kernel alignment of Cortes, Mohri, Rostamizadeh 2012. Uncentred: the kernel distance
     of Fort et al. 2020 (arXiv:2010.15110), eq. 4. NaN where a kernel (centred) is 0.
 
-    Example:
-        >>> ntkflow.kernel_distance(np.diag([3.0, 1.0]), np.diag([6.0, 2.0]))
-        0.0
-
     Args:
         after: K_1.
         before: K_0.
         centred: whether to centre both kernels first.
+
+    Examples:
+        >>> ntkflow.kernel_distance(np.diag([3.0, 1.0]), np.diag([6.0, 2.0]))
+        0.0
     """
     first, second = _array(after), _array(before)
     if centred:
@@ -188,17 +188,17 @@ def block_matrix(
     `targets.T.reshape(-1)`. By input, it is entry (n O + o, n' O + o'), and targets flatten as
     `targets.reshape(-1)`. Arrays and torch tensors keep their type.
 
-    Example:
-        >>> ntkflow.block_matrix(np.arange(4.0).reshape(2, 2, 1, 1))
-        array([[0., 1.],
-               [2., 3.]])
-
     Args:
         block: the kernel.
         by_input: order rows and columns input by input.
 
     Raises:
         KernelError: if it has not four axes.
+
+    Examples:
+        >>> ntkflow.block_matrix(np.arange(4.0).reshape(2, 2, 1, 1))
+        array([[0., 1.],
+               [2., 3.]])
     """
     if getattr(block, "ndim", None) != 4:
         what = tuple(block.shape) if hasattr(block, "shape") else type(block).__name__
@@ -221,18 +221,18 @@ def circle_modes(
     end point is not repeated). A_k >= 0; modes above N/2 are folded down. The phase of
     A sin(k gamma + psi) is psi - pi/2.
 
-    Example:
-        >>> angles = 2 * np.pi * np.arange(8) / 8
-        >>> amplitude, phase = ntkflow.circle_modes(3 * np.sin(2 * angles))
-        >>> float(amplitude[2].round(12)), float(phase[2].round(6))
-        (3.0, -1.570796)
-
     Args:
         values: the function on the grid, last axis; leading axes are a batch.
         start: angle of the first grid point, in radians.
 
     Returns:
         Amplitudes and phases in (-pi, pi], each (..., N//2 + 1).
+
+    Examples:
+        >>> angles = 2 * np.pi * np.arange(8) / 8
+        >>> amplitude, phase = ntkflow.circle_modes(3 * np.sin(2 * angles))
+        >>> float(amplitude[2].round(12)), float(phase[2].round(6))
+        (3.0, -1.570796)
     """
     values = _array(values)
     size = values.shape[-1]

@@ -45,6 +45,12 @@ class SpectralDensity:
         weights: (c, s), not negative.
         deflated: how many of the c start vectors, the first, are not random.
         size: m.
+
+    Examples:
+        >>> density = ntkflow.spectral_density(torch.eye(5), probes=3)
+        >>> value, standard_error = density.trace()
+        >>> round(value.item(), 4), round(standard_error.item(), 4)
+        (5.0, 0.0)
     """
 
     nodes: Float[Tensor, "c s"]
@@ -79,7 +85,7 @@ class SpectralDensity:
             KernelError: if what f returns has not the shape of what it is given, or is not a number
                 at one of the nodes.
 
-        Example:
+        Examples:
             >>> density = ntkflow.spectral_density(torch.eye(5), probes=3)
             >>> density.trace_of(torch.exp).value.round(decimals=4)
             tensor(13.5914, dtype=torch.float64)
@@ -230,7 +236,7 @@ def spectral_density(
             not allowed.
         KernelError: if a product is not finite, or a matrix is not symmetric.
 
-    Example:
+    Examples:
         >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(50, 3)
         >>> theta = ntkflow.ntk_operator(network, x, dtype=torch.float64)  # 100 x 100
         >>> top = ntkflow.top_eigenpairs(theta, 10)

@@ -1,6 +1,6 @@
 """Cholesky factor in one triangle of a matrix, and the matrix itself in the other.
 
-Nothing of the size of the matrix is ever allocated: a kernel that fills the memory is factorized
+Nothing of the size of the matrix is ever allocated: a kernel that fills the memory is factorised
 where it lies, and residuals of what it solves are still computed with it.
 """
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .solving import add_products, tile_pairs
 
-# Columns that are factorized together; rows converted to float64 together.
+# Columns that are factorised together; rows converted to float64 together.
 _PANEL, _ROWS = 512, 512
 
 

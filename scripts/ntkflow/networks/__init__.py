@@ -1,4 +1,4 @@
-"""Networks: layers, the networks made of them, and parameters of whole ensembles."""
+"""Layers, the networks made of them, and parameters of whole ensembles."""
 
 from .activations import ACTIVATIONS, Abs, Erf, Sin, activation_layer
 from .attention import MultiheadAttention

@@ -11,7 +11,7 @@ from ..errors import unknown
 class Erf(nn.Module):
     """Activation erf(x).
 
-    Example:
+    Examples:
         >>> ntkflow.Erf()(torch.zeros(1))
         tensor([0.])
     """
@@ -24,7 +24,7 @@ class Erf(nn.Module):
 class Sin(nn.Module):
     """Activation sin(x).
 
-    Example:
+    Examples:
         >>> ntkflow.Sin()(torch.zeros(1))
         tensor([0.])
     """
@@ -37,7 +37,7 @@ class Sin(nn.Module):
 class Abs(nn.Module):
     """Activation |x|.
 
-    Example:
+    Examples:
         >>> ntkflow.Abs()(torch.tensor([-2.0]))
         tensor([2.])
     """

@@ -50,7 +50,7 @@ class MultiheadAttention(nn.Module):
     Raises:
         ConfigurationError: if a scale is negative, a word unknown, or sizes do not fit each other.
 
-    Example:
+    Examples:
         >>> attention, x = ntkflow.MultiheadAttention(8, heads=2), torch.randn(5, 3, 8)
         >>> output, weights = attention(x, x, x)
         >>> output.shape, weights.shape

@@ -10,7 +10,7 @@ class TimeAverage(nn.Module):
     Args:
         recurrent: such as `ntkflow.RNN`, which returns its outputs (N, T, n) first.
 
-    Example:
+    Examples:
         >>> from ntkflow.networks.averaging import TimeAverage
         >>> TimeAverage(ntkflow.RNN(3, 8, activation="relu"))(torch.ones(5, 4, 3)).shape
         torch.Size([5, 8])
@@ -28,7 +28,7 @@ class TimeAverage(nn.Module):
 class TokenAverage(nn.Module):
     """Mean over tokens: (N, T, n) to (N, n).
 
-    Example:
+    Examples:
         >>> from ntkflow.networks.averaging import TokenAverage
         >>> TokenAverage()(torch.ones(5, 4, 3)).shape
         torch.Size([5, 3])

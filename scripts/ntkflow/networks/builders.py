@@ -59,7 +59,7 @@ def mlp(
     Raises:
         ConfigurationError: if a name is unknown or a number out of range.
 
-    Example:
+    Examples:
         >>> ntkflow.mlp(3, [64, 64], 2, sigma_w=2**0.5, sigma_b=0.1)(torch.ones(5, 3)).shape
         torch.Size([5, 2])
     """
@@ -136,7 +136,7 @@ def cnn(
         ConfigurationError: if the head, activation or parameterization is unknown, or the images
             are too small.
 
-    Example:
+    Examples:
         >>> network = ntkflow.cnn(1, [16, 16], 10, image_size=8, head="gap")
         >>> network(torch.ones(5, 1, 8, 8)).shape
         torch.Size([5, 10])

@@ -161,7 +161,7 @@ class Conv2d(_Convolution):
     Raises:
         ConfigurationError: if a scale is negative, a word unknown, or sizes do not fit each other.
 
-    Example:
+    Examples:
         >>> ntkflow.Conv2d(1, 4, kernel_size=3)(torch.ones(5, 1, 8, 8)).shape
         torch.Size([5, 4, 8, 8])
         >>> layer = ntkflow.Conv2d(1, 4, (3, 5), stride=2, padding=(1, 2), padding_mode="circular")
@@ -182,7 +182,7 @@ class Conv1d(_Convolution):
     h[c, t] = sigma_w sum_{c', d} W[c, c', d] x[c', s t + r d] / sqrt(fan_in) + sigma_b b[c],
     fan_in = k in_channels / groups. Arguments, errors and source are those of `Conv2d`.
 
-    Example:
+    Examples:
         >>> ntkflow.Conv1d(3, 4, 5, stride=2, padding="valid")(torch.ones(5, 3, 11)).shape
         torch.Size([5, 4, 4])
     """
@@ -200,7 +200,7 @@ class Conv3d(_Convolution):
     h[c, p] = sigma_w sum_{c', d} W[c, c', d] x[c', s p + r d] / sqrt(fan_in) + sigma_b b[c],
     fan_in = k1 k2 k3 in_channels / groups. Arguments, errors and source are those of `Conv2d`.
 
-    Example:
+    Examples:
         >>> ntkflow.Conv3d(1, 4, (1, 3, 3))(torch.ones(5, 1, 2, 6, 6)).shape
         torch.Size([5, 4, 2, 6, 6])
     """
@@ -283,7 +283,7 @@ class ConvTranspose2d(_ConvolutionTranspose):
     Raises:
         ConfigurationError: if a scale is negative, or sizes do not fit each other.
 
-    Example:
+    Examples:
         >>> ntkflow.ConvTranspose2d(3, 4, 2, stride=2)(torch.ones(5, 3, 4, 4)).shape
         torch.Size([5, 4, 8, 8])
     """
@@ -302,7 +302,7 @@ class ConvTranspose1d(_ConvolutionTranspose):
     fan_in = k in_channels / (groups s). Arguments, errors and source are those of
     `ConvTranspose2d`.
 
-    Example:
+    Examples:
         >>> ntkflow.ConvTranspose1d(3, 4, 4, stride=2, padding=1)(torch.ones(5, 3, 6)).shape
         torch.Size([5, 4, 12])
     """
@@ -321,7 +321,7 @@ class ConvTranspose3d(_ConvolutionTranspose):
     fan_in = k1 k2 k3 in_channels / (groups s1 s2 s3). Arguments, errors and source are those of
     `ConvTranspose2d`.
 
-    Example:
+    Examples:
         >>> ntkflow.ConvTranspose3d(1, 4, 2, stride=2)(torch.ones(5, 1, 2, 3, 3)).shape
         torch.Size([5, 4, 4, 6, 6])
     """

@@ -26,7 +26,7 @@ class Embedding(ScaledLayer):
     Raises:
         ConfigurationError: if the scale is negative or `padding_idx` is no token.
 
-    Example:
+    Examples:
         >>> ntkflow.Embedding(10, 4)(torch.tensor([[1, 2, 3], [4, 5, 1]])).shape
         torch.Size([2, 3, 4])
     """

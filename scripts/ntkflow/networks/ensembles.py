@@ -32,7 +32,7 @@ def draw_parameters(
     Raises:
         UnsupportedLayerError: if a module with parameters of its own has no `reset_parameters`.
 
-    Example:
+    Examples:
         >>> drawn = ntkflow.draw_parameters(ntkflow.mlp(3, [64]), seeds=range(10))
         >>> drawn["0.weight"].shape
         torch.Size([10, 64, 3])

@@ -52,7 +52,7 @@ def evaluated(
         A copy in evaluation mode, to be called with the same parameters; the network itself if it
         has no such layers.
 
-    Example:
+    Examples:
         >>> network, x = ntkflow.mlp(3, [64], normalization="batch"), torch.randn(5, 3)
         >>> parameters = {name: p[0] for name, p in ntkflow.draw_parameters(network, [0]).items()}
         >>> frozen = ntkflow.evaluated(network, parameters, x)
@@ -101,7 +101,7 @@ def ensemble_outputs(
         output_scale: alpha.
         start: parameters (S, *shape) of h_0; default: not centred.
 
-    Example:
+    Examples:
         >>> network = ntkflow.mlp(3, [64], 2)
         >>> start = ntkflow.draw_parameters(network, seeds=range(4))
         >>> ntkflow.ensemble_outputs(network, start, torch.randn(5, 3)).shape

@@ -33,7 +33,7 @@ class Dense(ScaledLayer):
     Raises:
         ConfigurationError: if a scale is negative or `bias` is unknown.
 
-    Example:
+    Examples:
         >>> ntkflow.Dense(3, 4, sigma_w=2**0.5)(torch.ones(5, 3)).shape
         torch.Size([5, 4])
     """
@@ -73,7 +73,7 @@ class Dense(ScaledLayer):
 class GlobalAveragePool(nn.Module):
     """Mean over the two spatial axes: (N, C, H, W) to (N, C).
 
-    Example:
+    Examples:
         >>> ntkflow.GlobalAveragePool()(torch.ones(5, 4, 8, 8)).shape
         torch.Size([5, 4])
     """
@@ -86,7 +86,7 @@ class GlobalAveragePool(nn.Module):
 class Residual(nn.Module):
     """Residual sum x + branch(x).
 
-    Example:
+    Examples:
         >>> ntkflow.Residual(torch.nn.ReLU())(torch.tensor([-1.0, 1.0]))
         tensor([-1.,  2.])
     """

@@ -37,7 +37,7 @@ class StandardLinear(nn.Linear):
     Raises:
         ConfigurationError: if a scale is negative or `bias` is unknown.
 
-    Example:
+    Examples:
         >>> ntkflow.StandardLinear(3, 4, sigma_w=2**0.5)(torch.ones(5, 3)).shape
         torch.Size([5, 4])
     """
@@ -81,7 +81,7 @@ class StandardConv2d(nn.Conv2d):
     Raises:
         ConfigurationError: if a scale is negative or `bias` is unknown.
 
-    Example:
+    Examples:
         >>> ntkflow.StandardConv2d(1, 4, kernel_size=3)(torch.ones(5, 1, 8, 8)).shape
         torch.Size([5, 4, 8, 8])
     """

@@ -32,7 +32,7 @@ class PatchEmbedding(nn.Module):
         ConfigurationError: if the patches do not divide the images, there are too few features for
             a code, or a scale is negative.
 
-    Example:
+    Examples:
         >>> from ntkflow.networks.patches import PatchEmbedding
         >>> PatchEmbedding(32, image_size=8, patch_size=4)(torch.ones(5, 8, 8)).shape
         torch.Size([5, 4, 32])
@@ -87,7 +87,7 @@ def position_code(tokens: int, features: int) -> Float[Tensor, "t d"]:
     Raises:
         ConfigurationError: if there are too few features for orthogonal rows.
 
-    Example:
+    Examples:
         >>> from ntkflow.networks.patches import position_code
         >>> code = position_code(2, 8)
         >>> torch.allclose(code @ code.T / 8, torch.eye(2).double())

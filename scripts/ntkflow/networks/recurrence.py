@@ -58,7 +58,7 @@ class RNNCell(_Cell):
     Raises:
         ConfigurationError: if a scale is negative or a word unknown.
 
-    Example:
+    Examples:
         >>> cell, x = ntkflow.RNNCell(3, 8, "relu"), torch.randn(5, 3)
         >>> cell(x, cell(x)).shape
         torch.Size([5, 8])
@@ -91,7 +91,7 @@ class LSTMCell(_Cell):
     Computation 9), as in `torch.nn.LSTMCell`. Arguments and errors are those of `RNNCell`, without
     the activation.
 
-    Example:
+    Examples:
         >>> cell, x = ntkflow.LSTMCell(3, 8), torch.randn(5, 3)
         >>> h, c = cell(x, cell(x))
         >>> h.shape, c.shape
@@ -124,7 +124,7 @@ class GRUCell(_Cell):
     zero. That is `torch.nn.GRUCell` whose bias_hh is zero. Source: Cho et al. 2014
     (arXiv:1406.1078). Arguments and errors are those of `RNNCell`, without the activation.
 
-    Example:
+    Examples:
         >>> cell, x = ntkflow.GRUCell(3, 8), torch.randn(5, 3)
         >>> cell(x, cell(x)).shape
         torch.Size([5, 8])
@@ -247,7 +247,7 @@ class RNN(_OneState):
     Raises:
         ConfigurationError: if a scale is negative, a word unknown, or x is no tensor.
 
-    Example:
+    Examples:
         >>> outputs, last = ntkflow.RNN(3, 8, activation="erf")(torch.randn(5, 4, 3))
         >>> outputs.shape, last.shape
         (torch.Size([5, 4, 8]), torch.Size([1, 5, 8]))
@@ -262,7 +262,7 @@ class GRU(_OneState):
     `GRUCell`, which has the formula, its normalisation and its source, at every step of (N, T, d).
     Arguments, shapes and errors are those of `RNN`, without the activation.
 
-    Example:
+    Examples:
         >>> outputs, last = ntkflow.GRU(3, 8, num_layers=2)(torch.randn(5, 4, 3))
         >>> outputs.shape, last.shape
         (torch.Size([5, 4, 8]), torch.Size([2, 5, 8]))
@@ -277,7 +277,7 @@ class LSTM(_Recurrent):
     `LSTMCell`, which has the formula, its normalisation and its source, at every step of (N, T, d).
     Arguments, shapes and errors are those of `RNN`, without the activation; the state is (h, c).
 
-    Example:
+    Examples:
         >>> outputs, (h, c) = ntkflow.LSTM(3, 8, bidirectional=True)(torch.randn(5, 4, 3))
         >>> outputs.shape, h.shape, c.shape
         (torch.Size([5, 4, 16]), torch.Size([2, 5, 8]), torch.Size([2, 5, 8]))

@@ -77,7 +77,7 @@ def resnet18(
     Raises:
         ConfigurationError: if the stem is unknown or a number is not positive.
 
-    Example:
+    Examples:
         >>> from ntkflow.networks.resnet import resnet18
         >>> resnet18(3, 10, width=4)(torch.ones(5, 3, 32, 32)).shape
         torch.Size([5, 10])

@@ -43,7 +43,7 @@ class TransformerEncoderLayer(nn.Module):
     Raises:
         ConfigurationError: if a scale is negative, a word unknown, or sizes do not fit each other.
 
-    Example:
+    Examples:
         >>> layer = ntkflow.TransformerEncoderLayer(8, 2, 16, activation="gelu", norm_first=True)
         >>> layer(torch.randn(5, 3, 8)).shape
         torch.Size([5, 3, 8])
@@ -123,7 +123,7 @@ class TransformerEncoder(nn.Module):
     Raises:
         TypeError: if a layer is no module.
 
-    Example:
+    Examples:
         >>> layers = [ntkflow.TransformerEncoderLayer(8, 2, 16) for _ in range(3)]
         >>> ntkflow.TransformerEncoder(layers)(torch.randn(5, 3, 8)).shape
         torch.Size([5, 3, 8])

@@ -76,7 +76,7 @@ def ntk_parameterization(
             torch's initialisation has no limit in a scale that is not named.
         UnsupportedLayerError: if a layer with weights has no twin; it is named.
 
-    Example:
+    Examples:
         >>> network = torch.nn.Sequential(torch.nn.Conv1d(3, 8, 5), torch.nn.ReLU())
         >>> twin = ntkflow.ntk_parameterization(network, sigma_w=2**0.5, sigma_b=0.1)
         >>> twin(torch.randn(5, 3, 9)).shape

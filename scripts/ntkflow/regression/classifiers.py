@@ -18,7 +18,14 @@ from .kernel_machines import accuracy, choose_ridge, evaluate, fit_cross_entropy
 
 
 class KernelPair(NamedTuple):
-    """Kernel matrices (rows, rows) on M training points, and of N test points against them."""
+    """Kernel matrices (rows, rows) on M training points, and of N test points against them.
+
+    Examples:
+        >>> x, new = torch.randn(6, 3), torch.randn(2, 3)
+        >>> kernels = ntkflow.KernelPair(x @ x.T, new @ x.T)
+        >>> kernels.gram.shape, kernels.cross.shape
+        (torch.Size([6, 6]), torch.Size([2, 6]))
+    """
 
     gram: Tensor
     cross: Tensor
@@ -32,6 +39,13 @@ class ClassifierFit(NamedTuple):
         test: outputs on the test points, (S, O, N).
         updates: steps of Adam; NaN for others.
         ridge: over the mean of the kernel's diagonal; NaN for others.
+
+    Examples:
+        >>> eye = torch.eye(4)
+        >>> kernels = ntkflow.KernelPair(eye, eye[:1])
+        >>> fit = ntkflow.held_out_ridge_classifier(kernels, eye, [0.1, 1.0], held_out=0.5)
+        >>> fit.train.shape, fit.test.shape
+        (torch.Size([1, 4, 4]), torch.Size([1, 4, 1]))
     """
 
     train: Tensor
@@ -47,6 +61,13 @@ class ClassifierScores(NamedTuple):
         train_accuracy: training points whose largest output is that of their label.
         test_accuracy: the same of the test points.
         disagreement: test points where fit and reference name other classes.
+
+    Examples:
+        >>> eye = torch.eye(2)
+        >>> fit = ntkflow.ClassifierFit(eye[None], eye[None])
+        >>> scores = ntkflow.classifier_scores(fit, torch.arange(2), torch.zeros(2).long(), eye)
+        >>> scores.train_accuracy, scores.test_accuracy
+        (1.0, 0.5)
     """
 
     train_accuracy: float
@@ -80,7 +101,7 @@ def cross_entropy_classifiers(
     Returns:
         The fit of every name.
 
-    Example:
+    Examples:
         >>> eye = torch.eye(2)
         >>> fits = ntkflow.cross_entropy_classifiers(
         ...     ntkflow.KernelPair(eye, eye[:1]), eye, {"zero": torch.zeros(1, 2, 2)},
@@ -127,7 +148,7 @@ def held_out_ridge_classifier(
         ConfigurationError: if a share of that size leaves no point on one side.
         KernelError: if K + r k I is not positive definite to working precision.
 
-    Example:
+    Examples:
         >>> eye = torch.eye(4)
         >>> kernels = ntkflow.KernelPair(eye, eye[:1])
         >>> fit = ntkflow.held_out_ridge_classifier(kernels, eye, [0.1, 1.0], held_out=0.5)
@@ -160,7 +181,7 @@ def classifier_scores(
     Raises:
         KernelError: if a shape does not fit the outputs.
 
-    Example:
+    Examples:
         >>> fit = ntkflow.ClassifierFit(torch.eye(2)[None], torch.eye(2)[None])
         >>> ntkflow.classifier_scores(fit, torch.arange(2), torch.zeros(2).long(), torch.eye(2))
         ClassifierScores(train_accuracy=1.0, test_accuracy=0.5, disagreement=0.0)

@@ -36,6 +36,11 @@ class RidgeFit:
         method: "direct" or "iterative".
         reason: why, with sizes.
         steps: products with K, or rounds of refinement.
+
+    Examples:
+        >>> fit = ntkflow.kernel_ridge(torch.eye(3), torch.tensor([2.0, 4.0, 6.0]), 1.0)
+        >>> fit.coefficients.round(decimals=6).tolist(), fit.method, fit.residual < 1e-6
+        ([1.0, 2.0, 3.0], 'direct', True)
     """
 
     coefficients: Float[Tensor, "n *o"]
@@ -68,7 +73,7 @@ class RidgeFit:
             KernelError: if a shape does not fit the training points, or a prediction is not finite.
             StorageError: if a file is no such one, or unfinished.
 
-        Example:
+        Examples:
             >>> fit = ntkflow.kernel_ridge(torch.eye(2), torch.tensor([2.0, 4.0]), 1.0)
             >>> fit.predict(torch.ones(1, 2)).round(decimals=6)
             tensor([3.], dtype=torch.float64)
@@ -99,7 +104,7 @@ class RidgeFit:
             KernelError: as `predict`, or if a variance is negative beyond rounding: the diagonal
                 or the kernel of other points.
 
-        Example:
+        Examples:
             >>> fit = ntkflow.kernel_ridge(torch.ones(1, 1), torch.ones(1), 3.0)
             >>> mean, variance = fit.posterior(torch.ones(1, 1), torch.ones(1))
             >>> mean.item(), variance.item()
@@ -149,7 +154,7 @@ class RidgeFit:
     ) -> RidgeErrors:
         """Errors at training points that a fit to all others makes, for a grid of ridges.
 
-        y_i - f_-i(x_i) = [G (y - m_-i)]_i / G_ii with G = (K + lambda I)^-1, m_-i the mean of the
+        `y_i - f_-i(x_i) = [G (y - m_-i)]_i / G_ii` with G = (K + lambda I)^-1, m_-i the mean of the
         other targets (0 without centring). From one eigendecomposition, of all rows; or from one
         Krylov space, of a random sample of rows, each of them a right-hand side.
 

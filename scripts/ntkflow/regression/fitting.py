@@ -88,7 +88,7 @@ def kernel_ridge(
         StorageError: if a file is unfinished or of other data, or the stopped run had other
             settings, targets or another kernel.
 
-    Example:
+    Examples:
         >>> x, y = torch.randn(40, 3), torch.randn(40, 2)
         >>> network = ntkflow.mlp(3, [64], 2)
         >>> fit = ntkflow.kernel_ridge((network, x), y, 0.1, centre=True, dtype=torch.float64)

@@ -31,6 +31,13 @@ class RidgeErrors(NamedTuple):
         standard_errors: of these means over points, (R,).
         residual: largest relative residual of the systems solved.
         method: "direct" or "iterative".
+
+    Examples:
+        >>> x, y = torch.randn(20, 3), torch.randn(20, 1)
+        >>> fit = ntkflow.kernel_ridge(x @ x.T, y, 0.1)
+        >>> found = fit.leave_one_out([0.1, 1.0])
+        >>> found.ridges.tolist(), found.mean_squares.shape
+        ([0.1, 1.0], torch.Size([2]))
     """
 
     ridges: Float[Tensor, " r"]

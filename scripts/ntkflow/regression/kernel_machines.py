@@ -29,14 +29,14 @@ def evaluate(
 ) -> Float[Tensor, "*s o n"]:
     """Outputs f = K c at the rows of the kernel.
 
-    Example:
-        >>> from ntkflow.regression.kernel_machines import evaluate
-        >>> evaluate(torch.eye(2), torch.tensor([[3.0, 4.0]]))
-        tensor([[3., 4.]])
-
     Args:
         kernel: (N, M), shared by the outputs, or (O N, O M).
         coefficients: c, one row per output.
+
+    Examples:
+        >>> from ntkflow.regression.kernel_machines import evaluate
+        >>> evaluate(torch.eye(2), torch.tensor([[3.0, 4.0]]))
+        tensor([[3., 4.]])
     """
     outputs, samples = coefficients.shape[-2:]
     if kernel.shape[1] == samples:

@@ -28,6 +28,14 @@ class LearningCurve:
         bias: sum_i (1 - L_i)^2 v_i^2, squared error of the mean prediction, (*t).
         variance: of the prediction over training sets and their noise, (*t).
         error: mean squared error on noisy targets, bias + variance + noise, (*t).
+
+    Examples:
+        >>> eigenvalues, coefficients = torch.tensor([1.0, 0.25]), torch.ones(2)
+        >>> curve = ntkflow.learning_curve(eigenvalues, coefficients, [1, 4], ridge=0.1)
+        >>> curve.error.shape, curve.learnability.shape
+        (torch.Size([2]), torch.Size([2, 2]))
+        >>> bool(curve.error[1] < curve.error[0])
+        True
     """
 
     kappa: Float[Tensor, "*t"]
@@ -70,7 +78,7 @@ def learning_curve(
             negative by rounding, all up to the size of the most negative one count as 0.
         coefficients: v_i, in the same order; squared errors are summed over outputs.
         n: a number of training rows >= 1, or several.
-        ridge: >= 0, added to the diagonal of the kernel of the n rows, in the kernel's units.
+        ridge: lambda >= 0, added to the diagonal of the n rows' kernel, in its units.
         noise: variance >= 0 of independent noise on the targets, summed over outputs.
 
     Returns:
@@ -81,7 +89,7 @@ def learning_curve(
             coefficients do not fit the eigenvalues.
         ConfigurationError: if n < 1, or ridge or noise is negative or not finite.
 
-    Example:
+    Examples:
         >>> flat = torch.ones(4)  # one row learns a quarter of every mode
         >>> curve = ntkflow.learning_curve(flat, flat, [1, 2], ridge=0.0)
         >>> curve.learnability.numpy().round(6)
@@ -121,17 +129,17 @@ def total_learnability(gram: Float[Tensor, "n n"], *, ridge: float | int) -> flo
     Also called their effective dimension or degrees of freedom. `learning_curve` expects sum_i L_i
     of it (Simon et al. 2021, arXiv:2110.03922).
 
-    Example:
-        >>> ntkflow.total_learnability(torch.diag(torch.tensor([3.0, 1.0])), ridge=1.0)
-        1.25
-
     Args:
         gram: K, kernel of the training rows, not divided by n.
-        ridge: > 0, in the units of the kernel. At ridge 0 the number is the rank.
+        ridge: lambda > 0, in the units of the kernel. At ridge 0 the number is the rank.
 
     Raises:
         KernelError: if K is not finite, symmetric and positive semi-definite up to rounding.
         ConfigurationError: if the ridge is not positive.
+
+    Examples:
+        >>> ntkflow.total_learnability(torch.diag(torch.tensor([3.0, 1.0])), ridge=1.0)
+        1.25
     """
     check_positive("ridge", ridge)
     check_symmetric(gram)
@@ -151,7 +159,7 @@ def power_law_tail(
     a = log2(1 + R / S), R the sum of the terms from m / 2 to m, which follow the same law then.
 
     Args:
-        terms: >= 0, the leading ones first.
+        terms: numbers >= 0, the leading ones first.
         leading: m >= 2, how many are kept.
         length: k > m, how many terms there are in all.
 
@@ -159,7 +167,7 @@ def power_law_tail(
         The terms (k,) in float64, and the sum of those behind: of eigenvalues it acts like a
         further ridge, of squared coefficients like noise.
 
-    Example:
+    Examples:
         >>> from ntkflow.regression.learning_curve import power_law_tail
         >>> halves = torch.tensor([0.5, 0.25, 0.125, 0.125])
         >>> terms, rest = power_law_tail(halves, 2, 4)

@@ -22,20 +22,15 @@ def ridge_regression(
 ) -> Float[Tensor, "n *o"]:
     """Kernel ridge regression, the mean prediction after infinite training.
 
-    f(x) = K_x (K + ridge I)^-1 y, with an *absolute* ridge (not relative to the trace). ridge = 0
+    f(x) = K_x (K + ridge I)^-1 y, with an absolute ridge (not relative to the trace). ridge = 0
     with the neural tangent kernel is gradient descent at t = infinity from f0 = 0 (Jacot et al.
     2018, arXiv:1806.07572, section 5; Lee et al. 2019, arXiv:1902.06720, eq. 13).
-
-    Example:
-        >>> gram = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
-        >>> ntkflow.ridge_regression(gram, gram[:1], torch.tensor([3.0, 0.0]), ridge=1.0)
-        tensor([1.8750], dtype=torch.float64)
 
     Args:
         gram: K, kernel of the training points.
         cross_gram: K_x, kernel of test points against training points.
         targets: y, one row per training point, any number of outputs.
-        ridge: >= 0, added to the diagonal, in the units of the kernel.
+        ridge: lambda >= 0, added to the diagonal, in the units of the kernel.
 
     Returns:
         Predictions, one row per test point.
@@ -43,6 +38,11 @@ def ridge_regression(
     Raises:
         KernelError: if K + ridge I is not positive definite to working precision, or shapes do not
             fit each other.
+
+    Examples:
+        >>> gram = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
+        >>> ntkflow.ridge_regression(gram, gram[:1], torch.tensor([3.0, 0.0]), ridge=1.0)
+        tensor([1.8750], dtype=torch.float64)
     """
     check_square(gram)
     check_shape("cross_gram", cross_gram, None, len(gram))
@@ -65,19 +65,12 @@ def gaussian_process(
     mean = K_x (K + ridge I)^-1 y, covariance = K_xx - K_x (K + ridge I)^-1 K_x' (Lee et al. 2018,
     arXiv:1711.00165, eqs. 8 and 9), for independent outputs and noise variance `ridge`.
 
-    Example:
-        >>> one = torch.ones(1, 1)
-        >>> y = torch.ones(1)
-        >>> mean, covariance = ntkflow.gaussian_process(one, one, one, y, ridge=3.0)
-        >>> mean.item(), covariance.item()
-        (0.25, 0.75)
-
     Args:
         gram: K, kernel of the training points.
         cross_gram: K_x, kernel of test points against training points.
         test_gram: K_xx, kernel of the test points.
         targets: y, one row per training point, any number of outputs.
-        ridge: >= 0, variance of the noise of the targets.
+        ridge: lambda >= 0, variance of the noise of the targets.
 
     Returns:
         Mean, shaped like `ridge_regression`'s, and covariance of one output, (N, N).
@@ -85,6 +78,13 @@ def gaussian_process(
     Raises:
         KernelError: if K + ridge I is not positive definite to working precision, or shapes do not
             fit each other.
+
+    Examples:
+        >>> one = torch.ones(1, 1)
+        >>> y = torch.ones(1)
+        >>> mean, covariance = ntkflow.gaussian_process(one, one, one, y, ridge=3.0)
+        >>> mean.item(), covariance.item()
+        (0.25, 0.75)
     """
     check_square(gram)
     check_shape("cross_gram", cross_gram, None, len(gram))

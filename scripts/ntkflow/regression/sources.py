@@ -128,7 +128,7 @@ class DenseSource(Source):
 
 
 class TriangleSource(Source):
-    """What a factorization in place has left of a matrix; see `SharedTriangles`."""
+    """What a factorisation in place has left of a matrix; see `SharedTriangles`."""
 
     stored = True
 

@@ -72,7 +72,7 @@ class Tracker:
         ConfigurationError: if an argument is not allowed, or y does not fit the outputs.
         UnsupportedLayerError: as `empirical_ntk`.
 
-    Example:
+    Examples:
         >>> network, x, y = ntkflow.mlp(3, [64]), torch.randn(20, 3), torch.randn(20, 1)
         >>> optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
         >>> tracker = ntkflow.Tracker(network, x, y, every=10, share=math.inf)

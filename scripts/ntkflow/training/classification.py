@@ -18,6 +18,13 @@ class CrossEntropyDescent(NamedTuple):
         losses: mean cross-entropy L of every network, (S,).
         rates: |dL/dtheta|^2, (S,), float64: squared speed of the weights in gradient flow, and the
             speed at which L falls.
+
+    Examples:
+        >>> network, x = torch.nn.Linear(1, 2, bias=False), torch.ones(1, 1)
+        >>> start = ntkflow.draw_parameters(network, seeds=range(3))
+        >>> found = ntkflow.cross_entropy_descent(network, start, x, torch.tensor([0]))
+        >>> found.outputs.shape, found.losses.shape, found.rates.dtype
+        (torch.Size([3, 1, 2]), torch.Size([3]), torch.float64)
     """
 
     outputs: Tensor
@@ -53,7 +60,7 @@ def cross_entropy_descent(
         KernelError: if there is not one label for each input.
         ConfigurationError: if a label is no class.
 
-    Example:
+    Examples:
         >>> network, x = torch.nn.Linear(1, 2, bias=False), torch.ones(1, 1)
         >>> zero = {"weight": torch.zeros(1, 2, 1)}
         >>> found = ntkflow.cross_entropy_descent(network, zero, x, torch.tensor([0]))
@@ -81,7 +88,7 @@ def cross_entropies(f: Float[Tensor, "s n o"], labels: Int[Tensor, " n"]) -> Flo
         KernelError: if there is not one label for each sample.
         ConfigurationError: if a label is no class.
 
-    Example:
+    Examples:
         >>> round(ntkflow.cross_entropies(torch.zeros(1, 5, 2), torch.ones(5).long()).item(), 4)
         0.6931
     """

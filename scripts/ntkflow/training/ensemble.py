@@ -30,6 +30,17 @@ class TrainingResult:
         losses: loss of every seed before update `steps[t]`; NaN from `diverged_at` on.
         diverged_at: first step at which the loss is not finite or above the explosion bound, -1
             for never.
+
+    Examples:
+        >>> network, x = torch.nn.Linear(2, 1), torch.randn(6, 2)
+        >>> start = ntkflow.draw_parameters(network, seeds=range(3))
+        >>> descent = ntkflow.GradientDescent(learning_rate=0.1)
+        >>> schedule = ntkflow.Schedule(steps=5, record=[0, 5])
+        >>> found = ntkflow.train_ensemble(
+        ...     network, start, x, x[:, :1], optimizer=descent, schedule=schedule
+        ... )
+        >>> found.parameters["weight"].shape, found.losses.shape, found.steps.tolist()
+        (torch.Size([3, 1, 2]), torch.Size([3, 2]), [0, 5])
     """
 
     parameters: dict[str, Tensor]
@@ -86,7 +97,7 @@ def train_ensemble(
             and targets differ in number, targets do not suit the loss, the engine is unknown or
             does not fit, dropout has no seeds, or batch normalisation keeps running averages.
 
-    Example:
+    Examples:
         >>> network, x = ntkflow.mlp(2, [64]), torch.randn(20, 2)
         >>> start = ntkflow.draw_parameters(network, seeds=range(3))
         >>> y, descent = x[:, :1] * x[:, 1:], ntkflow.GradientDescent(learning_rate=0.1)

@@ -28,7 +28,7 @@ class Objective:
     Raises:
         ConfigurationError: if the loss is unknown or the scale not positive.
 
-    Example:
+    Examples:
         >>> ntkflow.Objective("cross_entropy", centred=True)
         Objective(loss='cross_entropy', output_scale=1.0, centred=True)
     """

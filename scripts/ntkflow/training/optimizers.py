@@ -18,7 +18,7 @@ class GradientDescent:
     Raises:
         ConfigurationError: if the step is not positive.
 
-    Example:
+    Examples:
         >>> descent = ntkflow.GradientDescent(0.1, penalty=ntkflow.Penalty(l2=1e-3))
         >>> descent.learning_rate
         0.1
@@ -51,7 +51,7 @@ class Adam:
     Raises:
         ConfigurationError: if the step is not positive.
 
-    Example:
+    Examples:
         >>> ntkflow.Adam(1e-3).penalty
         Penalty(l1=0.0, l2=0.0, decay='coupled')
     """

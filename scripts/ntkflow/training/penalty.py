@@ -24,7 +24,7 @@ class Penalty:
     Raises:
         ConfigurationError: if a factor is negative or the decay unknown.
 
-    Example:
+    Examples:
         >>> bool(ntkflow.Penalty()), bool(ntkflow.Penalty(l2=1e-3))
         (False, True)
     """

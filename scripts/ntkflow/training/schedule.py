@@ -24,7 +24,7 @@ class Schedule:
     Raises:
         ConfigurationError: if a step lies outside the training, or nobody looks at the snapshots.
 
-    Example:
+    Examples:
         >>> ntkflow.Schedule(50, record=[0, 50]).steps
         50
     """

@@ -47,7 +47,7 @@ def needed_draws(judged: Mapping[str, Any], allowed: tuple[float, float]) -> int
     Returns:
         The number; None where the interval is open, or more than `MOST` would be needed.
 
-    Example:
+    Examples:
         >>> from ntkstudy.claims.deciding import needed_draws
         >>> found = {"value": 1.2, "low": 0.8, "high": 1.6, "n": 10}
         >>> needed_draws(found, (1.0, 3.0))  # half the interval's length would do

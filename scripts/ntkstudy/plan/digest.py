@@ -23,7 +23,7 @@ class Digested(dict[str, Any]):
     Snakemake compares what it recorded of a job's `params`, their `repr`, and prints both if they
     differ. Equal checksums are equal configurations, in the same order. Scripts get a plain `dict`.
 
-    Example:
+    Examples:
         >>> Digested(kind="modes")
         {'kind': 'modes'}
         >>> Digested(text=300 * "long ")

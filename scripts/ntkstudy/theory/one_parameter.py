@@ -14,7 +14,7 @@ class OneParameter(nn.Module):
         device: where the weight lives.
         dtype: type of the weight.
 
-    Example:
+    Examples:
         >>> OneParameter()(torch.tensor([[1.5]])).item()
         0.0
     """
