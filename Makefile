@@ -33,7 +33,7 @@ test: $(DEVELOPMENT) ## style and fast tests
 	$(BIN)/pytest -n auto -m "not slow"
 
 test-slow: $(DEVELOPMENT) ## slow tests: faults, clusters, the report in a browser
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 --dist loadfile -m slow
 
 bench: $(PEERS) ## times against other libraries, in .venv-bench
 	.venv-bench/bin/python benchmarks/run.py

@@ -10,14 +10,20 @@ from packaging.utils import canonicalize_name
 
 # Python imports this module when it starts; HIDDEN is then in the environment.
 HIDE = """\
-import os, sys
+import os, pkgutil, sys
+
+hidden, listed = os.environ["HIDDEN"].split(","), pkgutil.iter_modules
 
 class Hidden:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in os.environ["HIDDEN"].split(","):
+        if name.partition(".")[0] in hidden:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
+def others(*arguments):
+    return (module for module in listed(*arguments) if module.name not in hidden)
+
 sys.meta_path.insert(0, Hidden())
+pkgutil.iter_modules = others
 """
 
 

@@ -126,16 +126,3 @@ def test_tables_without_axes_are_refused(tmp_path):
     assert str(error.value) == (
         f"{tmp_path / 't.csv'}: begins with 'width,a'; allowed: a comment '# axes: ...'"
     )
-
-
-def test_a_table_that_says_the_same_is_kept(tmp_path):
-    path, table = tmp_path / "t.csv", with_axes(pd.DataFrame({"seed": [0, 1]}), ["seed"])
-    write_table(path, table)
-    before = path.stat()
-    write_table(path, table)
-    assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
-    path.write_text(path.read_text().replace("1", "2", 1))
-    write_table(path, table)
-    assert read_table(path)["seed"].tolist() == [0, 1]
-    write_table(path, table * 2)
-    assert read_table(path)["seed"].tolist() == [0, 2]

@@ -38,7 +38,7 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
     """Write a table as CSV with nine digits, its axes in a comment above the header.
 
     Args:
-        path: where to; it is written whole or not at all, and kept where it says the same.
+        path: where to; it is written whole or not at all.
         table: a table that knows its axes.
 
     Raises:
@@ -47,21 +47,9 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
     text = io.StringIO(newline="")
     text.write(f"{_COMMENT} {', '.join(axes_of(table))}\n")
     table.to_csv(text, index=False, float_format="%.9g")
-    content = text.getvalue().encode()
-    if _holds(Path(path), content):
-        return
     with replacing(path) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(text.getvalue().encode())
         seal(temporary)
-
-
-def _holds(path: Path, content: bytes) -> bool:
-    """Whether a table is there that says so, undamaged."""
-    try:
-        size = check_seal(path, "table")
-        return path.read_bytes()[:size] == content
-    except StorageError:
-        return False
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
