@@ -19,8 +19,8 @@ class Hidden:
         if name.partition(".")[0] in hidden:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-def others(*arguments):
-    return (module for module in listed(*arguments) if module.name not in hidden)
+def others(*arguments, **named):
+    return (module for module in listed(*arguments, **named) if module.name not in hidden)
 
 sys.meta_path.insert(0, Hidden())
 pkgutil.iter_modules = others
