@@ -99,17 +99,23 @@ def edit(project, file, old, new):
     ],
     ids=["default", "quick", "full"],
 )
-def test_dry_run_plans_every_job(fresh, overlays, jobs):
+def test_dry_run_plans_every_job_of_one_experiment(fresh, overlays, jobs):
     names = ["kernel_profile", *["kernel_profile_four_hidden"] * ("config/full.yaml" in overlays)]
     only = f"only=[{','.join(names)}]"
     call = [sys.executable, "-m", "snakemake", "--dry-run", *overlays]
     done = execute(fresh, *call, "--config", only)
     assert done.status == 0, done.output
     assert done.jobs == jobs
-    whole = execute(fresh, *call)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", ["default", "full"])
+def test_dry_run_plans_every_experiment(fresh, scale):
+    overlays = ["--configfile", "config/full.yaml"] if scale == "full" else []
+    whole = execute(fresh, sys.executable, "-m", "snakemake", "--dry-run", *overlays)
     assert whole.status == 0, whole.output
-    assert all(whole.jobs[rule] >= count for rule, count in jobs.items())
-    assert sum(whole.jobs.values()) > sum(jobs.values())
+    assert all(whole.jobs[rule] >= count for rule, count in STAGES.items())
+    assert sum(whole.jobs.values()) > sum(STAGES.values())
     assert whole.jobs["render_report"] == 1
 
 
