@@ -72,8 +72,11 @@ def pretend(project: Path) -> None:
     for line in text.splitlines():
         if line.startswith("results/load/"):
             path = project / line.split("\t")[0]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+            # An output without an ending is a folder.
+            folder = path.parent if path.suffix else path
+            folder.mkdir(parents=True, exist_ok=True)
+            if path.suffix:
+                path.touch()
     snakemake(project, "--touch", "--quiet", "all")
 
 
