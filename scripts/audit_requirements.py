@@ -1,6 +1,6 @@
 """Ask what is known of the security of the pinned packages: pip-audit on requirements.txt.
 
-pip-audit looks each pin up on pypi.org, and calls what it cannot look up no finding; here that is
+pip-audit looks each pin up in the package index, and calls what it cannot look up no finding; here that is
 said. It lives in an environment of its own, .venv-audit, which `make audit` makes.
 """
 
@@ -48,7 +48,7 @@ def judge(status: int, text: str) -> tuple[int, list[str]]:
         first = f"{', '.join(unknown[:3])}{' ...' if len(unknown) > 3 else ''}"
         return 2, [
             *lines,
-            f"No audit: the database at pypi.org does not answer for {len(unknown)} packages "
+            f"No audit: the package index does not answer for {len(unknown)} packages "
             f"({first}); it needs a network that reaches it.",
         ]
     unexplained = [line for line in lines if "; explained: " not in line]
