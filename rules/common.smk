@@ -11,7 +11,7 @@ from ntkflow.errors import ConfigurationError
 from ntkstudy.data.mnist_files import FULL_SUMS
 from ntkstudy.plan import describe, loading, planning
 from ntkstudy.plan.devices import limit_gpus
-from ntkstudy.plan.confined import check_confined
+from ntkstudy.plan.confined import check_confined, check_writable
 from ntkstudy.plan.digest import Digested
 from ntkstudy.plan.duration import limit_minutes
 from ntkstudy.plan.imports import import_closure
@@ -37,7 +37,7 @@ def load_plan():
         plan = loading.load_plan(
             ["config/config.yaml", *overlays], SCHEMA, workflow.config_settings.config
         )
-        planning.check_writable(plan.results)
+        check_writable(plan.results)
         check_confined(plan.results, plan.experiments)
         source_files(CLAIMS, plan.sources)
         for experiment in plan.experiments:

@@ -1,7 +1,7 @@
 """Ask what is known of the security of the pinned packages: pip-audit on requirements.txt.
 
-pip-audit looks each pin up in the package index, and calls what it cannot look up no finding; here that is
-said. It lives in an environment of its own, .venv-audit, which `make audit` makes.
+pip-audit looks each pin up in the package index, and calls what it cannot look up no finding; here
+that is said. It lives in an environment of its own, .venv-audit, which `make audit` makes.
 """
 
 import json

@@ -21,7 +21,11 @@ SKIPPED = {"name": "h5py", "skip_reason": "Dependency not found on PyPI"}
     [
         (answer(CLEAN), 0, "No vulnerability of a pinned package is known."),
         (answer(CLEAN, BAD), 1, "torch 1.0: PYSEC-1; fixed in 2.0"),
-        (answer(SKIPPED, CLEAN), 2, "No audit: the package index does not answer for 1 packages (h5py)"),
+        (
+            answer(SKIPPED, CLEAN),
+            2,
+            "No audit: the package index does not answer for 1 packages (h5py)",
+        ),
         ("", 2, "The audit failed: pip-audit ended with status 1."),
     ],
 )

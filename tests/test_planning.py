@@ -8,9 +8,10 @@ import yaml
 from plans import EXPERIMENT, ROOT, SCHEMA, build_plan, load, wrap
 
 from ntkflow.errors import ConfigurationError
+from ntkstudy.plan.confined import check_writable
 from ntkstudy.plan.describe import drawable_figures
 from ntkstudy.plan.loading import load_plan
-from ntkstudy.plan.planning import Plan, check_writable
+from ntkstudy.plan.planning import Plan
 from ntkstudy.schemas import complete
 
 FIGURES = ROOT / "scripts" / "figures"

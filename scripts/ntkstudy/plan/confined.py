@@ -1,5 +1,6 @@
-"""That a configuration, which may be another person's, writes below results/ and nowhere else."""
+"""Where results may lie: below results/, whoever wrote the configuration, and writable."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,3 +27,19 @@ def check_confined(results: str, experiments: Iterable[str]) -> None:
                 f"results: {str(folder)!r} leads to {str(folder.resolve())!r}; allowed: "
                 f"a folder in {str(allowed)!r}"
             )
+
+
+def check_writable(folder: str | Path) -> None:
+    """Refuse a results folder that this user cannot write to, before any work is done.
+
+    Raises:
+        ConfigurationError: naming the folder, or the existing folder above it.
+    """
+    nearest = Path(folder)
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigurationError(
+            f"results: {str(folder)!r}: no write permission on {str(nearest)!r}; "
+            "allowed: a folder that this user can write to"
+        )
