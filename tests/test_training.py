@@ -10,7 +10,7 @@ from ntkflow.errors import ConfigurationError
 from ntkflow.networks import Dense, cnn, draw_parameters, member, mlp
 from ntkflow.training import GradientDescent, Loss, Objective, Schedule, train_ensemble
 from ntkflow.training.engines import choose_engine
-from ntkflow.training.ensemble import _groups
+from ntkflow.training.preparation import _groups
 
 ACTIVATIONS = ["relu", "erf", "tanh", "sin", "gelu", "abs", "linear"]
 

@@ -1,6 +1,7 @@
 """The training loop of a group of seeds: steps, records, divergence."""
 
 from bisect import bisect_left
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
@@ -51,6 +52,21 @@ class GroupTraining:
                 self.step += len(history)
             self.group.forward(self.history[0])
             self._review(self.history[:1])
+
+    def losses_before_each_step(self, most_steps: int) -> Iterator[Float[Tensor, " s"]]:
+        """Losses after 0, 1, ..., `most_steps` updates, each made when the next one is asked for.
+
+        No divergence is looked for; nothing is recorded.
+        """
+        outputs = self.history[0]
+        for step in range(most_steps + 1):
+            with self.group.mode():
+                self.group.forward(outputs)
+                losses = self.loss.value(outputs)
+            yield losses
+            if step < most_steps:
+                with self.group.mode():
+                    self.stepper.update(self.group, self.loss, outputs, self.residual)
 
     def _review(self, history: Float[Tensor, "t s m o"]) -> None:
         """Record the losses of steps self.step, ..., and freeze the seeds that diverged there."""
