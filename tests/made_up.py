@@ -30,7 +30,7 @@ def reads(criterion: Mapping) -> list[dict]:
     """What a criterion and its control read: table, column, where, relative_to, along, over."""
     control = criterion.get("control") or {}
     own = {key: criterion.get(key) for key in ("table", "column", "where", "relative_to", "along")}
-    own |= {key: criterion.get(key) for key in ("expected", "over", "statistic")}
+    own |= {key: criterion.get(key) for key in ("expected", "over", "statistic", "counting")}
     other = own | {
         key: control[key] for key in ("table", "column", "relative_to") if key in control
     }
@@ -62,10 +62,15 @@ def make_table(wanted: list[dict], requires: Mapping, rng) -> pd.DataFrame:
         table[name] = TOLD_BY[name][1](table)
     columns = {one["column"] for one in wanted}
     columns |= {one["expected"] for one in wanted if isinstance(one["expected"], str)}
+    bounds = {
+        one["counting"]["column"]: one["counting"]["below"] for one in wanted if one["counting"]
+    }
+    columns |= set(bounds)
+    means = MEANS | {column: bound / 2 for column, bound in bounds.items()}
     for column in sorted(columns):
         noise = 1 + 0.1 * rng.standard_normal(len(table)).clip(-3, 3)
         shares = any(one["statistic"] == "share" for one in wanted if one["column"] == column)
-        table[column] = 0.0 if shares else MEANS.get(column, 1.0) * noise
+        table[column] = 0.0 if shares else means.get(column, 1.0) * noise
     for one in wanted:
         if isinstance(one["expected"], str):
             along = one["along"]
@@ -90,6 +95,8 @@ def axis_values(wanted: list[dict], requires: Mapping) -> dict[str, list]:
             found.setdefault(axis, [])
             if isinstance(one["expected"], list):
                 found[axis] += [point for point, _ in one["expected"]]
+            if one["counting"]:
+                found[axis] += range(1, one["counting"]["points"] + 1)
         for axis, value in chain(one["where"].items(), (one["relative_to"] or {}).items()):
             values = found.setdefault(axis, [])
             if value in ("min", "max"):

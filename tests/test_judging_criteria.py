@@ -263,3 +263,23 @@ def test_the_distance_of_a_draw_holds_the_truth(distance, n):
         found = judge(data, kind="draw", where={"width": 1}, expected=distance, deviations=1.96)
         inside += found.low <= distance <= found.high
     assert inside >= 0.91 * 200
+
+
+def test_a_slope_is_fitted_over_the_largest_points_that_count():
+    law = {16: 0.9, 32: 0.6, 64: 0.2, 128: 0.1, 256: 0.05, 512: 0.4}
+    data = table(lambda rng, width, seeds: noise(law[width], 1e-6)(rng, width, seeds), widths=law)
+    counting = {"column": "theta", "below": 0.3, "points": 3}
+    where = {"kind": "slope", "along": "width", "range": [-1.1, -0.9]}
+    found = judge(data, **where, counting=counting)
+    assert found.value == pytest.approx(-1, abs=1e-3)  # of 64, 128 and 256 alone
+    assert (found.status, found.note) == ("holds", "width 64, 128, 256")
+    found = judge(data, **where, counting=counting | {"points": 2})
+    assert found.note == "width 128, 256"
+    found = judge(data, **where, counting=counting | {"below": 0.15})
+    assert found.status == "absent"
+    reason = "needs 3 values of width with a mean theta below 0.15, this scale has 2"
+    assert found.note == reason
+    assert judge(data, **where).status == "fails"
+    other = data.assign(beta=np.where(data["width"] < 128, 0.1, 0.9))
+    found = judge(other, **where, counting={"column": "beta", "below": 0.5, "points": 2})
+    assert found.note == "width 32, 64"

@@ -8,7 +8,7 @@ bound otherwise. Fewer draws make intervals longer, so that they can only make a
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from scipy import stats
@@ -78,6 +78,20 @@ Distance = Annotated[
 ]
 Along = Annotated[str, Rule("axis whose points are compared")]
 Axes = Annotated[str | list[str], Rule("axis, or axes")]
+Counting = Annotated[
+    dict[str, Any] | None,
+    Rule(
+        "fit only so many of the largest points of the axis, of those where a column has a mean "
+        "below a bound; null means all points",
+        properties={
+            "column": {"type": "string"},
+            "below": {"type": "number"},
+            "points": {"type": "integer", "minimum": 2},
+        },
+        required=["column", "below", "points"],
+        additionalProperties=False,
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +157,7 @@ class Slope(WithStatistic):
 
     along: Annotated[str, Rule("axis on the horizontal scale")]
     range: Range
+    counting: Counting = None
 
 
 @criterion("slope", options=Slope, allowed="{range[0]:g} to {range[1]:g}", trend=True)

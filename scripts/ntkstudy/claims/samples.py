@@ -76,7 +76,8 @@ class Sample:
         """Sample of a criterion.
 
         An option `along` names the axis of the points. An option `expected` is a column with the
-        expected value of each point, pairs [point, value], or a number, which is not for here.
+        expected value of each point, pairs [point, value], or a number, which is not for here. An
+        option `counting` says which points count.
 
         Args:
             options: of the criterion.
@@ -100,6 +101,9 @@ class Sample:
             table = table.assign(seed=0)
         axes = [along] if isinstance(along, str) else along or []
         keys = [*axes, "seed"]
+        counting = getattr(options, "counting", None)
+        if counting is not None:
+            table = _counting(table, counting, where, along)
         series = _select(table, options.column, where, keys)
         if options.relative_to is not None:
             series = _relative(series, table, options, keys)
@@ -115,6 +119,8 @@ class Sample:
         finite = [one[np.isfinite(one)] for one in values]
         lost = len(series) - sum(map(len, finite))
         note = f"values left out because their networks diverged: {lost}" if lost else ""
+        if counting is not None:
+            note = f"{along} {', '.join(f'{point:g}' for point in points)}; {note}".rstrip("; ")
         counts = options.counts or COUNTED.get(options.over or "seed", options.over)
         sample = Sample(np.array(points), finite, note, exact, known, counts)
         if not exact:
@@ -167,6 +173,21 @@ def _select(
             "allowed: a `where` that leaves one"
         )
     return series
+
+
+def _counting(
+    table: pd.DataFrame, counting: Mapping[str, Any], where: Mapping[str, Any], along: str
+) -> pd.DataFrame:
+    """The rows at the largest points of an axis at which the mean of a column is below a bound."""
+    column, bound, wanted = (counting[name] for name in ("column", "below", "points"))
+    means = _select(table, column, where, [along, "seed"]).groupby(level=along).mean()
+    points = means.index[means < bound].sort_values()
+    if len(points) < wanted:
+        raise AbsentError(
+            f"needs {wanted} values of {along} with a mean {column} below {bound:g}, this scale "
+            f"has {len(points)}"
+        )
+    return table[table[along].isin(points[-wanted:])]
 
 
 def _relative(
