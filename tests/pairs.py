@@ -70,6 +70,11 @@ OPTIONS = {
     "chosen_regression": {"depths": [1, 2], "sigma_bs": [0.1], "ridges": [0.1, 0.2],
                           "choosing_rows": 8, "compared_rows": 10},
     "network_against_kernel": {"sizes": [5, 10], "ridges": [0.1, 0.2], "draws": 2},
+    "architecture_regression": {"train": 6, "test": 4, "folds": 2, "ridges": [0.1], "draws": 2},
+    "pick_architecture": {"train": 6, "test": 4, "folds": 2, "ridges": [0.1], "draws": 2,
+                          "choosing": 1, "width": 3, "architectures": ["mlp"], "depths": [1],
+                          "sigma_ws": [1.0, 2.0], "sigma_bs": [0.1]},
+    "trained_to_loss": {"levels": [0.9], "most_steps": 5},
     **{f"large_{name}": {"eigenvalues": 2, "compared_rows": 3, "steps": 3}
        for name in ("spectrum", "estimates", "density")},
     "definiteness": {"draws": 2, "width": 16},

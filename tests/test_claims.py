@@ -27,8 +27,8 @@ def test_claims_are_named_by_their_source():
 # Axes that tables have of their own.
 TABLE_AXES = {
     *("seed", "step", "gamma", "mode", "predicted", "sample", "pair", "points", "fraction"),
-    *("case", "definite", "output_scale", "rank", "factor", "time", "fit"),
-    *("n", "ridge", "share", "rows", "chosen", "nodes", "quantity"),
+    *("case", "definite", "output_scale", "rank", "factor", "time", "fit", "level", "candidate"),
+    *("n", "ridge", "share", "rows", "chosen", "judging", "nodes", "quantity"),
     *("batch", "beta", "degenerate", "hexagon", "parameters", "updates", "width"),
 }
 

@@ -9,6 +9,7 @@ from ntkflow.regression.kernel_machines import (
     evaluate,
     fit_cross_entropy,
     flatten_targets,
+    folded_ridge,
     ridge_classifier,
 )
 
@@ -99,3 +100,22 @@ def test_shapes_on_the_meta_device():
     c = torch.empty(2, OUTPUTS, SAMPLES, device="meta")
     block = torch.empty(4 * OUTPUTS, SAMPLES * OUTPUTS, device="meta")
     assert evaluate(block, c).shape == (2, OUTPUTS, 4)
+
+
+def test_folds_choose_the_ridge_that_reads_most_points_right():
+    g = torch.Generator().manual_seed(4)
+    x = torch.randn(14, 3, generator=g, dtype=torch.float64)
+    y = torch.eye(2, dtype=torch.float64)[(x[:, 0] + 0.7 * torch.randn(14, generator=g) > 0).long()]
+    gram, ridges = torch.exp(-torch.cdist(x, x)), [1e-6, 0.1, 3.0, 100.0]
+    scores = {}
+    for ridge in ridges:
+        right = 0
+        for point in range(14):
+            part = [i for i in range(14) if i % 4 != point % 4]
+            matrix = gram[part][:, part] + ridge * torch.eye(len(part), dtype=torch.float64)
+            f = gram[point, part] @ torch.linalg.solve(matrix, y[part])
+            right += int(f.argmax() == y[point].argmax())
+        scores[ridge] = right
+    assert len(set(scores.values())) > 1
+    best = max(ridge for ridge in ridges if scores[ridge] == max(scores.values()))
+    assert folded_ridge(gram, y, ridges, folds=4) == best

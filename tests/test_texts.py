@@ -181,6 +181,7 @@ WORDED = {
     "gradient_stability": {"a tenth"},
     "tiled_blocks": {"ten times", "hundred times"},
     "network_against_kernel": {"a fifth"},  # held_out
+    "arch_drift": {"half", "a tenth"},  # levels, step_share
     "principal_component": {"half", "a tenth"},  # the target's size; an output scale of 10
 }
 

@@ -163,6 +163,37 @@ def choose_ridge(
     return max(sorted(ridges, reverse=True), key=lambda ridge: scores[ridge])
 
 
+def folded_accuracies(
+    gram: Float[Tensor, "m m"], y: Float[Tensor, "m o"], ridges: Sequence[float], *, folds: int
+) -> dict[float, float]:
+    """Accuracy of kernel ridge regression over folds of the points, by ridge.
+
+    Points i, i + folds, i + 2 folds, ... judge a fit on all others, for i = 0 .. folds - 1.
+
+    Args:
+        gram: K on the training points, shared by the outputs.
+        y: one-hot targets.
+        ridges: over the mean of K's diagonal.
+        folds: parts of the points, at least 2 and at most as many as there are points.
+    """
+    labels, fold = y.argmax(1), torch.arange(len(y), device=y.device) % folds
+    found = dict.fromkeys(ridges, 0.0)
+    for judged in (fold == part for part in range(folds)):
+        inner, cross = gram[~judged][:, ~judged], gram[judged][:, ~judged]
+        for ridge in ridges:
+            outputs = ridge_classifier(inner, cross, y[~judged], ridge=ridge)
+            found[ridge] += accuracy(outputs, labels[judged]) * int(judged.sum()) / len(y)
+    return found
+
+
+def folded_ridge(
+    gram: Float[Tensor, "m m"], y: Float[Tensor, "m o"], ridges: Sequence[float], *, folds: int
+) -> float:
+    """The ridge with the best of `folded_accuracies`, the largest of equal ones."""
+    found = folded_accuracies(gram, y, ridges, folds=folds)
+    return max(sorted(ridges, reverse=True), key=lambda ridge: round(found[ridge], 9))
+
+
 def _rows(gram: Tensor, y: Tensor, samples: slice) -> Tensor:
     """Indices of some samples, in every output's block."""
     size, (count, outputs) = len(gram), y.shape

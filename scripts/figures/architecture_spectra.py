@@ -1,0 +1,58 @@
+"""Training of every architecture on digits, a column each, against the gradient steps. From above:
+largest eigenvalue of K / M (kernel mean over outputs, on the training images), over that at the
+start; effective rank of K; alignment, the cosine of K and y y'; accuracy on training (solid) and
+test images (dashed). Thick: mean over networks and sets of images; band: 10 to 90 %.
+"""
+
+import matplotlib.pyplot as plt
+
+from ntkstudy.report.plotting import COLOURS, WIDTH, line_key
+
+TABLES = ("training_kernel", "training_gram_rank", "training_classification")
+# Table, columns, label and whether relative to the first step.
+ROWS = (
+    ("training_kernel", ("lambda_max",), r"$\lambda_{\max}$ / at start", True),
+    ("training_gram_rank", ("effective",), "effective rank", False),
+    ("training_kernel", ("alignment",), "alignment", False),
+    ("training_classification", ("train_accuracy", "test_accuracy"), "accuracy (%)", False),
+)
+STYLES = {"test_accuracy": ("--", COLOURS[1])}
+
+
+def draw(tables, cfg):
+    """A grid: quantities below each other, architectures beside each other."""
+    names = list(dict.fromkeys(tables["training_kernel"]["architecture"]))
+    size = (WIDTH, 5.6)
+    figure, grid = plt.subplots(
+        len(ROWS), len(names), figsize=size, sharex=True, sharey="row", squeeze=False
+    )
+    for line, (table, columns, label, relative) in zip(grid, ROWS, strict=True):
+        for axes, name in zip(line, names, strict=True):
+            rows = tables[table][tables[table]["architecture"] == name]
+            for column in columns:
+                _draw(axes, rows, column, relative=relative)
+        line[0].set_ylabel(label, fontsize="small")
+        if relative:
+            line[0].set_yscale("log")
+    for axes, name in zip(grid[0], names, strict=True):
+        axes.set_title(name.replace("_", " "), fontsize="small")
+    for axes in grid[-1]:
+        axes.set_xlabel("step", fontsize="small")
+    for axes in grid.flat:
+        axes.tick_params(labelsize="x-small")
+    key = [("training images", {"color": COLOURS[0]})]
+    key += [("test images", {"color": COLOURS[1], "ls": "--"})]
+    figure.legend(handles=line_key(key), loc="outside lower right", ncols=2, fontsize="small")
+    return figure
+
+
+def _draw(axes, rows, column, *, relative):
+    """Mean and a band over all networks."""
+    networks = [axis for axis in ("seed", "data_seed") if axis in rows]
+    values = rows.pivot(index="step", columns=networks, values=column)
+    values = values / values.iloc[0] if relative else values
+    values = 100 * values if "accuracy" in column else values
+    style, colour = STYLES.get(column, ("-", COLOURS[0]))
+    low, high = values.quantile(0.1, axis=1), values.quantile(0.9, axis=1)
+    axes.fill_between(values.index, low, high, color=colour, alpha=0.2, lw=0)
+    axes.plot(values.index, values.mean(axis=1), style, color=colour, lw=1.5)

@@ -1,0 +1,43 @@
+"""A network, the kernel of a random one and the limit kernel, on the same images of a pool."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from ..needs import LABELS, NTK, TRAINING
+from ..options import Rule
+from ..registry import measurement
+from .common import Draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchitectureRegressionOptions(Draws):
+    """Sizes of the splits, and what the ridge is chosen from."""
+
+    train: Annotated[int, Rule("images of a split that are learned", minimum=2)] = 200
+    test: Annotated[int, Rule("images of a split that judge", minimum=1)] = 200
+    ridges: Annotated[
+        list[Annotated[float, Rule(exclusiveMinimum=0)]],
+        Rule("candidates, over the mean of the kernel's diagonal", minItems=1, uniqueItems=True),
+    ] = field(default_factory=lambda: [1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+    folds: Annotated[int, Rule("parts of the learned images that choose the ridge", minimum=2)] = 5
+
+
+@measurement(
+    "architecture_regression",
+    when="theory",
+    options=ArchitectureRegressionOptions,
+    axes=("seed",),
+    needs=(TRAINING, LABELS, NTK),
+    kernel="mean",
+)
+def architecture_regression(options, setting, data):
+    """Test accuracy of a trained network, of the kernel of a random one and of the limit kernel.
+
+    Splits are drawn from the training set, the pool, whose limit kernel is made once. In every
+    split another network is trained; `random` is regression with its kernel (mean over outputs)
+    before training, `limit` with that of its infinitely wide twin, each with a ridge that folds of
+    the learned images choose. Differences are paired: the same images for all three.
+    """
+    from ..theory.architecture_regression import architecture_regression
+
+    return architecture_regression(options, setting)
