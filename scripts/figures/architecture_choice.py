@@ -9,10 +9,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ntkstudy.claims.uncertainty import interval
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
+from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, line_key
 
 TABLES = ("theory_pick_architecture",)
 MARKERS = "os^DvP"
+NAMES = {
+    "ridge": "kernel ridge",
+    "lambda_max": r"$\lambda_{\max}$",
+    "trace": "trace",
+    "effective_rank": "effective rank",
+    "condition": "condition number",
+}
 
 
 def draw(tables, cfg):
@@ -34,8 +41,9 @@ def _draw_scatter(axes, table):
             rows["value"], 100 * rows["accuracy"], marker=MARKERS[index % len(MARKERS)], s=22,
             color=COLOURS[index % len(COLOURS)], label=kind.replace("_", " "),
         )  # fmt: skip
-    score = table["score"].iloc[0].replace("_", " ")
-    axes.set(xlabel=f"{score} of the untrained network's kernel", ylabel="test accuracy (%)")
+    score = table["score"].iloc[0]
+    xlabel = f"{NAMES.get(score, score)}, score before training"
+    axes.set(xlabel=xlabel, ylabel="test accuracy after training (%)")
     if means["value"].min() > 0 and means["value"].max() > 30 * means["value"].min():
         axes.set_xscale("log")
     axes.legend(fontsize="small", loc="best")
@@ -44,23 +52,28 @@ def _draw_scatter(axes, table):
 def _draw_ranks(axes, table):
     first = table.drop_duplicates(["seed", "score"])
     scores = list(dict.fromkeys(first["score"]))
-    columns = (("correlation", "o", COLOURS[0]), ("among_good", "o", "none"))
+    columns = {"correlation": ("all networks", COLOURS[0]), "among_good": ("good ones", "none")}
     for place, score in enumerate(scores):
         rows = first[first["score"] == score]
-        for index, (column, marker, face) in enumerate(columns):
+        for index, (column, (_, face)) in enumerate(columns.items()):
             sample = rows[column].dropna().to_numpy()
             if not len(sample):
                 continue
-            style = dict(fmt=marker, color=COLOURS[0], mfc=face, ms=5, capsize=2)
+            style = dict(fmt="o", color=COLOURS[0], mfc=face, ms=5, capsize=2)
             low, high = interval(sample, "mean").ends if len(sample) > 1 else (np.nan, np.nan)
             bars = np.array([[sample.mean() - low], [high - sample.mean()]])
             axes.errorbar(
                 sample.mean(), place + 0.2 * index, xerr=np.nan_to_num(bars, posinf=0), **style
             )
     chosen = set(first[first["chosen"] == 1]["score"])
-    labels = [one.replace("_", " ") + (" (chosen)" if one in chosen else "") for one in scores]
+    labels = [NAMES.get(one, one) + ("\n(chosen)" if one in chosen else "") for one in scores]
     axes.set_yticks(range(len(scores)), labels)
     axes.invert_yaxis()
     axes.axvline(0, color=LIMIT_COLOUR, lw=1)
     axes.set_xlim(-1.05, 1.05)
-    axes.set_xlabel("rank correlation with accuracy")
+    axes.set_xlabel("rank correlation")
+    marks = [(label, {"marker": "o", "ls": "", "color": COLOURS[0], "mfc": face})
+             for label, face in columns.values()]  # fmt: skip
+    axes.figure.legend(
+        handles=line_key(marks), fontsize="small", loc="outside upper right", ncols=2
+    )

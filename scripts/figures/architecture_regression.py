@@ -38,6 +38,9 @@ def draw(tables, cfg):
         axes.annotate(
             text, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize="small"
         )
+    axes.annotate(
+        "accuracy (%)", (1.01, -0.6), xycoords=("axes fraction", "data"), fontsize="small"
+    )
     axes.axvline(0, color=LIMIT_COLOUR, lw=1)
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes.invert_yaxis()

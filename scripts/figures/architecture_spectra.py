@@ -6,7 +6,7 @@ test images (dashed). Thick: mean over networks and sets of images; band: 10 to 
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import COLOURS, WIDTH, line_key
+from ntkstudy.report.plotting import COLOURS, WIDTH, label_log_axis, line_key
 
 TABLES = ("training_kernel", "training_gram_rank", "training_classification")
 # Table, columns, label and whether relative to the first step.
@@ -34,6 +34,7 @@ def draw(tables, cfg):
         line[0].set_ylabel(label, fontsize="small")
         if relative:
             line[0].set_yscale("log")
+            label_log_axis(line[0].yaxis)
     for axes, name in zip(grid[0], names, strict=True):
         axes.set_title(name.replace("_", " "), fontsize="small")
     for axes in grid[-1]:

@@ -35,14 +35,11 @@ def architecture_panels(table: pd.DataFrame, height: float = 1.9) -> tuple[Figur
     return figure, panels
 
 
-def label_outside(panels: Mapping[str, Axes], xlabel: str, ylabel: str) -> None:
-    """Labels and numbers on outer panels alone: at the left, and below the lowest of a column."""
+def label_lowest(panels: Mapping[str, Axes], xlabel: str) -> None:
+    """Label and numbers of the horizontal axis on the lowest panel of every column."""
     lowest: dict[int, Axes] = {}
     for axes in panels.values():
-        place = axes.get_subplotspec()
-        if place.is_first_col():
-            axes.set_ylabel(ylabel)
-        lowest[place.colspan.start] = axes
+        lowest[axes.get_subplotspec().colspan.start] = axes
     for axes in lowest.values():
         axes.set_xlabel(xlabel)
         axes.tick_params(labelbottom=True)
@@ -76,7 +73,8 @@ def draw_against_width(
         label_log_axis(axes.xaxis, _few(widths))
     first = next(iter(panels.values()))
     label_log_axis(first.yaxis)
-    label_outside(panels, "width", ylabel)
+    label_lowest(panels, "width")
+    figure.supylabel(ylabel, fontsize="medium")
     return figure
 
 
