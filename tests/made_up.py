@@ -17,7 +17,7 @@ TOLD_BY = {
     "degenerate": (["case"], lambda rows: rows["case"].isin(CASES[3:]).astype(int)),
 }
 # Means of columns that are no noise around 1, where controls read them.
-MEANS = {"to_mean": 0.1, "numerical": 100.0}
+MEANS = {"to_mean": 0.1, "null": 0.1, "numerical": 100.0}
 SEEDS = 20
 ROLES = ("observation", "explanation", "correction")
 

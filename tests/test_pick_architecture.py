@@ -1,5 +1,7 @@
 """Scores of untrained networks against accuracy after training, network by network; the figure."""
 
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -17,7 +19,7 @@ from ntkflow.randomness import generator
 from ntkflow.training import Adam, Objective, Schedule, train_ensemble
 from ntkstudy.report.plotting import use_style
 from ntkstudy.subjects.networks import build_network
-from ntkstudy.theory.pick_architecture import SCORES
+from ntkstudy.theory.pick_architecture import SCORES, _arrays
 from ntkstudy.theory.setting import Setting
 
 TRAINING = {
@@ -76,6 +78,19 @@ def test_every_number_is_that_of_its_definition(tmp_path):
     assert found["judging"].tolist() == [0, 1]
     np.testing.assert_array_equal(found["good"], (accuracy > 0.2).sum(1))
     assert (found["null"] != found["correlation"]).any()
+
+
+def test_no_score_is_chosen_where_no_correlation_is_known():
+    values, accuracies = np.random.default_rng(0).uniform(size=(3, 6, 7)), np.full((3, 7), 0.1)
+    options = SimpleNamespace(choosing=1, good=0.8)
+    found = _arrays(options, values, accuracies, [f"mlp {place}" for place in range(7)])
+    assert not found["chosen"].values.any()
+    assert np.isnan(found["correlation"].values).all()
+    better = accuracies + values[:, 3]
+    found = _arrays(options, values, better, [f"mlp {place}" for place in range(7)])
+    assert found["chosen"].values.tolist() == [0, 0, 0, 1, 0, 0]
+    np.testing.assert_allclose(found["correlation"].values[:, 3], 1.0)
+    np.testing.assert_array_equal(found["good"].values, (better > 0.8).sum(1))
 
 
 def test_mistakes_are_named(tmp_path):

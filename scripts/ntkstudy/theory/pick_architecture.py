@@ -89,7 +89,8 @@ def _arrays(
     raw = _correlations(values, accuracies, np.tile(every, (draws, 1)))
     first = raw[: options.choosing].mean(0)
     sign = np.where(first < 0, -1.0, 1.0)
-    chosen = np.arange(kinds) == np.nanargmax(np.abs(first))
+    size = np.nan_to_num(np.abs(first), nan=-1.0)
+    chosen = (np.arange(kinds) == size.argmax()) & np.isfinite(first)  # none where none is known
     good = accuracies > options.good
     null = _correlations(
         values, np.roll(accuracies, count // 2, axis=1)[:, ::-1], np.ones_like(good)
