@@ -9,26 +9,27 @@ import matplotlib.pyplot as plt
 from ntkstudy.report.plotting import COLOURS, WIDTH, label_log_axis, line_key
 
 TABLES = ("training_kernel", "training_gram_rank", "training_classification")
-# Table, columns, label and whether relative to the first step.
-ROWS = (
-    ("training_kernel", ("lambda_max",), r"$\lambda_{\max}$ / at start", True),
-    ("training_gram_rank", ("effective",), "effective rank", False),
-    ("training_kernel", ("alignment",), "alignment", False),
-    ("training_classification", ("train_accuracy", "test_accuracy"), "accuracy (%)", False),
-)
 STYLES = {"test_accuracy": ("--", COLOURS[1])}
 
 
 def draw(tables, cfg):
     """A grid: quantities below each other, architectures beside each other."""
-    names = list(dict.fromkeys(tables["training_kernel"]["architecture"]))
+    kernel, rank = tables["training_kernel"], tables["training_gram_rank"]
+    accuracies = ("train_accuracy", "test_accuracy")
+    lines = (  # table, columns, label, whether relative to the first step
+        (kernel, ("lambda_max",), r"$\lambda_{\max}$ / at start", True),
+        (rank, ("effective",), "effective rank", False),
+        (kernel, ("alignment",), "alignment", False),
+        (tables["training_classification"], accuracies, "accuracy (%)", False),
+    )
+    names = list(dict.fromkeys(kernel["architecture"]))
     size = (WIDTH, 5.6)
     figure, grid = plt.subplots(
-        len(ROWS), len(names), figsize=size, sharex=True, sharey="row", squeeze=False
+        len(lines), len(names), figsize=size, sharex=True, sharey="row", squeeze=False
     )
-    for line, (table, columns, label, relative) in zip(grid, ROWS, strict=True):
+    for line, (table, columns, label, relative) in zip(grid, lines, strict=True):
         for axes, name in zip(line, names, strict=True):
-            rows = tables[table][tables[table]["architecture"] == name]
+            rows = table[table["architecture"] == name]
             for column in columns:
                 _draw(axes, rows, column, relative=relative)
         line[0].set_ylabel(label, fontsize="small")
