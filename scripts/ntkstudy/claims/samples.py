@@ -118,7 +118,7 @@ class Sample:
         # A point where every seed diverged stays, with no seeds, so that it is missed below.
         finite = [one[np.isfinite(one)] for one in values]
         lost = len(series) - sum(map(len, finite))
-        note = f"values left out because their networks diverged: {lost}" if lost else ""
+        note = f"values left out (diverged, or did not get there): {lost}" if lost else ""
         if counting is not None:
             note = f"{along} {', '.join(f'{point:g}' for point in points)}; {note}".rstrip("; ")
         counts = options.counts or COUNTED.get(options.over or "seed", options.over)
