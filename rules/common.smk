@@ -40,6 +40,7 @@ def load_plan():
         check_writable(plan.results)
         check_confined(plan.results, plan.experiments)
         source_files(CLAIMS, plan.sources)
+        describe.check_picture(plan, FIGURES)
         for experiment in plan.experiments:
             for folder in (FIGURES, ANIMATIONS):
                 describe.drawable_figures(plan, experiment, folder)

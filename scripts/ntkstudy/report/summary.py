@@ -1,0 +1,75 @@
+"""Judged claims in few words: the number that tells, an answer, what a figure found."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..numbers import format_interval, format_number
+
+Claim = Mapping[str, Any]  # as in claims.json
+
+# Which criterion a verdict hangs on: roles, and statuses, that are looked for in turn.
+_TELLING = {
+    "corrected": (("correction", None), ("explanation", "fails")),
+    "contradicted": (("observation", "fails"), ("explanation", "fails")),
+    "not indicated": (("observation", "fails"), ("explanation", "fails")),
+    "inconclusive": (("observation", "straddles"), ("explanation", "straddles")),
+}
+_HOLDS, _PARTLY = {"reproduced", "indicated"}, {"corrected"}
+_FAILS = {"contradicted", "not indicated"}
+
+
+def telling(claim: Claim) -> Mapping[str, Any] | None:
+    """The criterion that a claim's verdict hangs on, None where no number was measured."""
+    measured = [one for one in claim["criteria"] if one["value"] is not None]
+    for role, status in (*_TELLING.get(claim["verdict"], ()), ("observation", None)):
+        for one in measured:
+            if one["role"] == role and status in (None, one["status"]):
+                return one
+    return measured[0] if measured else None
+
+
+def tell(criterion: Mapping[str, Any]) -> str:
+    """A criterion's number with its unit and interval: "−0.51 (−0.56 to −0.46)"."""
+    low, high = criterion["low"], criterion["high"]
+    spread = (high - low) / 2 if low is not None and high is not None else None
+    unit = "" if criterion["unit"] == "1" else f" {criterion['unit']}"
+    interval = f" ({format_interval(low, high)})" if spread else ""
+    return f"{format_number(criterion['value'], spread)}{unit}{interval}"
+
+
+def answer(claims: Sequence[Claim]) -> str:
+    """What the verdicts on an experiment's claims say to its question, empty without claims."""
+    if not claims:
+        return ""
+    counted = Counter(claim["verdict"] for claim in claims)
+    judged = len(claims) - counted["not run"]
+    if not judged:
+        return "No claim on it is judged at this scale."
+    holds, partly, fails = (sum(counted[v] for v in which) for which in (_HOLDS, _PARTLY, _FAILS))
+    if holds == judged:
+        said = "What is claimed holds"
+    elif fails == judged:
+        said = "What is claimed does not hold"
+    elif not holds and not partly and not fails:
+        said = "What is claimed is not decided"
+    else:
+        said = "What is claimed holds in part"
+    reduced = counted["indicated"] + counted["not indicated"]
+    form = ", in a reduced form" if reduced == judged else ""
+    order = dict.fromkeys(claim["verdict"] for claim in claims)
+    counts = ", ".join(f"{counted[verdict]} {verdict}" for verdict in order)
+    noun = "claim" if len(claims) == 1 else "claims"
+    return f"{said}{form}: {len(claims)} {noun}, {counts}."
+
+
+def finding(caption: str, claims: Iterable[Claim]) -> str:
+    """Text in place of a figure: what it shows, and what came out of the claims it stands by."""
+    parts = [caption.split(". ")[0].rstrip(".")]
+    for claim in claims:
+        number = telling(claim)
+        if number is not None:
+            parts.append(
+                f"{claim['verdict'].capitalize()}: {number['description']}, {tell(number)}"
+            )
+    return ". ".join(parts) + "."
