@@ -322,7 +322,8 @@ def test_contrast_is_readable(scheme):
 
 def test_embedded_figure_is_clean_and_responsive():
     svg = vector_graphics.embed_svg(draw_figure("profiles"), prefix="f7-", label='a "plot" <of> it')
-    assert svg.startswith('<div class="plot" style="width: 460.8pt; aspect-ratio: 460.8 / 244.8">')
+    assert svg.startswith('<div class="plot" style="width: 460.8pt; min-width: 311pt; ')
+    assert 'aspect-ratio: 460.8 / 244.8">' in svg
     assert not re.search(r"metadata|<style|<\?xml|DOCTYPE|xmlns|http", svg)
     assert 'role="img" aria-label="a &quot;plot&quot; &lt;of&gt; it"' in svg
     assert " width=" not in svg.split(">")[1]
@@ -330,6 +331,17 @@ def test_embedded_figure_is_clean_and_responsive():
     references = set(re.findall(r'url\(#([^)]*)\)|href="#([^"]*)"', svg))
     assert all(i.startswith("f7-") for i in ids)
     assert {a or b for a, b in references} <= ids
+
+
+@pytest.mark.parametrize(
+    ("scales", "least"), [((), 0), (("0.1",), 67.5), (("0.1", "0.07"), 96.43), (("0.06",), 100)]
+)
+def test_a_figure_shrinks_until_its_smallest_text_has_nine_pixels(scales, least):
+    texts = "".join(f'<g transform="translate(1 2) scale({s} -{s})"/>' for s in scales)
+    svg = vector_graphics.embed_svg(
+        f'<svg width="100pt" height="50pt">{texts}</svg>', prefix="", label=""
+    )
+    assert f"min-width: {least:g}pt" in svg
 
 
 def test_coordinates_are_rounded_but_transforms_are_not():

@@ -58,12 +58,6 @@ def use_style() -> None:
     plt.rcParams.update(_STYLE)
 
 
-def colour_of(values: Iterable) -> dict:
-    """A colour for each distinct value, in sorted order."""
-    distinct = sorted(set(values))
-    return {value: COLOURS[index % len(COLOURS)] for index, value in enumerate(distinct)}
-
-
 def with_configured(table: pd.DataFrame, cfg: Mapping[str, Any], *keys: str) -> pd.DataFrame:
     """The table with an axis for each key, such as `network.width`, also where it is not swept."""
     for section, name in (key.split(".") for key in keys):
@@ -233,9 +227,3 @@ def scale_width_axes(axes: Axes, widths: Iterable[int], *, ylabel: str) -> None:
     axes.set(xscale="log", yscale="log", xlabel="width", ylabel=ylabel)
     label_log_axis(axes.xaxis, sorted(set(widths)))
     label_log_axis(axes.yaxis)
-
-
-def fitted_slope(table: pd.DataFrame, along: str, column: str) -> float:
-    """Least-squares slope of the log of the mean over seeds against the log of an axis."""
-    means = table.groupby(along)[column].mean()
-    return float(np.polyfit(np.log(means.index.to_numpy(float)), np.log(means.to_numpy()), 1)[0])

@@ -1,7 +1,10 @@
 """Judged claims in few words: the number that tells, an answer, what a figure found."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from ..numbers import format_interval, format_number
@@ -73,3 +76,25 @@ def finding(caption: str, claims: Iterable[Claim]) -> str:
                 f"{claim['verdict'].capitalize()}: {number['description']}, {tell(number)}"
             )
     return ". ".join(parts) + "."
+
+
+@cache
+def _judged(file: Path) -> list[Claim]:
+    return json.loads(file.read_text(encoding="utf-8"))["claims"]
+
+
+def claims_by(file: str | Path, experiment: str, figure: str) -> str:
+    """The claims that stand by a figure, in one line: id, verdict, number and what is allowed.
+
+    Args:
+        file: claims.json, which need not exist yet.
+        experiment: name of an experiment.
+        figure: name of one of its figures.
+    """
+    path, said = Path(file), []
+    for claim in _judged(path) if path.exists() else []:
+        if claim["experiment"] == experiment and figure in claim["figures"]:
+            number = telling(claim)
+            told = f" {tell(number)}, allowed {number['allowed']}" if number else ""
+            said.append(f"{claim['id']} {claim['verdict']}{told}")
+    return "; ".join(said)
