@@ -17,6 +17,7 @@ from ntkstudy.plan.duration import limit_minutes
 from ntkstudy.plan.imports import import_closure
 from ntkstudy.plan.layers import source_files
 from ntkstudy.plan.scheduling import lift_start_limit, tie_jobs
+from ntkstudy.report.summary import claims_by
 
 SCHEMA = "config/schema.yaml"
 CLAIMS = "config/claims"
@@ -202,6 +203,12 @@ def network_tables(experiment):
 
 def figure_caption(experiment, figure):
     return describe.caption(f"{FIGURES}/{figure}.py", PLAN.block(experiment))
+
+
+def figure_labels(wildcards):
+    """Columns of a figure in Snakemake's own report: the claims by it, as they came out."""
+    found = claims_by(f"{RESULTS}/claims.json", wildcards.experiment, wildcards.figure)
+    return {"experiment": wildcards.experiment, "figure": wildcards.figure, "claims": found}
 
 
 def all_products(kind):

@@ -216,7 +216,7 @@ CLAIMS = {
 def judge(plan, **changes) -> dict:
     judge_claims.main(
         CLAIMS | {"tables": tables_of(plan)} | changes,
-        {"claims": "claims.json", "schema": "claims.schema.json"},
+        {"claims": "claims.json", "schema": "claims.schema.json", "table": "claims.csv"},
         {"experiments": list(plan.config["experiments"]), "extensions": []},
     )
     return {claim["id"]: claim for claim in json.loads(Path("claims.json").read_text())["claims"]}

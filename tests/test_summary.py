@@ -1,7 +1,9 @@
+import json
+
 import pytest
 from report_model import claim, criterion
 
-from ntkstudy.report.summary import answer, finding, tell, telling
+from ntkstudy.report.summary import answer, claims_by, finding, tell, telling
 
 
 def judged(*verdicts: str) -> list[dict]:
@@ -65,3 +67,18 @@ def test_a_finding_is_the_caption_and_what_came_out():
         "Kernels of all seeds. Corrected: slope of log std of Θ(x₀, x₀) against log width, "
         "−0.512 (−0.561 to −0.463)."
     )
+
+
+def test_claims_by_a_figure_in_one_line(tmp_path):
+    file = tmp_path / "claims.json"
+    assert claims_by(file, "e", "spread") == ""
+    both = [
+        claim("a.b", "e", "reproduced", figures=["spread"]),
+        claim("a.c", "e", "not run", figures=["spread"], criteria=[]),
+        claim("a.d", "other", "reproduced", figures=["spread"]),
+    ]
+    file.write_text(json.dumps({"claims": both}))
+    assert claims_by(file, "e", "spread") == (
+        "a.b reproduced −0.512 (−0.561 to −0.463), allowed −0.5 ± 0.15; a.c not run"
+    )
+    assert claims_by(file, "e", "profiles") == ""
