@@ -122,7 +122,9 @@ def train_ensemble(
     noise = _noise(network, noise_seeds, seeds, centred=objective.centred)
     ensemble = chosen(network, parameters, x, **noise)
     training = [
-        GroupTraining(ensemble.group(group), objective, optimizer, y, schedule.recorded)
+        GroupTraining(
+            ensemble.group(group), objective, optimizer, y, schedule.recorded, schedule.on_progress
+        )
         for group in groups
     ]
     visible = {name: p[:seeds] for name, p in ensemble.parameters.items()}
