@@ -19,6 +19,7 @@ function resize(factor) {
   size = factor ? Math.min(8, Math.max(0.25, size * factor)) : 1;
   const picture = stage.firstElementChild;
   const natural = Number(picture.dataset.ratio);
+  picture.style.width = "0"; // no scroll bar takes part of the stage
   const fit = Math.min(stage.clientWidth, stage.clientHeight * natural);
   picture.style.width = `${fit * size}px`;
 }
