@@ -1,6 +1,7 @@
 """SVG figures as parts of an HTML page: themed, responsive, with identifiers of their own."""
 
 import re
+from math import ceil
 from xml.etree import ElementTree
 
 from markupsafe import Markup
@@ -83,4 +84,4 @@ def _move_size(root: ElementTree.Element, least: float) -> str:
     width, height = root.attrib.pop("width"), root.attrib.pop("height")
     x, y = (re.match(r"[\d.]+", text)[0] for text in (width, height))
     root.attrib.setdefault("viewBox", f"0 0 {x} {y}")
-    return f"width: {width}; min-width: {float(x) * least:.4g}pt; aspect-ratio: {x} / {y}"
+    return f"width: {width}; min-width: {ceil(float(x) * least)}pt; aspect-ratio: {x} / {y}"
