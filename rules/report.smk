@@ -9,7 +9,6 @@ rule render_report:
         template=sorted(glob("report/template/*.*")),
         tables=all_products(network_tables),
         mutations="resources/mutations/measured.json",
-        code=code_of("render_report"),
     output:
         html=f"{RESULTS}/report/index.html",
     log:
@@ -32,6 +31,7 @@ rule render_report:
                 defaults=loading.read_defaults("config/config.yaml", PLAN.schema),
             )
         ),
+        code=code_of("render_report"),
     message:
         "Writing the report"
     script:

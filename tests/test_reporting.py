@@ -213,7 +213,8 @@ def test_a_card_says_how_its_numbers_are_checked(html):
 
 
 def test_figures_say_in_words_what_was_found(html):
-    label = re.search(r'id="figure-kernel_profile.profiles".*?role="img" aria-label="([^"]*)"', html, re.S)[1]
+    figure = html.split('id="figure-kernel_profile.profiles"')[1]
+    label = re.search(r'role="img" aria-label="([^"]*)"', figure)[1]
     assert label == (
         "Kernel profiles of all seeds at three widths. Reproduced: slope of log std of "
         "Θ(x₀, x₀) against log width, −0.512 (−0.561 to −0.463)."
