@@ -48,7 +48,7 @@ def test_a_number_is_told_with_its_unit_and_interval():
         (["corrected"], "What is claimed holds in part: 1 claim, 1 corrected."),
         (["inconclusive"], "What is claimed is not decided: 1 claim, 1 inconclusive."),
         (
-            ["contradicted", "inconclusive"],
+            ["inconclusive", "contradicted"],
             "What is claimed holds in part: 2 claims, 1 contradicted, 1 inconclusive.",
         ),
         (

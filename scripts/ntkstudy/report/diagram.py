@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 Edge = tuple[str, str]
 
-_BOX, _HEIGHT, _GAP, _RISE = 208, 44, 16, 40
+_BOX, _HEIGHT, _GAP, _RISE = 194, 44, 12, 40
 
 
 def layers(rules: Iterable[str], edges: Iterable[Edge]) -> list[list[str]]:

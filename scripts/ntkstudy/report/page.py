@@ -14,12 +14,8 @@ from ntkflow.errors import unknown
 
 from ..numbers import ABSENT, Number, format_interval, format_number
 from . import summary
+from .summary import VERDICTS
 from .vector_graphics import embed_svg
-
-VERDICTS = (
-    *("reproduced", "corrected", "contradicted", "inconclusive"),
-    *("indicated", "not indicated", "not run"),
-)
 
 # What the verdicts mean, in a few words.
 MEANINGS = {

@@ -11,6 +11,11 @@ from ..numbers import format_interval, format_number
 
 Claim = Mapping[str, Any]  # as in claims.json
 
+VERDICTS = (
+    *("reproduced", "corrected", "contradicted", "inconclusive"),
+    *("indicated", "not indicated", "not run"),
+)
+
 # Which criterion a verdict hangs on: roles, and statuses, that are looked for in turn.
 _TELLING = {
     "corrected": (("correction", None), ("explanation", "fails")),
@@ -60,8 +65,7 @@ def answer(claims: Sequence[Claim]) -> str:
         said = "What is claimed holds in part"
     reduced = counted["indicated"] + counted["not indicated"]
     form = ", in a reduced form" if reduced == judged else ""
-    order = dict.fromkeys(claim["verdict"] for claim in claims)
-    counts = ", ".join(f"{counted[verdict]} {verdict}" for verdict in order)
+    counts = ", ".join(f"{counted[each]} {each}" for each in VERDICTS if counted[each])
     noun = "claim" if len(claims) == 1 else "claims"
     return f"{said}{form}: {len(claims)} {noun}, {counts}."
 
