@@ -92,10 +92,10 @@ def training_key(axis: str, colours: Mapping[Any, Any]) -> list[tuple[str, dict]
 def spread_colours(values: Iterable) -> dict:
     """A colour for each distinct value of an ordered axis (a width), dark to light in sorted order.
 
-    The end of the map is left out: too light for a white page.
+    The ends of the map are left out: too dark for a dark page, too light for a white one.
     """
     distinct = sorted(set(values))
-    shades = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, len(distinct)))
+    shades = plt.get_cmap("viridis")(np.linspace(0.2, 0.85, len(distinct)))
     return dict(zip(distinct, shades, strict=True))
 
 
