@@ -5,8 +5,10 @@ CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if 
 SCALE ?= default
 ONLY ?=
 PARTIAL ?=
+QUIET ?=
 A ?=
 B ?=
+PAGE ?= results/comparison.html
 
 BIN := .venv/bin
 RESULTS := results/$(SCALE)
@@ -18,12 +20,12 @@ AUDIT := .venv-audit/.requirements
 .PHONY: report compare test test-slow bench mutations gpu-check docs mend audit clean-results help
 .DELETE_ON_ERROR:
 
-report: $(RUNTIME) ## run a scale and write its report [SCALE=quick|full] [ONLY=a,b] [CORES=n] [PARTIAL=1]
-	@$(BIN)/python scripts/run_workflow.py --scale $(SCALE) --cores $(CORES) --only "$(ONLY)" $(if $(PARTIAL),--partial)
+report: $(RUNTIME) ## run a scale and write its report [SCALE=quick|full] [ONLY=a,b] [CORES=n] [PARTIAL=1] [QUIET=1]
+	@$(BIN)/python scripts/run_workflow.py --scale $(SCALE) --cores $(CORES) --only "$(ONLY)" $(if $(PARTIAL),--partial) $(if $(QUIET),--quiet)
 
-compare: ## claims that differ between two runs A=results/x B=results/y; fails if any do
+compare: ## claims that differ between two runs A=results/x B=results/y, and a page of both; fails if any do
 	@test -n "$(A)" -a -n "$(B)" || { echo "Two runs are needed: make compare A=results/default B=results/mine" >&2; exit 2; }
-	@$(PYTHON) scripts/compare_runs.py "$(A)" "$(B)"
+	@$(PYTHON) scripts/compare_runs.py "$(A)" "$(B)" --page "$(PAGE)"
 
 test: $(DEVELOPMENT) ## style and fast tests
 	$(BIN)/ruff check .

@@ -5,11 +5,12 @@ rule judge_claims:
         schema="config/claims_schema.yaml",
         judged_schema="config/judged_schema.json",
     output:
-        claims=report(
-            f"{RESULTS}/claims.json",
+        claims=f"{RESULTS}/claims.json",
+        table=report(
+            f"{RESULTS}/claims.csv",
             caption="../report/captions/claims.rst",
             category="claims",
-            labels={"content": "every claim, judged"},
+            labels={"content": "every claim, its numbers and what is allowed"},
         ),
         schema=f"{RESULTS}/claims.schema.json",
     log:

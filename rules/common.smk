@@ -18,6 +18,7 @@ from ntkstudy.plan.duration import limit_minutes
 from ntkstudy.plan.imports import import_closure
 from ntkstudy.plan.layers import source_files
 from ntkstudy.plan.scheduling import lift_start_limit, tie_jobs
+from ntkstudy.report.summary import claims_by
 
 SCHEMA = "config/schema.yaml"
 CLAIMS = "config/claims"
@@ -41,6 +42,7 @@ def load_plan():
         check_writable(plan.results)
         check_confined(plan.results, plan.experiments)
         source_files(CLAIMS, plan.sources)
+        describe.check_picture(plan, FIGURES)
         for experiment in plan.experiments:
             for folder in (FIGURES, ANIMATIONS):
                 describe.drawable_figures(plan, experiment, folder)
@@ -207,6 +209,12 @@ def network_tables(experiment):
 
 def figure_caption(experiment, figure):
     return describe.caption(f"{FIGURES}/{figure}.py", PLAN.block(experiment))
+
+
+def figure_labels(wildcards):
+    """Columns of a figure in Snakemake's own report: the claims by it, as they came out."""
+    found = claims_by(f"{RESULTS}/claims.json", wildcards.experiment, wildcards.figure)
+    return {"experiment": wildcards.experiment, "figure": wildcards.figure, "claims": found}
 
 
 def all_products(kind):

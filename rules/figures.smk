@@ -7,7 +7,7 @@ rule draw_figure:
             caption="../report/captions/figure.rst",
             category=lambda wildcards: PLAN.block(wildcards.experiment)["source"],
             subcategory=lambda wildcards: PLAN.block(wildcards.experiment)["title"],
-            labels={"experiment": "{experiment}", "figure": "{figure}"},
+            labels=figure_labels,
         ),
         png=f"{RESULTS}/{{experiment}}/figures/{{figure}}.png",
     log:

@@ -1,9 +1,12 @@
+from glob import glob
+
+
 rule render_report:
     input:
         claims=f"{RESULTS}/claims.json",
         figures=all_products(experiment_figures),
         animations=all_products(experiment_animations),
-        template=expand("report/template/{file}", file=["index.html.j2", "style.css", "report.js"]),
+        template=sorted(glob("report/template/*.*")),
         tables=all_products(network_tables),
         mutations="resources/mutations/measured.json",
     output:
@@ -19,7 +22,15 @@ rule render_report:
         mem_mb=1000,
         runtime=20,
     params:
-        cfg=lambda wildcards: Digested(describe.report_config(PLAN, FIGURES, ANIMATIONS)),
+        cfg=lambda wildcards: Digested(
+            describe.report_config(
+                PLAN,
+                FIGURES,
+                ANIMATIONS,
+                overlays=[os.path.relpath(file) for file in workflow.overwrite_configfiles],
+                defaults=loading.read_defaults("config/config.yaml", PLAN.schema),
+            )
+        ),
         code=code_of("render_report"),
     message:
         "Writing the report"

@@ -1,8 +1,9 @@
 """Compare the claims of two runs: which verdicts, or values beyond their intervals, have changed.
 
-    python scripts/compare_runs.py results/default results/mine
+    python scripts/compare_runs.py results/default results/mine --page both.html
 
-The exit status is 0 where nothing has changed, 1 where something has, 2 where a run cannot be read.
+The page has all claims of both runs side by side. The exit status is 0 where nothing has changed,
+1 where something has, 2 where a run cannot be read.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkflow.errors import ConfigurationError
+from ntkstudy.report.comparison_page import comparison_page
 
 SAME, CHANGED, BAD_INPUT = 0, 1, 2
 ABSENT = "absent"
@@ -36,7 +38,13 @@ def read_claims(folder: str | Path) -> dict[str, dict[str, Any]]:
     try:
         claims = json.loads(file.read_text(encoding="utf-8"))["claims"]
         return {
-            claim["id"]: {key: claim[key] for key in ("verdict", "criteria")} for claim in claims
+            claim["id"]: {
+                "verdict": claim["verdict"],
+                "statement": claim["statement"],
+                # Runs of version 0.1 have no units.
+                "criteria": [{"unit": "1"} | one for one in claim["criteria"]],
+            }
+            for claim in claims
         }
     except OSError as error:
         raise ConfigurationError(
@@ -114,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("first", help="folder of results, or a file claims.json")
     parser.add_argument("second", help="the same, of the other run")
+    parser.add_argument("--page", help="write both runs side by side to this HTML file")
     given = parser.parse_args(arguments)
     try:
         first, second = read_claims(given.first), read_claims(given.second)
@@ -121,6 +130,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return BAD_INPUT
     rows = differences(first, second)
+    if given.page:
+        changed, names = {row[0] for row in rows}, (given.first, given.second)
+        page = Path(given.page)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(comparison_page(first, second, changed, names), encoding="utf-8")
+        print(f"Side by side: {page.resolve()}")
     if not rows:
         print(f"{len(first)} claims: no verdict and no value beyond its interval has changed.")
         return SAME

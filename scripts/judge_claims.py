@@ -8,7 +8,7 @@ from job import run_job
 from ntkflow.errors import ConfigurationError
 from ntkstudy.claims.controls import with_controls
 from ntkstudy.claims.document import claims_schema, read_claims
-from ntkstudy.claims.judged import build_document, check_document
+from ntkstudy.claims.judged import as_table, build_document, check_document
 from ntkstudy.claims.reduced import judge_by_forms, judged_form
 from ntkstudy.data.collected import tables_by_experiment
 from ntkstudy.data.storage import replacing
@@ -37,6 +37,8 @@ def main(input: dict, output: dict, cfg: dict) -> None:
     check_document(made, input["judged_schema"], source=str(path))
     with replacing(output["schema"]) as temporary:
         shutil.copyfile(input["judged_schema"], temporary)
+    with replacing(output["table"]) as temporary:
+        as_table(made).to_csv(temporary, index=False)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(made, indent=1))
 

@@ -1,9 +1,12 @@
 """Write the report: claims, experiments, figures and provenance in one HTML page."""
 
 import json
+import os
 import platform
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -12,8 +15,18 @@ from job import run_job
 from ntkstudy.data.collected import tables_by_experiment
 from ntkstudy.data.storage import git_revision, replacing, software_versions
 from ntkstudy.data.tables import axes_of
+from ntkstudy.numbers import ABSENT
 from ntkstudy.plan.digest import code_digest
-from ntkstudy.report.page import render
+from ntkstudy.report.diagram import draw_rules
+from ntkstudy.report.page import format_duration, render
+from ntkstudy.report.records import (
+    describe_machine,
+    makers,
+    read_jobs,
+    read_times,
+    rule_edges,
+    summarise_times,
+)
 from ntkstudy.texts import explain_experiment
 
 
@@ -26,12 +39,16 @@ def main(input: dict, output: dict, cfg: dict) -> None:
     }
     tables = tables_by_experiment(as_list(input, "tables"))
     times = read_times(Path(cfg["results"], "benchmarks"))
-    scale = Path(cfg["results"]).name
+    jobs = read_jobs(Path(cfg["results"], "logs"))
+    scale, front = Path(cfg["results"]).name, cfg["front"]
     measured = json.loads(Path(input["mutations"]).read_text(encoding="utf-8"))
     experiments = explained(cfg["experiments"], judged["claims"], scale)
+    origin = {"page": output["html"], "made": makers(jobs), "overlays": cfg["overlays"]}
     model = {
-        "title": "Neural tangent kernels, measured",
-        "subtitle": "Claims of five documents on wide networks, checked over many seeds",
+        "title": front["title"],
+        "question": front["question"],
+        "findings": front["findings"],
+        "picture": front["picture"].split("/") if front["picture"] else None,
         "scale": scale,
         "results": cfg["results"],
         "sources": judged["sources"],
@@ -39,10 +56,11 @@ def main(input: dict, output: dict, cfg: dict) -> None:
         "families": judged["families"],
         "experiments": [
             describe_experiment(name, block, drawn, tables.get(name, {}), times)
+            | {"tables": describe_tables(block["tables"], **origin)}
             for name, block in experiments.items()
         ],
         "mutations": measured | {"current": measured["digest"] == code_digest(Path())},
-        "provenance": describe_provenance(cfg, times),
+        "provenance": describe_provenance(cfg, times) | describe_rules(times, rule_edges(jobs)),
     }
     template = Path(input["template"][0]).parent
     html = render(model, template)
@@ -109,33 +127,72 @@ def describe_divergence(networks: pd.DataFrame) -> list[str]:
     return notes
 
 
-def read_times(folder: Path) -> pd.DataFrame:
-    """Snakemake's benchmark records: rule, experiment, seconds `s` and memory `max_rss` in MB."""
-    rows = []
-    for file in sorted(folder.rglob("*.tsv")):
-        record = pd.read_csv(file, sep="\t", na_values="-").iloc[0]
-        parts = file.relative_to(folder).parts
-        experiment = parts[1] if len(parts) > 1 else ""
-        rule = parts[0].removesuffix(".tsv")
-        rows.append((rule, experiment, float(record["s"]), float(record["max_rss"])))
-    return pd.DataFrame(rows, columns=["rule", "experiment", "s", "max_rss"]).fillna(0.0)
+def describe_tables(
+    tables: Mapping[str, str], *, page: str, made: Mapping[str, str], overlays: list[str]
+) -> dict[str, dict[str, str]]:
+    """Where an experiment's tables lie beside the page, and what makes each again.
+
+    Args:
+        tables: name to file.
+        page: the report.
+        made: the rule of each file that is known to have been made.
+        overlays: files of the configuration on top of the default scale's.
+    """
+    found = {}
+    for name, file in tables.items():
+        contents = str(Path(file).with_name("contents.json"))
+        target = contents if contents in made else file
+        found[name] = {
+            "href": os.path.relpath(file, Path(page).parent),
+            "rule": made.get(target, ""),
+            "command": snakemake_command(overlays, "--force", target),
+        }
+    return found
 
 
-def describe_provenance(cfg: dict, times: pd.DataFrame) -> dict:
-    """Versions, configuration, revision and run time per rule."""
-    rules = times.groupby("rule").agg(jobs=("s", "size"), s=("s", "sum"), rss=("max_rss", "max"))
+def snakemake_command(overlays: list[str], *words: str) -> str:
+    """A call of Snakemake with the configuration of this run, for a shell."""
+    files = ["--configfile", *overlays] if overlays else []
+    return shlex.join([".venv/bin/snakemake", *words, "--cores", "1", *files])
+
+
+def describe_provenance(cfg: dict, times: pd.DataFrame) -> dict[str, Any]:
+    """Versions, machine, configuration and what it changes, revision, run time by part."""
     return {
         "versions": software_versions(),
         "revision": git_revision(),
-        "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "machine": describe_machine() | {"Python": platform.python_version()},
         "config": yaml.safe_dump(cfg["config"], sort_keys=False, width=100, allow_unicode=True),
+        "overlays": cfg["overlays"],
+        "only": cfg["only"],
+        "partial": cfg["config"]["partial"],
+        "changes": cfg["changes"],
         "seeds": cfg["seeds"],
-        "rules": [
-            {"rule": rule, "jobs": int(row.jobs), "seconds": row.s, "max_rss_mb": row.rss}
-            for rule, row in rules.sort_values("s", ascending=False).iterrows()
-        ],
+        "rules": summarise_times(times, "rule"),
+        "parts": summarise_times(times, "experiment"),
         "total_seconds": float(times["s"].sum()),
+        "cpu_seconds": float(times["cpu_time"].sum()),
     }
+
+
+def describe_rules(times: pd.DataFrame, edges: set[tuple[str, str]]) -> dict[str, Any]:
+    """The rules as a picture, None where no job left a record."""
+    known = {one["name"]: one for one in summarise_times(times, "rule")}
+    names = dict.fromkeys([*known, *(rule for edge in sorted(edges) for rule in edge)])
+    if not names:
+        return {"diagram": None}
+    notes = {name: _note(known.get(name)) for name in names}
+    readers = {second for _, second in edges}
+    first = ", ".join(name for name in names if name not in readers)
+    label = f"{len(names)} rules, from {first} to the report, each after those whose files it reads"
+    return {"diagram": draw_rules(notes, edges, label=label)}
+
+
+def _note(times: dict | None) -> str:
+    if times is None:
+        return ABSENT
+    noun = "job" if times["jobs"] == 1 else "jobs"
+    return f"{times['jobs']} {noun}, {format_duration(times['seconds'])}"
 
 
 run_job(main, globals())

@@ -13,6 +13,7 @@ from types import FrameType
 from ntkflow.errors import ConfigurationError, unknown
 from ntkstudy.plan.configuration import read_yaml
 from ntkstudy.processes import CALLER
+from ntkstudy.terminal import Display, Forecast, usual_seconds
 
 JOB = re.compile(r"(?:localrule )?Job (\d+): (.+)")
 FINISHED = re.compile(r"Finished jobid: (\d+)")
@@ -105,18 +106,18 @@ def _memory_mb() -> int:
     return int(0.85 * pages * size / 1e6)
 
 
-def run(call: list[str]) -> tuple[int, Progress]:
+def run(call: list[str], display: Display | None = None) -> tuple[int, Progress]:
     """Run Snakemake, showing its progress; its exit status, and what its output said.
 
     Signals that ask this process to stop are handed on, so that jobs and Snakemake stop first.
     """
-    progress = Progress()
+    progress, display = Progress(), display or Display(sys.stdout, Forecast({}, 1))
     snakemake: subprocess.Popen | None = None
 
     def stop(number: int, frame: FrameType | None) -> None:
         if not progress.stopped:
             progress.stopped = True
-            print("Stopping; what is not complete is removed.", flush=True)
+            display.say("Stopping; what is not complete is removed.")
         if snakemake:
             snakemake.send_signal(signal.SIGTERM if progress.began else signal.SIGINT)
 
@@ -127,11 +128,11 @@ def run(call: list[str]) -> tuple[int, Progress]:
     environment = {**os.environ, CALLER: str(os.getpid())}
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        with subprocess.Popen(call, env=environment, **pipes) as snakemake:
-            for line in snakemake.stdout:
-                shown = progress.feed(line.rstrip("\n"))
-                if shown is not None:
-                    print(shown, flush=True)
+        with display, subprocess.Popen(call, env=environment, **pipes) as snakemake:
+            for line in map(str.rstrip, snakemake.stdout):
+                shown = progress.feed(line)
+                running = list(progress.started.values())
+                display.show(line, shown, progress.done, progress.total, running)
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
@@ -169,6 +170,7 @@ def main() -> int:
     parser.add_argument("--cores", type=_count, default=1)
     parser.add_argument("--only", default="", help="experiments or sources, separated by commas")
     parser.add_argument("--partial", action="store_true", help="report on what exists")
+    parser.add_argument("--quiet", action="store_true", help="no line a job, as for logs")
     arguments = parser.parse_args()
     scales = {"default", *(path.stem for path in Path("config").glob("*.yaml"))}
     scales -= {"config", "schema", "claims_schema"}
@@ -182,7 +184,8 @@ def main() -> int:
         return 2
     start = time.monotonic()
     call = command(arguments.scale, arguments.cores, arguments.only, arguments.partial)
-    status, progress = run(call)
+    forecast = Forecast(usual_seconds(Path(folder, "benchmarks")), arguments.cores)
+    status, progress = run(call, Display(sys.stdout, forecast, quiet=arguments.quiet))
     if status:
         if advice := advise(progress, arguments.scale):
             print(advice)

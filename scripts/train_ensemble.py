@@ -12,6 +12,7 @@ from ntkstudy.registry import load
 from ntkstudy.subjects.measuring import add_steps, measure, stack
 from ntkstudy.subjects.members import Members
 from ntkstudy.subjects.networks import build_network
+from ntkstudy.subjects.pace import Pace
 from ntkstudy.subjects.training import build_objective, build_optimizer
 
 
@@ -48,6 +49,7 @@ def train(cfg: dict, data: DataSet, device: str) -> tuple[TrainingResult, dict[s
         record=spread_steps(training["records"], *spread),
         snapshots=spread_steps(training["snapshots"], *spread) if cfg["measurements"] else (),
         on_snapshot=take_snapshot,
+        on_progress=Pace(training["steps"]).tell,
     )
     result = train_ensemble(
         network,

@@ -34,6 +34,7 @@ class Browser:
         capabilities = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
         session = self._post("/session", capabilities={"alwaysMatch": capabilities})
         self._root += f"/session/{session['sessionId']}"
+        self._post("/timeouts", script=300_000, pageLoad=300_000)  # a busy machine is no failure
 
     def _post(self, path: str, **body):
         request = urllib.request.Request(self._root + path, data=json.dumps(body).encode())

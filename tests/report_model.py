@@ -7,6 +7,8 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+from ntkstudy.report.diagram import draw_rules
+
 INK = "#1a2b3c"
 
 STYLE = {
@@ -56,6 +58,7 @@ def criterion(role="observation", **changes) -> dict:
         "level": 0.95,
         "method": "Student's t",
         "table": "profile",
+        "sha256": "92" * 32,
         "unit": "1",
         "intervals": 1,
         "status": "holds",
@@ -112,6 +115,7 @@ def experiment(name: str, title: str, **changes) -> dict:
         "protocol": [["widths", "100, 500, 2048"], ["learning rate", "1.0"], ["steps", "200"]],
         "defaults": [["activation", "relu"]],
         "figures": [],
+        "tables": {},
         "notes": ["seed 3 diverged at step 12 (width 2048)"],
         "seconds": 187.2,
     } | changes
@@ -129,17 +133,31 @@ def figure(name: str, caption: str, **changes) -> dict:
 
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 
+
+def times(name: str, seconds: float) -> dict:
+    numbers = {"seconds": seconds, "cpu_seconds": 0.9 * seconds, "max_rss_mb": 812.4}
+    return {"name": name, "jobs": 3, **numbers}
+
+
 PROVENANCE = {
     "versions": {"ntkflow": "0.1.0", "torch": "2.13.0", "numpy": "2.3.1", "snakemake": "9.27.1"},
     "revision": "828b838 (clean)",
-    "platform": "Linux x86_64, 2 cores, CPU only",
+    "machine": {"System": "Linux, x86_64", "Processor": "A processor", "Cores": "2 of 4"},
     "config": "experiments:\n  kernel_profile:\n    network: {depth: 3, width: 2048}\n",
+    "overlays": ["config/quick.yaml"],
+    "only": ["kernel_profile"],
+    "partial": False,
+    "changes": [["kernel_profile", "seeds", "10", "8"]],
     "seeds": "0 to 9",
-    "rules": [
-        {"rule": "train_ensemble", "jobs": 3, "seconds": 151.3, "max_rss_mb": 812.4},
-        {"rule": "draw_figure", "jobs": 3, "seconds": 4.1, "max_rss_mb": 144.0},
-    ],
+    "rules": [times("train_ensemble", 151.3), times("draw_figure", 4.1)],
+    "parts": [times("kernel_profile", 155.4)],
+    "diagram": draw_rules(
+        {"train_ensemble": "3 jobs, 2 min 31 s", "draw_figure": "3 jobs, 4.1 s"},
+        [("train_ensemble", "draw_figure")],
+        label="2 rules",
+    ),
     "total_seconds": 164.8,
+    "cpu_seconds": 140.0,
 }
 
 
@@ -167,7 +185,9 @@ def build_model() -> dict:
     """Return a model with every verdict, two figures, an animation and every missing piece."""
     return {
         "title": "Neural tangent kernels, remeasured",
-        "subtitle": "Claims of three documents, measured over many seeds and judged by criteria",
+        "question": "Which claims of three documents come back over many seeds?",
+        "findings": ["exp001.profile-concentrates", "exp001.profile-inflation", "lazy-blog.kappa"],
+        "picture": ["kernel_profile", "profiles"],
         "scale": "default",
         "results": "results/default",
         "sources": {
@@ -267,6 +287,13 @@ def build_model() -> dict:
             experiment(
                 "kernel_profile",
                 "Kernel profile on the circle",
+                tables={
+                    "profile": {
+                        "href": "../kernel_profile/tables/profile.csv",
+                        "rule": "aggregate_experiment",
+                        "command": "snakemake --force results/default/kernel_profile/tables",
+                    }
+                },
                 figures=[
                     figure("profiles", "Kernel profiles of all seeds at three widths."),
                     figure(

@@ -1,6 +1,7 @@
 """Two runs are compared by their verdicts and by values beyond their intervals."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,8 @@ def criterion(value=1.0, low=0.9, high=1.1, **changes):
 
 def run(**claims):
     return {
-        name: {"verdict": verdict, "criteria": [one]} for name, (verdict, one) in claims.items()
+        name: {"verdict": verdict, "statement": f"The claim <{name}>", "criteria": [one]}
+        for name, (verdict, one) in claims.items()
     }
 
 
@@ -97,6 +99,22 @@ def test_exit_status_and_table(tmp_path, capsys):
     assert row.index("not run") == head.index(first)
 
 
+def test_the_page_has_both_runs_side_by_side(tmp_path):
+    second = BEFORE | run(a=("contradicted", criterion(3.0, 2.9, 3.1)), c=("not run", criterion()))
+    folders = write(tmp_path / "x", BEFORE), write(tmp_path / "y", second)
+    page = tmp_path / "both.html"
+    assert compare_runs.main([*folders, "--page", str(page)]) == 1
+    html = page.read_text(encoding="utf-8")
+    rows = html.split("<tbody>")[1].split("</tr>")[:-1]
+    assert ['class="changed"' in row for row in rows] == [True, False, True]
+    assert "The claim &lt;a&gt;" in rows[0]
+    assert "<strong>1.00 (0.90 to 1.10)</strong>" in rows[0]
+    assert "<strong>3.00 (2.90 to 3.10)</strong>" in rows[0]
+    assert rows[2].index("<td>—</td>") < rows[2].index("not-run")
+    assert "3 claims; 2 with another verdict" in html
+    assert not re.search(r"<script|src=|https?:", html)
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -128,7 +146,9 @@ def test_make_compare(tmp_path, given, status):
     write(tmp_path / "x", BEFORE)
     write(tmp_path / "y", BEFORE | run(b=("reproduced", criterion())))
     first, second = (tmp_path / name for name in given.split())
-    done = make(f"A={first}", f"B={second}")
+    page = tmp_path / "made" / "both.html"
+    done = make(f"A={first}", f"B={second}", f"PAGE={page}")
+    assert page.exists() == (status != 2)
     assert (done.returncode != 0) == (status != 0)
     assert f"Error {status}" in done.stderr or status == 0
 

@@ -6,7 +6,14 @@ import pytest
 from plans import ROOT, SCHEMA, build_plan
 
 from ntkflow.errors import ConfigurationError
-from ntkstudy.plan.describe import caption, drawable_figures, needed_tables, protocol, report_config
+from ntkstudy.plan.describe import (
+    caption,
+    check_picture,
+    drawable_figures,
+    needed_tables,
+    protocol,
+    report_config,
+)
 from ntkstudy.plan.loading import load_plan
 from ntkstudy.plan.planning import Plan
 
@@ -68,6 +75,29 @@ def test_every_value_is_in_the_protocol_once(plan):
         rows, defaults = protocol(block, plan.experiment_schema)
         keys = [key for key, _ in rows + defaults if key.startswith(sections)]
         assert sorted(keys) == sorted(f"{s}.{key}" for s in sections for key in block.get(s, {}))
+
+
+def test_the_protocol_leaves_out_what_no_stage_reads(plan):
+    block, schema = plan.block("kernel_profile"), plan.experiment_schema
+    assert {"seeds", "initializations"} <= dict(protocol(block, schema)[0]).keys()
+    theory = dict(protocol(block, schema, ["dataset", "theory"])[0])
+    assert not {"seeds", "initializations"} & theory.keys()
+    assert "training.steps" in theory
+    limit = dict(protocol({**block, "sweep": {}}, schema, ["dataset", "limit"])[0])
+    assert not {"network.width", "training.steps"} & limit.keys()
+    assert "network.depth" in limit
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused(plan):
+    check_picture(plan, str(FIGURES))
+    plan.config["report"]["picture"] = ""
+    check_picture(plan, str(FIGURES))
+    plan.config["report"]["picture"] = "kernel_profil/profiles"
+    with pytest.raises(ConfigurationError, match=r"report\.picture: 'kernel_profil' is unknown"):
+        check_picture(plan, str(FIGURES))
+    plan.config["report"]["picture"] = "kernel_profile/profile"
+    with pytest.raises(ConfigurationError, match=r"'profile' is unknown; .* did you mean profiles"):
+        check_picture(plan, str(FIGURES))
 
 
 def test_options_of_a_module_are_in_the_protocol_one_by_one():

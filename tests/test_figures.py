@@ -8,10 +8,8 @@ import pytest
 from ntkstudy.claims.uncertainty import interval
 from ntkstudy.data.tables import axes_of, with_axes
 from ntkstudy.data.targets import circle_grid
-from ntkstudy.report.intervals import draw_intervals
+from ntkstudy.report.intervals import draw_intervals, slope_interval, tell_slope
 from ntkstudy.report.plotting import (
-    COLOURS,
-    colour_of,
     save_figure,
     use_style,
     with_configured,
@@ -123,10 +121,6 @@ def test_equal_figures_give_equal_files(tmp_path):
     assert not plt.get_fignums()
 
 
-def test_colours_follow_the_values():
-    assert colour_of([40, 10, 40]) == {10: COLOURS[0], 40: COLOURS[1]}
-
-
 def test_a_configured_value_is_an_axis_where_it_is_not_swept():
     table = with_configured(product(width=[10, 40], seed=[0]), CONFIG, "network.width")
     assert table["width"].tolist() == [10, 40]
@@ -147,3 +141,20 @@ def test_bars_end_where_the_interval_does(statistic, centre):
     for sample, bar in zip(samples, container.lines[2][0].get_segments(), strict=True):
         # Bars reach as far up as the interval's upper end, and as far down as its lower one.
         np.testing.assert_allclose(bar[:, 1], interval(sample, statistic).ends)
+
+
+def test_a_slope_is_told_with_half_its_interval():
+    widths, noise = [10, 100, 1000], np.random.default_rng(0).normal(1, 0.05, (3, 20))
+    table = pd.DataFrame(
+        [(w, v / w) for w, row in zip(widths, noise, strict=True) for v in row],
+        columns=["width", "value"],
+    )
+    slope, found = slope_interval(table, "width", "value")
+    means = table.groupby("width")["value"].mean()
+    assert slope == pytest.approx(np.polyfit(np.log(widths), np.log(means), 1)[0])
+    assert found.low < -1 < found.high
+    half = (found.high - found.low) / 2
+    assert 0 < half < 0.02
+    assert tell_slope(table, "width", "value") == f"−{-slope:.2f} ± {half:.2f}"
+    alone = table.groupby("width", as_index=False).first()
+    assert tell_slope(alone, "width", "value").count("±") == 0

@@ -5,13 +5,14 @@ import hashlib
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from judging_tables import MEAN_LAW, noise, table
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.claims import judge_claim
 from ntkstudy.claims.controls import with_controls
-from ntkstudy.claims.judged import build_document, check_document, find_families
+from ntkstudy.claims.judged import as_table, build_document, check_document, find_families
 from ntkstudy.claims.reduced import judge_by_forms
 from ntkstudy.data.collected import Tables, tables_by_experiment
 from ntkstudy.data.tables import with_axes, write_table
@@ -135,3 +136,12 @@ def test_numbers_without_uncertainty_and_excesses_turn_nothing_by_chance():
     many = claim("many", {"kind": "above", "along": "width", "bound": 0.0})
     wide = judge_claim(many, {"laws": table(noise(1, 0.1), widths=range(30))})
     assert find_families([wide])[0]["by_chance"] == 1.0  # of one claim no more than one
+
+
+def test_the_table_has_a_row_a_criterion(document):
+    found = as_table(document)
+    assert list(found["id"]) == ["ours.falls", "ours.small", "ours.small", "ours.elsewhere"]
+    numbers = [one for each in document["claims"] for one in each["criteria"]]
+    assert list(found["allowed"]) == [one["allowed"] for one in numbers]
+    assert found["value"].iloc[0] == numbers[0]["value"]
+    assert pd.isna(found["value"].iloc[3])

@@ -1,14 +1,17 @@
+import base64
 from pathlib import Path
 
 import pytest
 from browser import start_browser
 from report_model import build_model
 
-from ntkstudy.report.page import render
+from ntkstudy.report.page import VERDICTS, render
 
 pytestmark = pytest.mark.slow
 
 TEMPLATE = Path(__file__).parents[1] / "report" / "template"
+
+AXE = TEMPLATE.parents[1] / "node_modules" / "axe-core" / "axe.min.js"
 
 SHOWN = "return [...document.querySelectorAll('#claim-rows > tr')].filter(row => row.offsetHeight)"
 SHOWN_IDS = f"{SHOWN}.map(row => row.querySelector('code').textContent)"
@@ -95,6 +98,120 @@ def test_counts_by_source_link_to_the_filtered_view(browser, address):
     assert browser.run(SHOWN_IDS) == ["exp001.simple-flat"]
 
 
+def test_kinds_are_a_filter_and_the_scoreboard_links_to_it(browser, address):
+    browser.open(address)
+    browser.run("document.querySelector('.score a[href*=trivial]').click()")
+    browser.run(SETTLE)
+    assert browser.run(SHOWN_IDS) == ["slides.exact"]
+    assert browser.run("return document.getElementById('filter-kind').value") == "trivial"
+
+
+def sort_by(browser, key: str) -> tuple[list[str], str | None, str]:
+    """Verdicts of the rows after a click on a column's head, its direction, and the address."""
+    browser.run(f"document.querySelector('[data-sort={key}] button').click()")
+    verdicts = (
+        "return [...document.querySelectorAll('#claim-rows > tr')].map(r => r.dataset.verdict)"
+    )
+    direction = f"return document.querySelector('[data-sort={key}]').getAttribute('aria-sort')"
+    return browser.run(verdicts), browser.run(direction), browser.run(HASH)
+
+
+def test_heads_sort_the_table_both_ways_and_back(browser, address):
+    browser.open(address)
+    ranks = [verdict.replace(" ", "-") for verdict in VERDICTS]
+    given = [claim["verdict"].replace(" ", "-") for claim in build_model()["claims"]]
+    up, down, back = (sort_by(browser, "verdict") for _ in range(3))
+    assert up == (sorted(given, key=ranks.index), "ascending", "#sort=verdict")
+    falling = sorted(given, key=lambda verdict: -ranks.index(verdict))
+    assert down == (falling, "descending", "#sort=-verdict")
+    assert back == (given, None, "#claims")
+
+
+def test_a_shared_address_keeps_order_and_filter(browser, address):
+    browser.open(f"{address}#source=exp001&sort=-verdict")
+    assert browser.run(SHOWN_IDS) == [
+        "exp001.simple-flat",
+        "exp001.profile-inflation",
+        "exp001.profile-concentrates",
+        "exp001.script",
+    ]
+
+
+ZOOMED = """
+    const picture = document.querySelector('#zoom .stage').firstElementChild;
+    return picture && picture.getBoundingClientRect().width"""
+CLOSED = """
+    return new Promise(done => {
+        const wait = () => document.getElementById('zoom').open ? setTimeout(wait, 20) : done();
+        wait();
+    })"""
+ZOOM_CAPTION = "return document.querySelector('.zoom-caption').textContent"
+
+
+def test_figures_enlarge_by_the_keyboard_and_go_back(browser, address):
+    browser.open(address)
+    count = "return document.querySelectorAll('.zoomable > .plot').length"
+    before = browser.run(count)
+    small = browser.run("return document.querySelector('.figures .plot').clientWidth")
+    browser.run("document.querySelector('.figures .enlarge').focus()")
+    browser.press(" ")
+    fitted = browser.run(ZOOMED)
+    assert fitted > 1.2 * small
+    assert browser.run(ZOOM_CAPTION).startswith("Figure 1.")
+    browser.press("+")
+    assert browser.run(ZOOMED) == pytest.approx(1.25 * fitted, rel=0.01)
+    browser.press("0")
+    assert browser.run(ZOOMED) == pytest.approx(fitted, rel=0.01)
+    browser.press("n")
+    assert browser.run(ZOOM_CAPTION).startswith("Figure 2.")
+    browser.press("p")
+    browser.press("\ue00c")  # escape
+    browser.run(CLOSED)
+    assert browser.run("return document.activeElement.className") == "enlarge"
+    assert browser.run(count) == before
+    assert browser.run("return document.querySelector('.figures .plot').clientWidth") == small
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_text_of_figures_is_never_drawn_below_nine_pixels(browser, address, width):
+    browser.set_screen(width)
+    browser.open(address)
+    scale = """
+        return [...document.querySelectorAll('.plot svg')].map(
+            svg => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width)"""
+    points = 10  # of the font, in the units of the view box
+    assert min(browser.run(scale)) * points >= 9
+
+
+def test_page_prints_with_everything_unfolded(browser, address):
+    browser.open(address)
+    folded = "return document.querySelectorAll('main details:not([open])').length"
+    before = browser.run(folded)
+    assert before > 0
+    browser.run("dispatchEvent(new Event('beforeprint'))")
+    assert browser.run(folded) == 0
+    browser.run("dispatchEvent(new Event('afterprint'))")
+    assert browser.run(folded) == before
+    pdf = base64.b64decode(browser.command("Page.printToPDF", preferCSSPageSize=True)["data"])
+    assert pdf.startswith(b"%PDF")
+    assert pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") >= 3
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
+def test_page_is_accessible(browser, address, width, scheme):
+    if not AXE.exists():
+        pytest.skip("axe-core is missing: `npm install` in the project's folder brings it")
+    browser.set_screen(width, scheme)
+    browser.open(address)
+    browser.run("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    browser.run(AXE.read_text(encoding="utf-8"))
+    found = browser.run("""
+        return axe.run(document, {resultTypes: ["violations"]}).then(result => result.violations
+            .filter(one => ["serious", "critical"].includes(one.impact))
+            .map(one => `${one.id}: ${one.nodes.map(node => node.html).slice(0, 3)}`))""")
+    assert found == []
+
+
 @pytest.mark.parametrize("width", [360, 800, 1280, 1600])
 def test_page_never_scrolls_sideways(browser, address, width):
     browser.set_screen(width)
@@ -147,3 +264,18 @@ def test_frames_become_a_player(browser, address):
         document.querySelector('.player input').focus()""")
     browser.press("\ue014")  # the right arrow key
     assert browser.run(shown) == [False, True]
+    told = "return document.querySelector('.player input').getAttribute('aria-valuetext')"
+    assert browser.run(told) == "frame 2 of 2"
+    button = "document.querySelector('.player button')"
+    browser.run(f"{button}.click()")
+    assert browser.run(f"return {button}.textContent") == "Pause"
+    browser.run("""
+        return new Promise(done => {
+            const slider = document.querySelector('.player input');
+            const wait = () => slider.value === "0" ? done() : setTimeout(wait, 20);
+            wait();
+        })""")
+    browser.run(f"{button}.click()")
+    still = browser.run(told)
+    browser.run("return new Promise(done => setTimeout(done, 450))")
+    assert browser.run(told) == still

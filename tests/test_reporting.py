@@ -10,6 +10,7 @@ import pytest
 from jinja2 import UndefinedError
 from report_model import INK, build_model, claim, criterion, draw_figure
 
+from ntkflow.errors import ConfigurationError
 from ntkstudy.numbers import format_interval, format_number
 from ntkstudy.report import page as reporting
 from ntkstudy.report import vector_graphics
@@ -63,7 +64,7 @@ def page(html):
 
 def test_every_claim_has_a_row_and_an_article(model, html):
     for entry in model["claims"]:
-        assert f'<a href="#claim-{entry["id"]}">' in html
+        assert f'<a href="#claim-{entry["id"]}">' in html.split('id="claim-rows"')[1]
         article = html.split(f'id="claim-{entry["id"]}"')[1].split("</article>")[0]
         assert f"{entry['verdict']}</span>" in article
 
@@ -89,12 +90,18 @@ def test_ids_are_unique_and_links_have_targets(page):
     targets = {
         value[1:] for _, name, value in page.attributes if name == "href" and value[0] == "#"
     }
-    assert {t for t in targets if not t.startswith("source=")} <= set(page.ids)
+    assert {t for t in targets if not t.startswith(("source=", "kind="))} <= set(page.ids)
 
 
 def test_nothing_is_loaded_from_outside(html, page):
-    loading = [v for _, name, v in page.attributes if name in {"src", "href", "srcset", "data"}]
+    loading = [
+        v
+        for tag, name, v in page.attributes
+        if name in {"src", "srcset", "data"} or (name == "href" and tag != "a")
+    ]
     assert [v for v in loading if not v.startswith(("#", "data:"))] == []
+    links = {v for tag, name, v in page.attributes if tag == "a" and name == "href" and v[0] != "#"}
+    assert links == {"../kernel_profile/tables/profile.csv"}
     assert [u for u in re.findall(r"url\((.*?)\)", html) if not u.startswith("#")] == []
     assert "@import" not in html
 
@@ -142,11 +149,76 @@ def test_level_and_method_of_an_interval(changes, text):
     assert reporting.describe_method(criterion() | changes) == text
 
 
-def test_what_was_measured_is_a_line_a_criterion(html):
-    row = html.split('href="#claim-exp001.profile-concentrates"')[1].split("</tr>")[0]
-    (line,) = row.split("<li>")[1:]
-    assert "<strong>−0.512</strong> <span>(−0.561 to −0.463)</span>" in line
-    assert "95 %, Student&#39;s t, 100 networks" in line
+def row_of(html: str, name: str) -> str:
+    """The claim's row in the table of all claims."""
+    return html.split('id="claim-rows"')[1].split(f'href="#claim-{name}"')[1].split("</tr>")[0]
+
+
+def test_a_row_tells_the_number_that_the_verdict_hangs_on(html):
+    row = row_of(html, "exp001.profile-concentrates")
+    assert "<strong>−0.512 (−0.561 to −0.463)</strong>" in row
+    assert "observation, allowed −0.5 ± 0.15; 95 %, Student&#39;s t, 100 networks" in row
+    corrected = row_of(html, "exp001.profile-inflation")
+    assert "<strong>1.23×10⁻⁷ (1.10×10⁻⁷ to 1.40×10⁻⁷)</strong>" in corrected
+    assert "correction, allowed" in corrected
+    assert "2 more on its card" in corrected
+
+
+def test_findings_come_first_with_their_numbers(model, html):
+    first = html.split('class="findings"')[1].split("</ol>")[0]
+    assert re.findall(r'href="#claim-([^"]*)"', first) == model["findings"]
+    assert "<strong>−0.512 (−0.561 to −0.463)</strong>, 100 networks." in first
+    assert "needs width 10000, which the default scale does not run" in first
+    assert html.index("findings") < html.index('class="tally"') < html.index('id="claims"')
+
+
+def test_a_finding_that_is_no_claim_is_refused(model):
+    with pytest.raises(ConfigurationError) as error:
+        render({**model, "findings": ["exp001.profile-concentrate"]}, TEMPLATE)
+    assert str(error.value).startswith("report.findings: 'exp001.profile-concentrate' is unknown")
+
+
+@pytest.mark.parametrize("picture", [None, ["kernel_profile", "absent"], ["alpha_sweep", "film"]])
+def test_a_picture_that_was_not_drawn_is_left_out(model, picture):
+    assert 'class="first-picture"' not in render({**model, "picture": picture}, TEMPLATE)
+
+
+def test_the_scoreboard_says_what_every_verdict_means(html):
+    board = html.split('class="score"')[1].split("</table>")[0]
+    for verdict in reporting.VERDICTS:
+        assert f"{verdict}</span><span" in board
+        assert reporting.MEANINGS[verdict] in board
+    assert '<a href="#kind=trivial&amp;verdict=reproduced"' in board
+
+
+def test_an_experiment_reads_from_question_to_protocol(html):
+    section = html.split('id="experiment-kernel_profile"')[1].split("</section>")[0]
+    order = ("question", "answer", "Figures", "Claims", "Explanation", "Deviations", "protocol-of")
+    places = [section.index(word) for word in order]
+    assert places == sorted(places)
+    said = "What is claimed holds in part: 2 claims, 1 reproduced, 1 corrected."
+    assert said in section
+
+
+def test_a_card_says_how_its_numbers_are_checked(html):
+    card = html.split('id="claim-exp001.profile-concentrates"')[1].split("</article>")[0]
+    check = card.split('class="check"')[1].split("</details>")[0]
+    for text in (
+        '<a href="../kernel_profile/tables/profile.csv"><code>profile.csv</code></a>',
+        "92" * 32,
+        "aggregate_experiment",
+        "snakemake --force results/default/kernel_profile/tables",
+    ):
+        assert text in check
+
+
+def test_figures_say_in_words_what_was_found(html):
+    figure = html.split('id="figure-kernel_profile.profiles"')[1]
+    label = re.search(r'role="img" aria-label="([^"]*)"', figure)[1]
+    assert label == (
+        "Kernel profiles of all seeds at three widths. Reproduced: slope of log std of "
+        "Θ(x₀, x₀) against log width, −0.512 (−0.561 to −0.463)."
+    )
 
 
 def test_claims_refer_to_their_figures(html):
@@ -177,7 +249,7 @@ def test_claims_are_counted_by_kind():
 
 def test_a_card_tells_how_the_claim_fared_on_its_control(html):
     card = html.split('id="claim-exp001.profile-concentrates"')[1].split("</article>")[0]
-    assert "Control: fails its control, as it should." in card
+    assert "Control: fails its control, as it should." in " ".join(card.split())
     assert "control: axis reversed, caught" in card
     without = html.split('id="claim-lazy-blog.kappa"')[1].split("</article>")[0]
     assert "ontrol:" not in without
@@ -187,8 +259,7 @@ def test_claims_that_cannot_fail_are_listed_with_their_reasons(html):
     listed = html.split("Claims that cannot fail")[1].split("</ul>")[0]
     assert "<code>slides.exact</code></a>: an identity</li>" in listed
     assert listed.count("<li>") == 1
-    row = html.split('href="#claim-slides.exact"')[2].split("</tr>")[0]
-    assert '<span class="flag">cannot fail</span>' in row
+    assert '<span class="flag">cannot fail</span>' in row_of(html, "slides.exact")
 
 
 def test_default_values_are_folded_away(html):
@@ -202,20 +273,27 @@ def test_default_values_are_folded_away(html):
 
 
 def test_a_missing_key_is_an_error(model):
-    incomplete = {**model, "claims": [claim("exp001.x", "simple_task", "reproduced")]}
+    incomplete = {
+        **model,
+        "findings": [],
+        "claims": [claim("exp001.x", "simple_task", "reproduced")],
+    }
     del incomplete["claims"][0]["flags"]
     with pytest.raises(UndefinedError, match="flags"):
         render(incomplete, TEMPLATE)
 
 
 def test_an_empty_model_renders(model):
-    provenance = model["provenance"] | {"versions": {}, "rules": [], "config": "", "seeds": ""}
+    nothing = {"versions": {}, "rules": [], "parts": [], "changes": [], "overlays": [], "only": []}
+    rest = {"config": "", "seeds": "", "diagram": None, "machine": {}}
     empty = {
+        "findings": [],
+        "picture": None,
         "sources": {},
         "claims": [],
         "families": [],
         "experiments": [],
-        "provenance": provenance,
+        "provenance": model["provenance"] | nothing | rest,
     }
     assert "No claims" in "".join(Page(render({**model, **empty}, TEMPLATE)).text)
 
@@ -245,7 +323,8 @@ def test_contrast_is_readable(scheme):
 
 def test_embedded_figure_is_clean_and_responsive():
     svg = vector_graphics.embed_svg(draw_figure("profiles"), prefix="f7-", label='a "plot" <of> it')
-    assert svg.startswith('<div class="plot" style="width: 460.8pt; aspect-ratio: 460.8 / 244.8">')
+    assert svg.startswith('<div class="plot" style="width: 460.8pt; min-width: 312pt; ')
+    assert 'aspect-ratio: 460.8 / 244.8">' in svg
     assert not re.search(r"metadata|<style|<\?xml|DOCTYPE|xmlns|http", svg)
     assert 'role="img" aria-label="a &quot;plot&quot; &lt;of&gt; it"' in svg
     assert " width=" not in svg.split(">")[1]
@@ -253,6 +332,17 @@ def test_embedded_figure_is_clean_and_responsive():
     references = set(re.findall(r'url\(#([^)]*)\)|href="#([^"]*)"', svg))
     assert all(i.startswith("f7-") for i in ids)
     assert {a or b for a, b in references} <= ids
+
+
+@pytest.mark.parametrize(
+    ("scales", "least"), [((), 0), (("0.1",), 68), (("0.1", "0.07"), 97), (("0.06",), 100)]
+)
+def test_a_figure_shrinks_until_its_smallest_text_has_nine_pixels(scales, least):
+    texts = "".join(f'<g transform="translate(1 2) scale({s} -{s})"/>' for s in scales)
+    svg = vector_graphics.embed_svg(
+        f'<svg width="100pt" height="50pt">{texts}</svg>', prefix="", label=""
+    )
+    assert f"min-width: {least:g}pt" in svg
 
 
 def test_coordinates_are_rounded_but_transforms_are_not():

@@ -126,7 +126,7 @@ def call_main(monkeypatch, *arguments, status=0, output=()):
     for line in output:
         progress.feed(line)
     monkeypatch.setattr(sys, "argv", ["run_workflow.py", *arguments])
-    monkeypatch.setattr(run_workflow, "run", lambda call: (status, progress))
+    monkeypatch.setattr(run_workflow, "run", lambda call, display: (status, progress))
     return run_workflow.main()
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -21,8 +22,9 @@ from ntkflow.networks import draw_parameters
 from ntkstudy.data.storage import open_file
 from ntkstudy.data.tables import axes_of, read_table
 from ntkstudy.plan.describe import report_config
-from ntkstudy.plan.loading import load_plan
+from ntkstudy.plan.loading import load_plan, read_defaults
 from ntkstudy.plan.planning import Plan
+from ntkstudy.report.records import read_times
 from ntkstudy.subjects.networks import build_network
 
 ROOT = Path(__file__).parents[1]
@@ -215,7 +217,7 @@ CLAIMS = {
 def judge(plan, **changes) -> dict:
     judge_claims.main(
         CLAIMS | {"tables": tables_of(plan)} | changes,
-        {"claims": "claims.json", "schema": "claims.schema.json"},
+        {"claims": "claims.json", "schema": "claims.schema.json", "table": "claims.csv"},
         {"experiments": list(plan.config["experiments"]), "extensions": []},
     )
     return {claim["id"]: claim for claim in json.loads(Path("claims.json").read_text())["claims"]}
@@ -270,22 +272,44 @@ def test_the_report_holds_figures_claims_and_times(plan):
         {
             "claims": "claims.json",
             "figures": figures,
-            "template": [str(template / name) for name in ("index.html.j2", "style.css")],
+            "template": [str(template / "index.html.j2")],
             "tables": tables_of(plan),
             "mutations": str(ROOT / "resources" / "mutations" / "measured.json"),
         },
         {"html": "report/index.html"},
         report_config(
-            plan, str(ROOT / "scripts" / "figures"), str(ROOT / "scripts" / "animations")
+            plan,
+            str(ROOT / "scripts" / "figures"),
+            str(ROOT / "scripts" / "animations"),
+            overlays=["config/mine.yaml"],
+            defaults=read_defaults(ROOT / "config" / "config.yaml", plan.schema),
         ),
     )
     html = Path("report", "index.html").read_text(encoding="utf-8")
     assert html.count("<svg") >= len(figures)
     for text in ("exp001.profile-inflation", "network.width", "1 min", "train_ensemble"):
         assert text in html
+    assert "<code>config/mine.yaml</code> on top" in html
+    assert re.search(r"<code>sweep.network.width</code></th><td>100, 500, 2048</td><td>", html)
 
 
-def test_run_times_of_nothing():
-    times = render_report.read_times(Path("nowhere"))
-    assert list(times) == ["rule", "experiment", "s", "max_rss"]
-    assert render_report.describe_provenance({"config": {}, "seeds": ""}, times)["rules"] == []
+def test_tables_are_linked_from_the_page_with_the_command_that_makes_them():
+    tables = {
+        "profile": "results/x/e/tables/profile.csv",
+        "times": "results/x/e/derived/times.csv",
+    }
+    made = {"results/x/e/tables/contents.json": "aggregate_experiment", tables["times"]: "measure"}
+    page = "results/x/report/index.html"
+    found = render_report.describe_tables(tables, page=page, made=made, overlays=["my config.yaml"])
+    assert found["profile"] == {
+        "href": "../e/tables/profile.csv",
+        "rule": "aggregate_experiment",
+        "command": ".venv/bin/snakemake --force results/x/e/tables/contents.json --cores 1 "
+        "--configfile 'my config.yaml'",
+    }
+    assert found["times"]["rule"] == "measure"
+    assert "--force results/x/e/derived/times.csv" in found["times"]["command"]
+
+
+def test_a_run_without_records_has_no_picture_of_its_rules():
+    assert render_report.describe_rules(read_times(Path("nowhere")), set()) == {"diagram": None}

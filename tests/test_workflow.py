@@ -1,5 +1,6 @@
 """The workflow as users run it: one run at quick scale, then what edits of it would re-run."""
 
+import hashlib
 import json
 import math
 import re
@@ -209,8 +210,20 @@ def test_report_lists_claims_with_reason_and_figures_inline(quick):
         assert claim["reason"]
         assert claim["reason"] in html
     assert html.count("<svg") >= 3
-    assert not re.findall(r"(?:src|href)=[\"'](?!#|data:)[^\"']*", html)
+    assert not re.findall(r"(?:src|href)=[\"'](?!#|data:|\.\./)[^\"']*", html)
     assert not re.findall(r"url\((?!#|[\"']?data:)[^)]*\)|@import", html)
+
+
+def test_the_report_links_the_tables_behind_its_numbers(quick):
+    report = quick / "results/quick/report"
+    html = (report / "index.html").read_text()
+    link = r'<a href="(\.\./[^"]*)"><code>[^<]*</code></a></dd></div>\s*<div><dt>SHA-256</dt>'
+    found = dict(re.findall(link + r"<dd><code>(\w{64})</code>", html))
+    assert found
+    for address, digest in found.items():
+        assert hashlib.sha256((report / address).read_bytes()).hexdigest() == digest
+    assert "<code>aggregate_experiment</code>" in html
+    assert ".venv/bin/snakemake --force results/quick/kernel_profile/tables/contents.json" in html
 
 
 # A second run

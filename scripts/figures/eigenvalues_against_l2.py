@@ -1,7 +1,8 @@
-"""Eigenvalues of the Gram matrix after {training.steps} epochs with decay `seed`. Left: all of
-them by the strength l2 of L2, first network (at l2 = 1 all are below 1e-13). Middle: cumulative
-distribution. Right: the same with the eigenvalues divided by the trace, where the lines lie on each
-other. Kernel averaged over outputs, not divided by n; cross-entropy, mean over samples.
+"""Eigenvalues of the Gram matrix after {training.steps} epochs with the source's double decay.
+Left: all of them by the strength l2 of L2, first network (at l2 = 1 all are below 1e-13).
+Middle: cumulative distribution. Right: the same with the eigenvalues divided by the trace, where
+the lines lie on each other. Kernel averaged over outputs, not divided by n; cross-entropy, mean
+over samples.
 """
 
 import matplotlib.pyplot as plt

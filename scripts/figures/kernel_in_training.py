@@ -11,9 +11,9 @@ from ntkstudy.report.plotting import (
     LIMIT_COLOUR,
     WIDTH,
     colour_key,
-    colour_of,
     label_decades,
     line_key,
+    spread_colours,
 )
 
 TABLES = ("training_kernel", "limit_kernel")
@@ -27,7 +27,7 @@ ROWS = (
 def draw(tables, cfg):
     """Quantities below each other, learning rates side by side."""
     table, limit = tables["training_kernel"], tables["limit_kernel"].iloc[0]
-    colours, rates = colour_of(table["width"]), sorted(table["learning_rate"].unique())
+    colours, rates = spread_colours(table["width"]), sorted(table["learning_rate"].unique())
     figure, panels = plt.subplots(
         len(ROWS), len(rates), figsize=(WIDTH, 6.6), sharex=True, sharey="row", squeeze=False
     )

@@ -1,6 +1,7 @@
 """Loss on training images (solid) and on {task.test_points} test images (dotted), and training
 accuracy, along the same training as the largest eigenvalue, one column per width: median over
-{seeds} networks (at larger widths fewer may have been trained). Dots: epoch of the smallest largest
+{seeds} networks (lines) with the middle half of them (bands); at larger widths fewer may have been
+trained. Dots: epoch of the smallest largest
 eigenvalue, median. Step {training.learning_rate}; cross-entropy, mean over samples, without dropout
 and at frozen statistics of batch normalisation.
 """
@@ -35,12 +36,10 @@ def draw(tables, cfg):
     for (loss, accuracy), width in zip(panels.T, widths, strict=True):
         for value, rows in table[table["width"] == width].groupby(axis):
             runs, colour = rows.groupby("step"), colours[value]
-            train, test, right = (
-                runs[name].median() for name in ("train_loss", "test_loss", "train_accuracy")
-            )
-            loss.plot(train.index, train, color=colour, lw=1.2)
-            loss.plot(test.index, test, ":", color=colour, lw=1.2)
-            accuracy.plot(right.index, right, color=colour, lw=1.2)
+            _draw_runs(loss, runs["train_loss"], colour, "-")
+            _draw_runs(loss, runs["test_loss"], colour, ":")
+            _draw_runs(accuracy, runs["train_accuracy"], colour, "-")
+            test = runs["test_loss"].median()
             mine = turning[(turning["width"] == width) & (turning[axis] == value)]
             lowest = mine["lowest_step"].median()
             nearest = test.index[abs(test.index - lowest).argmin()]
@@ -54,3 +53,10 @@ def draw(tables, cfg):
     columns = 4 if len(widths) > 1 else 2  # a single panel is narrower
     figure.legend(handles=line_key(key), loc="outside upper center", ncols=columns)
     return figure
+
+
+def _draw_runs(axes, runs, colour, style):
+    """Median over networks at every epoch, and a band from the first quartile to the third."""
+    low, middle, high = (runs.quantile(share) for share in (0.25, 0.5, 0.75))
+    axes.plot(middle.index, middle, style, color=colour, lw=1.2)
+    axes.fill_between(middle.index, low, high, color=colour, alpha=0.15, lw=0)

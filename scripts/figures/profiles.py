@@ -12,9 +12,9 @@ from ntkstudy.report.plotting import (
     INK,
     LIMIT_COLOUR,
     WIDTH,
-    colour_of,
     label_angle_axis,
     line_key,
+    spread_colours,
     with_configured,
 )
 
@@ -27,7 +27,7 @@ def draw(tables, cfg):
     profiles = with_configured(tables["trained_profile"], cfg, "network.width")
     limit = tables["limit_profile"]
     swept = axes_of(profiles, besides=("seed", "step", "gamma"))
-    colours = colour_of(profiles["width"])
+    colours = spread_colours(profiles["width"])
     cells = list(profiles.groupby(swept, sort=False))
     figure, panels = _panels(len(cells))
     last_step = profiles["step"].max()

@@ -1,19 +1,19 @@
 """Centred networks with one hidden layer after {training.steps} steps of size
 {training.learning_rate} on the loss mean (f(x) − y)²: relative movement of the weights, relative
 change of the kernel, and largest distance |f − f_lin| from the linearised network on the circle
-over the training, against the width. Dots: seeds; lines: medians; numbers: slopes of the mean;
-grey: slope −1/2.
+over the training, against the width. Dots: seeds; lines: medians; numbers: slopes of the mean
+with 95 % intervals; grey: slope −1/2.
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
 
+from ntkstudy.report.intervals import tell_slope
 from ntkstudy.report.plotting import (
     COLOURS,
     LIMIT_COLOUR,
     WIDTH,
     draw_spread,
-    fitted_slope,
     label_log_axis,
 )
 
@@ -31,8 +31,7 @@ def draw(tables, cfg):
     figure, places = plt.subplots(1, 3, figsize=(WIDTH, 3.4))
     for axes, (title, table, column) in zip(places, panels, strict=True):
         for (activation, rows), colour in zip(table.groupby("activation"), COLOURS, strict=False):
-            slope = fitted_slope(rows, "width", column)
-            label = f"{activation}: {slope:.2f}"
+            label = f"{activation}: {tell_slope(rows, 'width', column)}"
             draw_spread(axes, rows, "width", column, colour=colour, label=label)
         widths = np.array(sorted(table["width"].unique()))
         law = table[column].max() * np.sqrt(widths[0] / widths)

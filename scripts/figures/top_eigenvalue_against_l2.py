@@ -2,7 +2,7 @@
 L2. Top: mean and standard deviation over {seeds} networks (points), the null model λ_max(0) keepᵗ²
 of weights that only shrink (lines), and the published values (crosses). Bottom: how far the
 eigenvalue lies above the null model, network by network; 0 where the decay explains everything.
-`seed`: the source's double decay, keep = 1 − 1.02 l2; `coupled`: keep = 1 − 2η l2, η =
+Double: the source's decay, keep = 1 − 1.02 l2; once: keep = 1 − 2η l2, η =
 {training.learning_rate}. Cross-entropy, mean over samples.
 """
 
@@ -12,6 +12,11 @@ from ntkstudy.report.plotting import COLOURS, INK, WIDTH, published
 
 TABLES = ("training_gram",)
 NONE = 2e-5  # where l2 = 0 is drawn
+RULES = {
+    "seed": "decay twice, as the source",
+    "coupled": "decay once",
+    "decoupled": "decay beside the step",
+}
 
 
 def draw(tables, cfg):
@@ -27,13 +32,13 @@ def draw(tables, cfg):
         cells = rows.assign(excess=excess).groupby("l2")
         mean, spread = cells["lambda_max"].mean(), cells["lambda_max"].std()
         places = mean.index.where(mean.index > 0, NONE)
-        top.errorbar(places, mean, spread, fmt="o", color=colour, capsize=3, label=decay)
+        top.errorbar(places, mean, spread, fmt="o", color=colour, capsize=3, label=RULES[decay])
         top.plot(places, free.mean() * cells["null_factor"].first(), color=colour, lw=0.9)
         excess, error = 100 * (cells["excess"].mean() - 1), 100 * cells["excess"].std()
         ratio.errorbar(places, excess, error, fmt="o", color=colour, capsize=3)
     strengths, values = published(cfg, "lambda_max")
     places = [l2 or NONE for l2 in strengths]
-    top.plot(places, values, "x", color=INK, ms=8, label="published, decay seed")
+    top.plot(places, values, "x", color=INK, ms=8, label="published")
     top.set(xscale="log", yscale="log", ylabel="λ_max of Θ")
     top.set_ylim(last.loc[last["lambda_max"] > 0, "lambda_max"].min() / 3, 40)
     top.legend()

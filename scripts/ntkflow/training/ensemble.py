@@ -109,7 +109,9 @@ def train_ensemble(
     )  # fmt: skip
     seeds = len(next(iter(parameters.values())))
     training = [
-        GroupTraining(ensemble.group(group), objective, optimizer, y, schedule.recorded)
+        GroupTraining(
+            ensemble.group(group), objective, optimizer, y, schedule.recorded, schedule.on_progress
+        )
         for group in groups
     ]
     visible = {name: p[:seeds] for name, p in ensemble.parameters.items()}

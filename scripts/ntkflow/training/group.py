@@ -1,7 +1,7 @@
 """The training loop of a group of seeds: steps, records, divergence."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -24,9 +24,16 @@ class GroupTraining:
 
     @torch.no_grad()
     def __init__(
-        self, group, objective: Objective, optimizer: Optimizer, y: Tensor, record: list[int]
+        self,
+        group,
+        objective: Objective,
+        optimizer: Optimizer,
+        y: Tensor,
+        record: list[int],
+        watch: Callable[[int, Tensor], object] | None = None,
     ):
         self.group, self.stepper, self.record = group, optimizer.begin(), record
+        self.watch = watch
         seeds = len(group.parameters[0])
         length = max(1, HISTORY_NUMBERS // (seeds * y.numel()))
         # Samples along the last axis in memory, as the dense engine writes them.
@@ -48,8 +55,10 @@ class GroupTraining:
                 for outputs in history.unbind():
                     self.group.forward(outputs)
                     self.stepper.update(self.group, self.loss, outputs, self.residual)
-                self._review(history)
+                losses = self._review(history)
                 self.step += len(history)
+                if self.watch:
+                    self.watch(self.step, losses[-1])
             self.group.forward(self.history[0])
             self._review(self.history[:1])
 
@@ -68,7 +77,7 @@ class GroupTraining:
                 with self.group.mode():
                     self.stepper.update(self.group, self.loss, outputs, self.residual)
 
-    def _review(self, history: Float[Tensor, "t s m o"]) -> None:
+    def _review(self, history: Float[Tensor, "t s m o"]) -> Float[Tensor, "t s"]:
         """Record the losses of steps self.step, ..., and freeze the seeds that diverged there."""
         losses = self.loss.value(history)
         steps = torch.arange(self.step, self.step + len(losses), device=losses.device)[:, None]
@@ -83,3 +92,4 @@ class GroupTraining:
         self.losses[:, begin:end] = losses[rows].mT
         for tensor in self.group.parameters:
             tensor.masked_fill_(fresh.reshape(-1, *[1] * (tensor.ndim - 1)), torch.nan)
+        return losses

@@ -20,6 +20,9 @@ class Schedule:
         snapshots: steps, 0 to `steps`, at which `on_snapshot` is called.
         on_snapshot: called with the step and the parameters (S, *shape); the tensors change when
             training goes on, so copy what is to be kept.
+        on_progress: called every so many steps, which depends on the size of the problem, with the
+            number of updates and the losses (S,) of the seeds at work, those before the last one;
+            seeds that do not fit into memory together are at work one group after the other.
 
     Raises:
         ConfigurationError: if a step lies outside the training, or nobody looks at the snapshots.
@@ -33,6 +36,7 @@ class Schedule:
     record: Sequence[int] = ()
     snapshots: Sequence[int] = ()
     on_snapshot: Callable[[int, dict[str, Tensor]], object] | None = None
+    on_progress: Callable[[int, Tensor], object] | None = None
 
     def __post_init__(self):
         if self.steps < 0:

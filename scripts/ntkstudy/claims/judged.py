@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ..data.collected import Tables
 from ..plan.configuration import validate
 from .uncertainty import LEVEL
@@ -48,6 +50,30 @@ def build_document(
         "families": find_families(judged),
         "claims": found,
     }
+
+
+COLUMNS = {
+    "claim": ("source", "id", "verdict", "statement", "published"),
+    "criterion": (
+        *("role", "description", "value", "low", "high", "unit", "n", "counts", "allowed"),
+        *("status", "table", "sha256"),
+    ),
+}
+
+
+def as_table(document: Mapping[str, Any]) -> pd.DataFrame:
+    """The claims as a table, a row a criterion, for readers who have no JSON at hand.
+
+    Args:
+        document: of `build_document`.
+    """
+    rows = [
+        {key: one[key] for key in COLUMNS["claim"]}
+        | {key: criterion[key] for key in COLUMNS["criterion"]}
+        for one in document["claims"]
+        for criterion in one["criteria"]
+    ]
+    return pd.DataFrame(rows, columns=[*COLUMNS["claim"], *COLUMNS["criterion"]])
 
 
 def check_document(document: Mapping[str, Any], schema: str | Path, *, source: str) -> None:

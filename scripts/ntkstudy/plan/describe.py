@@ -3,14 +3,16 @@
 import ast
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ntkflow.errors import ConfigurationError, unknown
 
 from ..schemas import keys_at_default
+from .changes import changed_keys
 from .planning import Plan
+from .stages import STAGES
 
 
 def caption(script: str | Path, block: Mapping[str, Any]) -> str:
@@ -96,12 +98,15 @@ def _literal(text: str) -> Any:
         return None
 
 
-def protocol(block: Mapping[str, Any], schema: Mapping) -> tuple[list[list[str]], list[list[str]]]:
+def protocol(
+    block: Mapping[str, Any], schema: Mapping, stages: Collection[str] = tuple(STAGES)
+) -> tuple[list[list[str]], list[list[str]]]:
     """Exact values of an experiment as (key, value) pairs, swept keys with their list.
 
     Args:
         block: a completed block of the configuration.
         schema: `Plan.experiment_schema`, which knows the defaults.
+        stages: names of those that the experiment has; a key that none of them reads is left out.
 
     Returns:
         Values that are swept or differ from the default, and the rest.
@@ -114,7 +119,9 @@ def protocol(block: Mapping[str, Any], schema: Mapping) -> tuple[list[list[str]]
         axes = {key: None for key in sweep if key.startswith(f"{section}.")}
         for key, value in (_leaves(section, values) | axes).items():
             swept = sweep.get(key)
-            text = f"{_join(swept)} (swept)" if swept else _text(value)
+            if not swept and not any(STAGES[stage].reads_key(key) for stage in stages):
+                continue
+            text = f"{_join(swept)} (swept)" if swept else as_text(value)
             chosen = swept or key.split(".")[1] not in usual
             (rows if chosen else defaults).append([key, text])
     for entry in block["measurements"]:
@@ -122,44 +129,91 @@ def protocol(block: Mapping[str, Any], schema: Mapping) -> tuple[list[list[str]]
         for target, at_default in ((rows, False), (defaults, True)):
             keys = [key for key in entry if key != "kind" and (key in usual) == at_default]
             if keys:
-                details = ", ".join(f"{key} {_text(entry[key])}" for key in keys)
+                details = ", ".join(f"{key} {as_text(entry[key])}" for key in keys)
                 target.append([f"measurement {entry['kind']}", details])
+    counted = {STAGES[stage].seeds for stage in stages}
     for key in ("seeds", "initializations"):
-        rows.append([key, _text(block[key])])
+        if key in counted:
+            rows.append([key, as_text(block[key])])
     for rule in block["overrides"]:
         where, values = (
-            _join(f"{key} = {_text(value)}" for key, value in rule[part].items())
+            _join(f"{key} = {as_text(value)}" for key, value in rule[part].items())
             for part in ("where", "set")
         )
         rows.append([f"where {where}", values])
     return rows, defaults
 
 
+def check_picture(plan: Plan, folder: str) -> None:
+    """Refuse a picture of the first screen that no run could draw.
+
+    Args:
+        plan: the plan of the run.
+        folder: of the scripts of figures.
+
+    Raises:
+        ConfigurationError: if its experiment or its script is unknown.
+    """
+    if not plan.config["report"]["picture"]:
+        return
+    experiment, name = plan.config["report"]["picture"].split("/")
+    where = f"{plan.source}: report.picture"
+    if experiment not in plan.config["experiments"]:
+        raise unknown(where, experiment, list(plan.config["experiments"]))
+    if not Path(folder, f"{name}.py").exists():
+        raise unknown(where, name, sorted(path.stem for path in Path(folder).glob("*.py")))
+
+
 def report_config(
-    plan: Plan, figure_folder: str, animation_folder: str = "scripts/animations"
+    plan: Plan,
+    figure_folder: str,
+    animation_folder: str = "scripts/animations",
+    *,
+    overlays: Sequence[str] = (),
+    defaults: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What the report's job may know: every experiment's texts, protocol, captions and status."""
+    """What the report's job may know: every experiment's texts, protocol, captions and status.
+
+    Args:
+        plan: the plan of the run.
+        figure_folder: of the scripts of figures.
+        animation_folder: of the scripts of animations.
+        overlays: files of the configuration on top of the default scale's.
+        defaults: configuration of the default scale; None: that of the plan.
+    """
     experiments = {}
     for name, block in plan.config["experiments"].items():
         run = name in plan.experiments
-        rows, defaults = protocol(block, plan.experiment_schema)
+        stages = [stage for stage in STAGES if plan.has_stage(name, stage)]
+        rows, usual = protocol(block, plan.experiment_schema, stages)
         reason = "" if run else "disabled" if not block["enabled"] else "left out of this run"
         experiments[name] = {
             **{key: block[key] for key in ("title", "source", "question", "explanation")},
             "status": "run" if run else "not run",
             "status_reason": reason,
             "protocol": rows,
-            "defaults": defaults,
+            "defaults": usual,
+            "tables": {
+                table: plan.table_file(name, table) for table in plan.table_names(name) if run
+            },
             "captions": {
                 drawn: caption(f"{folder}/{drawn}.py", block)
                 for folder in (figure_folder, animation_folder)
                 for drawn in (drawable_figures(plan, name, folder) if run else [])
             },
         }
+    changes = changed_keys(plan.config, defaults or plan.config, plan.experiments)
     return {
         "results": plan.results,
+        "front": plan.config["report"],
         "experiments": experiments,
         "config": plan.config,
+        "overlays": list(overlays),
+        "only": plan.config["only"],
+        "changes": [
+            [name, key, *("—" if value is None else as_text(value) or "none" for value in sides)]
+            for name, key, *sides in changes
+        ],
         "seeds": "Networks use seeds 0, 1, ... of their cell; data use the task's data_seed.",
     }
 
@@ -176,10 +230,10 @@ def _leaves(path: str, values: Mapping[str, Any]) -> dict[str, Any]:
 def _value(block: Mapping[str, Any], key: str) -> str:
     for part in key.split("."):
         block = block[part]
-    return _text(block)
+    return as_text(block)
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A value as YAML writes it, lists without brackets."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
@@ -191,4 +245,4 @@ def _text(value: Any) -> str:
 
 
 def _join(values) -> str:
-    return ", ".join(_text(value) for value in values)
+    return ", ".join(as_text(value) for value in values)

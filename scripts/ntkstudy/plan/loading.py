@@ -50,6 +50,16 @@ def load_plan(
         return plan
 
 
+def read_defaults(file: str | Path, schema: Mapping) -> dict[str, Any]:
+    """Completed configuration of the default scale, without overlays.
+
+    Args:
+        file: such as config/config.yaml; experiments/<source>.yaml beside it belong to it.
+        schema: the configuration's JSON schema.
+    """
+    return _canonical(read_layers([file], source_names(schema))[0].data, schema)
+
+
 def _extensions(layer: Layer) -> list[str]:
     """Modules that a layer names.
 

@@ -33,7 +33,8 @@ class Plan:
         files: file named in errors of an experiment, by its name.
 
     Attributes:
-        experiment_schema: the part of the schema that rules an experiment's block.
+        schema: the JSON schema.
+        experiment_schema: the part of it that rules an experiment's block.
         sources: names of the sources, in the order of the report.
     """
 
@@ -46,7 +47,8 @@ class Plan:
         files: Mapping[str, str] | None = None,
     ):
         self.config, self.source, self._files = config, source, files or {}
-        self.experiment_schema, self.sources = experiment_rules(schema), source_names(schema)
+        self.schema, self.sources = schema, source_names(schema)
+        self.experiment_schema = experiment_rules(schema)
         self._cells: dict[str, list[Cell]] = {}
         self._projected: dict[tuple[str, str], list[Cell]] = {}
         self._code: dict[tuple[str, ...], list[str]] = {}

@@ -10,13 +10,23 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ntkflow.errors import unknown
+
 from ..numbers import ABSENT, Number, format_interval, format_number
+from . import summary
+from .summary import VERDICTS
 from .vector_graphics import embed_svg
 
-VERDICTS = (
-    *("reproduced", "corrected", "contradicted", "inconclusive"),
-    *("indicated", "not indicated", "not run"),
-)
+# What the verdicts mean, in a few words.
+MEANINGS = {
+    "reproduced": "it appears, as the source says",
+    "corrected": "it appears; its explanation fails, ours holds",
+    "contradicted": "it does not appear, or no explanation holds",
+    "inconclusive": "these seeds cannot decide",
+    "indicated": "a reduced form comes out as the source says",
+    "not indicated": "a reduced form fails",
+    "not run": "not run at this scale",
+}
 
 # How claims are counted: key in the model, words for the report.
 COUNTS = {
@@ -30,14 +40,17 @@ def render(model: dict, template_dir: Path) -> str:
     """Return the report as one HTML document that loads nothing from outside.
 
     Args:
-        model: Plain JSON types: `title`, `subtitle`, `scale`, `results`, `sources` (name ->
+        model: Plain JSON types: `title`, `question`, `findings` (ids of claims), `picture` (names
+            of an experiment and a figure, or None), `scale`, `results`, `sources` (name ->
             `title`, `description`), `claims`, `families`, `experiments`, `mutations` and
             `provenance`. Empty lists, empty strings and None stand for what is missing; a missing
             key is an error.
-        template_dir: Folder with `index.html.j2`, `style.css` and `report.js`.
+        template_dir: Folder with `index.html.j2` and the templates that it includes; its style
+            sheets and scripts become parts of the page, in the order of their names.
 
     Raises:
         jinja2.UndefinedError: A key is missing from the model.
+        ConfigurationError: A finding is no claim.
     """
     environment = Environment(
         loader=FileSystemLoader(template_dir),
@@ -55,18 +68,66 @@ def render(model: dict, template_dir: Path) -> str:
         "duration": format_duration,
         "basis": describe_basis,
         "method": describe_method,
+        "telling": summary.telling,
+        "tell": summary.tell,
     }
+    sections = arrange_sections(model)
     return environment.get_template("index.html.j2").render(
-        **model,
+        **model | {"findings": pick_findings(model), "picture": pick_picture(model)},
         verdicts=VERDICTS,
+        meanings=MEANINGS,
         tally=tally_verdicts(model["claims"]),
         counts=COUNTS,
         counted=count_apart(model["claims"]),
         surviving=[c for c in model["claims"] if c["control"]["outcome"] == "cannot fail"],
-        sections=arrange_sections(model),
-        style=Markup((template_dir / "style.css").read_text(encoding="utf-8")),
-        script=Markup((template_dir / "report.js").read_text(encoding="utf-8")),
+        sections=sections,
+        style=_read_all(template_dir, "*.css"),
+        script=_read_all(template_dir, "*.js"),
     )
+
+
+def _read_all(folder: Path, pattern: str) -> Markup:
+    files = sorted(folder.glob(pattern))
+    return Markup("\n").join(Markup(file.read_text(encoding="utf-8")) for file in files)
+
+
+def pick_findings(model: dict) -> list[dict]:
+    """Return the claims of the first screen.
+
+    Raises:
+        ConfigurationError: One of them is no claim.
+    """
+    claims = {claim["id"]: claim for claim in model["claims"]}
+    for name in model["findings"]:
+        if name not in claims:
+            raise unknown("report.findings", name, list(claims))
+    return [claims[name] for name in model["findings"]]
+
+
+def pick_picture(model: dict) -> dict | None:
+    """Return the figure of the first screen, None where it was not drawn."""
+    if model["picture"] is None:
+        return None
+    experiment, name = model["picture"]
+    figures = [
+        figure
+        for block in model["experiments"]
+        if block["name"] == experiment
+        for figure in block["figures"]
+        if figure["name"] == name and figure["svg"]
+    ]
+    if not figures:
+        return None
+    figure = figures[0]
+    alt = summary.finding(figure["caption"], _claims_of(model["claims"], experiment, name))
+    plot = embed_svg(figure["svg"], prefix="first-", label=alt)
+    anchor = f"figure-{slug(experiment)}.{slug(name)}"
+    return figure | {"plot": plot, "alt": alt, "anchor": anchor}
+
+
+def _claims_of(claims: list[dict], experiment: str, figure: str) -> list[dict]:
+    """Claims that stand by a figure."""
+    return [c for c in claims if c["experiment"] == experiment and figure in c["figures"]]
 
 
 def tally_verdicts(claims: list[dict]) -> Counter:
@@ -104,9 +165,10 @@ def arrange_sections(model: dict) -> list[dict]:
             experiments.append(_empty_experiment(claim))
     sections, first = [], 1
     for experiment in sorted(experiments, key=lambda experiment: experiment["status"] != "run"):
-        figures = _number_figures(experiment, first)
         claims = [c for c in model["claims"] if c["experiment"] == experiment["name"]]
-        sections.append(experiment | {"claims": claims, "figures": figures})
+        figures = _number_figures(experiment, first, claims)
+        said = {"answer": summary.answer(claims), "deviations": gather_deviations(claims)}
+        sections.append(experiment | said | {"claims": claims, "figures": figures})
         first += len(figures)
     return sections
 
@@ -123,23 +185,30 @@ def _empty_experiment(claim: dict) -> dict:
         "protocol": [],
         "defaults": [],
         "figures": [],
+        "tables": {},
         "notes": [],
         "seconds": None,
     }
 
 
-def _number_figures(experiment: dict, first: int) -> list[dict]:
-    return [
-        figure
-        | {
-            "number": number,
-            "anchor": f"figure-{slug(experiment['name'])}.{slug(figure['name'])}",
-            "plot": embed_svg(figure["svg"], prefix=f"f{number}-", label=figure["alt"])
-            if figure["svg"]
-            else None,
-        }
-        for number, figure in enumerate(experiment["figures"], start=first)
-    ]
+def _number_figures(experiment: dict, first: int, claims: list[dict]) -> list[dict]:
+    figures = []
+    for number, figure in enumerate(experiment["figures"], start=first):
+        own = _claims_of(claims, experiment["name"], figure["name"])
+        alt = summary.finding(figure["caption"], own)
+        anchor = f"figure-{slug(experiment['name'])}.{slug(figure['name'])}"
+        plot = embed_svg(figure["svg"], prefix=f"f{number}-", label=alt) if figure["svg"] else None
+        figures.append(figure | {"number": number, "anchor": anchor, "alt": alt, "plot": plot})
+    return figures
+
+
+def gather_deviations(claims: list[dict]) -> list[dict]:
+    """Return where a protocol is another than the source's, each with the claims that say so."""
+    found: dict[str, list[str]] = {}
+    for claim in claims:
+        for text in claim["deviations"]:
+            found.setdefault(text, []).append(claim["id"])
+    return [{"text": text, "claims": names} for text, names in found.items()]
 
 
 def slug(text: str) -> str:

@@ -58,12 +58,6 @@ def use_style() -> None:
     plt.rcParams.update(_STYLE)
 
 
-def colour_of(values: Iterable) -> dict:
-    """A colour for each distinct value, in sorted order."""
-    distinct = sorted(set(values))
-    return {value: COLOURS[index % len(COLOURS)] for index, value in enumerate(distinct)}
-
-
 def with_configured(table: pd.DataFrame, cfg: Mapping[str, Any], *keys: str) -> pd.DataFrame:
     """The table with an axis for each key, such as `network.width`, also where it is not swept."""
     for section, name in (key.split(".") for key in keys):
@@ -98,10 +92,10 @@ def training_key(axis: str, colours: Mapping[Any, Any]) -> list[tuple[str, dict]
 def spread_colours(values: Iterable) -> dict:
     """A colour for each distinct value of an ordered axis (a width), dark to light in sorted order.
 
-    The end of the map is left out: too light for a white page.
+    The ends of the map are left out: too dark for a dark page, too light for a white one.
     """
     distinct = sorted(set(values))
-    shades = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, len(distinct)))
+    shades = plt.get_cmap("viridis")(np.linspace(0.2, 0.85, len(distinct)))
     return dict(zip(distinct, shades, strict=True))
 
 
@@ -233,9 +227,3 @@ def scale_width_axes(axes: Axes, widths: Iterable[int], *, ylabel: str) -> None:
     axes.set(xscale="log", yscale="log", xlabel="width", ylabel=ylabel)
     label_log_axis(axes.xaxis, sorted(set(widths)))
     label_log_axis(axes.yaxis)
-
-
-def fitted_slope(table: pd.DataFrame, along: str, column: str) -> float:
-    """Least-squares slope of the log of the mean over seeds against the log of an axis."""
-    means = table.groupby(along)[column].mean()
-    return float(np.polyfit(np.log(means.index.to_numpy(float)), np.log(means.to_numpy()), 1)[0])

@@ -1,0 +1,109 @@
+"""What a run left about itself: how long jobs took, what each read and wrote, and where."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+TIMES = ["rule", "experiment", "s", "cpu_time", "max_rss"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: its rule, and the files that it read and wrote, folders among them."""
+
+    rule: str
+    inputs: frozenset[str]
+    outputs: frozenset[str]
+
+
+def read_times(folder: Path) -> pd.DataFrame:
+    """Snakemake's benchmark records, one row a job.
+
+    Args:
+        folder: with <rule>/<experiment>/... .tsv and <rule>.tsv.
+
+    Returns:
+        `rule`, `experiment`, seconds `s` and, of the processor, `cpu_time`, and the peak of memory
+        `max_rss` in MB. What a job was too short for is 0.
+    """
+    rows = []
+    for file in sorted(folder.rglob("*.tsv")):
+        record = pd.read_csv(file, sep="\t", na_values="-").iloc[0]
+        rule, *rest = file.relative_to(folder).with_suffix("").parts
+        numbers = [float(record.get(name, 0.0)) for name in TIMES[2:]]
+        rows.append((rule, rest[0] if rest else "", *numbers))
+    return pd.DataFrame(rows, columns=TIMES).fillna(0.0)
+
+
+def summarise_times(times: pd.DataFrame, by: str) -> list[dict[str, Any]]:
+    """Jobs, wall time, processor time and peak memory by rule or by experiment, longest first."""
+    groups = times[times[by] != ""].groupby(by)
+    sums = groups.agg(
+        jobs=("s", "size"), s=("s", "sum"), cpu=("cpu_time", "sum"), rss=("max_rss", "max")
+    )
+    return [
+        {
+            "name": name,
+            "jobs": int(row.jobs),
+            "seconds": float(row.s),
+            "cpu_seconds": float(row.cpu),
+            "max_rss_mb": float(row.rss),
+        }
+        for name, row in sums.sort_values("s", ascending=False).iterrows()
+    ]
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """Jobs from the records that they wrote beside their logs, <rule>/<experiment>/... .json."""
+    jobs = []
+    for file in sorted(folder.rglob("*.json")):
+        record = json.loads(file.read_text(encoding="utf-8"))
+        rule = file.relative_to(folder).with_suffix("").parts[0]
+        jobs.append(Job(rule, _files(record["input"]), _files(record["output"])))
+    return jobs
+
+
+def _files(named: dict[str, str | list[str]]) -> frozenset[str]:
+    return frozenset(
+        file for files in named.values() for file in ([files] if isinstance(files, str) else files)
+    )
+
+
+def makers(jobs: Iterable[Job]) -> dict[str, str]:
+    """The rule that made each file."""
+    return {file: job.rule for job in jobs for file in job.outputs}
+
+
+def rule_edges(jobs: Iterable[Job]) -> set[tuple[str, str]]:
+    """Pairs of rules, the second of which read a file that the first made."""
+    jobs = list(jobs)
+    made = makers(jobs)
+    return {
+        (made[file], job.rule)
+        for job in jobs
+        for file in job.inputs
+        if file in made and made[file] != job.rule
+    }
+
+
+def describe_machine(cpu_info: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
+    """System, processor, cores that this process may use, and memory of the machine."""
+    found = {"System": f"{platform.system()} {platform.release()}, {platform.machine()}"}
+    names = [
+        line.partition(":")[2].strip()
+        for line in (cpu_info.read_text(encoding="utf-8") if cpu_info.exists() else "").splitlines()
+        if line.startswith("model name")
+    ]
+    found["Processor"] = names[0] if names else platform.processor() or "not known"
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found["Cores"] = f"{own} of {os.cpu_count()}"
+    if hasattr(os, "sysconf"):
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        found["Memory"] = f"{memory / 1e9:.1f} GB"
+    return found
