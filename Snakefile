@@ -34,6 +34,7 @@ localrules:
 onstart:
     lift_start_limit(workflow)
     tie_jobs(workflow)
+    fork_jobs(workflow)
 
 
 rule all:

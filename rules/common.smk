@@ -9,6 +9,7 @@ sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.data.mnist_files import FULL_SUMS
+from ntkstudy.forking.installing import fork_jobs
 from ntkstudy.plan import describe, loading, planning
 from ntkstudy.plan.devices import limit_gpus
 from ntkstudy.plan.confined import check_confined, check_writable
