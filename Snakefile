@@ -35,6 +35,7 @@ onstart:
     lift_start_limit(workflow)
     tie_jobs(workflow)
     fork_jobs(workflow)
+    say_cost(workflow, PLAN)
 
 
 rule all:

@@ -17,7 +17,8 @@ from ntkstudy.plan.digest import Digested
 from ntkstudy.plan.duration import limit_minutes
 from ntkstudy.plan.imports import import_closure
 from ntkstudy.plan.layers import source_files
-from ntkstudy.plan.scheduling import lift_start_limit, tie_jobs
+from ntkstudy.plan.order import AFTER_S, TABLES_S, Order
+from ntkstudy.plan.scheduling import lift_start_limit, say_cost, tie_jobs
 
 SCHEMA = "config/schema.yaml"
 CLAIMS = "config/claims"
@@ -53,6 +54,7 @@ def load_plan():
 
 PLAN = load_plan()
 RESULTS = PLAN.results
+ORDER = Order(PLAN)
 limit_gpus(workflow)
 
 
@@ -119,6 +121,13 @@ def memory(stage, least=0):
     return estimate
 
 
+def place(stage):
+    """Priority of a job: the seconds from its start to the end of all that follows."""
+    return lambda wildcards: ORDER.way(
+        stage, wildcards.experiment, wildcards.cell, block_of(wildcards) or ""
+    )
+
+
 def minutes(stage, otherwise):
     """Time that a job may take, in minutes; twice of it in a second attempt."""
 
@@ -154,7 +163,7 @@ def kernel_tiles(stage):
 
 def tile_benchmarks(wildcards):
     """Records of how long the jobs of tiles took, the start of their processes included."""
-    return PLAN.benchmark_files("compute_kernel_tile", "tile", wildcards.experiment)
+    return PLAN.benchmark_files("tile", wildcards.experiment)
 
 
 def made_of(derived):

@@ -8,8 +8,7 @@ rule train_ensemble:
         f"{RESULTS}/logs/train_ensemble/{{experiment}}/{{cell}}/{{block}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_ensemble/{{experiment}}/{{cell}}/{{block}}.tsv"
-    # Long jobs first: short ones fill the cores at the end.
-    priority: 10
+    priority: place("train")
     group:
         short_jobs("train")
     conda:
@@ -37,6 +36,7 @@ rule measure_initialization:
         f"{RESULTS}/logs/measure_initialization/{{experiment}}/{{cell}}/{{block}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/measure_initialization/{{experiment}}/{{cell}}/{{block}}.tsv"
+    priority: place("initialization")
     group:
         short_jobs("initialization")
     conda:

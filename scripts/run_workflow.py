@@ -12,6 +12,7 @@ from types import FrameType
 
 from ntkflow.errors import ConfigurationError, unknown
 from ntkstudy.plan.configuration import read_yaml
+from ntkstudy.plan.scheduling import EXPECTED
 from ntkstudy.processes import CALLER
 
 JOB = re.compile(r"(?:localrule )?Job (\d+): (.+)")
@@ -58,7 +59,7 @@ class Progress:
         self.trouble = self.trouble or bool(TROUBLE.search(line))
         self.locked = self.locked or LOCKED in line
         self.killed = self.killed or KILLED in line
-        return line if self.trouble or line.startswith(NOTHING) else None
+        return line if self.trouble or line.startswith((NOTHING, EXPECTED)) else None
 
     @property
     def began(self) -> bool:
