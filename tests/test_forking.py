@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from workflow import TINY, copy_project, snakemake, write_overlay
 
 from ntkstudy.forking.client import Client, Ended
 from ntkstudy.forking.installing import FEWEST, THREADS, fork_jobs, job_environment
@@ -199,6 +200,36 @@ sys.exit(0 if "torch._dynamo" in sys.modules and "numba" in sys.modules else 7)
         assert ended.status == 0
     finally:
         client.close()
+
+
+FORKED = """
+import os
+os.register_at_fork(after_in_child=lambda: open("forked", "a").write("x"))
+"""
+
+
+@pytest.mark.slow
+def test_forked_jobs_write_what_others_do_byte_by_byte(tmp_path):
+    made, forked = [], []
+    for name in ("forked", "alone"):
+        project = copy_project(tmp_path / name)
+        if name == "alone":
+            rules = (project / "Snakefile").read_text()
+            (project / "Snakefile").write_text(rules.replace("    fork_jobs(workflow)\n", ""))
+        (project / "sitecustomize.py").write_text(FORKED)
+        config = write_overlay(project, "tiny", TINY)
+        environment = os.environ | {"PYTHONPATH": str(project)}
+        done = snakemake(project, config=config, env=environment)
+        assert done.status == 0, done.output
+        results = project / "results/tiny"
+        files = [path for path in results.rglob("*") if path.suffix in (".h5", ".csv", ".svg")]
+        files += [results / "claims.json"]
+        made.append({str(path.relative_to(results)): path.read_bytes() for path in files})
+        found = project / "forked"
+        forked.append(len(found.read_text()) if found.exists() else 0)
+    assert made[0] == made[1]
+    assert len(made[0]) > 15
+    assert forked == [13, 0]
 
 
 # In Snakemake
