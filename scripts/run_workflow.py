@@ -12,7 +12,6 @@ from types import FrameType
 
 from ntkflow.errors import ConfigurationError, unknown
 from ntkstudy.plan.configuration import read_yaml
-from ntkstudy.plan.scheduling import EXPECTED
 from ntkstudy.processes import CALLER
 
 JOB = re.compile(r"(?:localrule )?Job (\d+): (.+)")
@@ -21,6 +20,7 @@ PROGRESS = re.compile(r"(\d+) of (\d+) steps")
 TOTAL = re.compile(r"total\s+(\d+)$")
 TARGET = re.compile(r"all\s+1$")
 NOTHING = "Nothing to be done"
+EXPECTED = "Expected: "  # as `ntkstudy.plan.scheduling` says it
 KILLED = "died with <Signals.SIGKILL"
 LOCKED = "Directory cannot be locked"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

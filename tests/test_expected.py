@@ -7,6 +7,7 @@ import pytest
 from plans import build_plan
 
 import estimate_costs
+import run_workflow
 from ntkstudy.plan.expected import (
     LIGHT_MB,
     UNKNOWN_S,
@@ -121,11 +122,16 @@ def test_a_run_says_what_it_costs(plan, capsys):
         dag=SimpleNamespace(needrun_jobs=lambda: iter([job, target])),
         resource_settings=SimpleNamespace(cores=2),
         local_exec=True,
+        is_main_process=True,
     )
     say_cost(workflow, plan)
     said = capsys.readouterr().out
     assert said.startswith(f"{EXPECTED}1 job, about ")
     assert said.endswith(" or more on 2 cores\n")
+    assert run_workflow.Progress().feed(said) == said
+    workflow.is_main_process = False
+    say_cost(workflow, plan)
+    assert capsys.readouterr().out == ""
 
 
 # Order
@@ -147,6 +153,10 @@ def test_the_longest_way_decides(plan):
     short, long = (order.way("train", "e", label, block) for block in ("0-1", "2-3"))
     assert long > short + 400
     assert order.way("dataset", "e", label_of(plan, "dataset"), "") > long
+
+
+def test_what_nobody_plans_has_no_place(plan):
+    assert Order(plan).way("train", "e", label_of(plan, "train"), "0-99") == 0.0
 
 
 def test_pictures_wait_for_everything_else():

@@ -269,6 +269,13 @@ def test_clusters_and_small_runs_do_not(python_script, workflow):
     assert python_script.execute_script is before
 
 
+def test_another_system_does_not(python_script, monkeypatch):
+    before = python_script.execute_script
+    monkeypatch.delattr(os, "pidfd_open")
+    fork_jobs(made_up_workflow())
+    assert python_script.execute_script is before
+
+
 def test_another_snakemake_is_left_as_it_is(python_script, monkeypatch):
     def other(self, fname):
         pass

@@ -34,7 +34,7 @@ def fork_jobs(workflow: Any) -> None:
     """
     if not (getattr(workflow, "local_exec", False) and workflow.is_main_process):
         return
-    if not hasattr(os, "pidfd_open") or len(list(workflow.dag.needrun_jobs())) < FEWEST:
+    if not can_follow() or len(list(workflow.dag.needrun_jobs())) < FEWEST:
         return
     from snakemake.script import PythonScript
 
@@ -55,6 +55,15 @@ def fork_jobs(workflow: Any) -> None:
             raise subprocess.CalledProcessError(ended.status, command)
 
     PythonScript.execute_script = execute_script
+
+
+def can_follow() -> bool:
+    """Whether the system tells of processes that are nobody's children here: Linux since 5.3."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 class Servers:

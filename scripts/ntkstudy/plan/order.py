@@ -25,10 +25,11 @@ class Order:
         self._ways: dict[str, dict[str, float]] = {}
 
     def way(self, stage: str, experiment: str, label: str, block: str) -> float:
-        """Seconds; `block` is empty for a job of a whole cell."""
+        """Seconds, 0 for a job that the plan does not ask for; `block` is empty for a whole cell."""
         if experiment not in self._ways:
             self._ways[experiment] = self._measure(experiment)
-        return self._ways[experiment][self._plan.stage_file(stage, experiment, label, block)]
+        file = self._plan.stage_file(stage, experiment, label, block)
+        return self._ways[experiment].get(file, 0.0)
 
     def _measure(self, experiment: str) -> dict[str, float]:
         """For every file of an experiment its job and what follows, the last stage first."""

@@ -41,6 +41,8 @@ def say_cost(workflow: Any, plan: Plan) -> None:
         workflow: Snakemake's workflow, about to start its first job.
         plan: its plan.
     """
+    if not workflow.is_main_process:  # but one for a job on a cluster
+        return
     left = [job for job in workflow.dag.needrun_jobs() if job.benchmark]
     cost = run_cost(plan, [(job.rule.name, str(job.benchmark)) for job in left])
     cores = getattr(workflow.resource_settings, "cores", None) if workflow.local_exec else None
