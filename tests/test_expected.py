@@ -9,6 +9,7 @@ from plans import build_plan
 import estimate_costs
 import run_workflow
 from ntkstudy.plan.expected import (
+    LEAST_S,
     LIGHT_MB,
     UNKNOWN_S,
     Cost,
@@ -44,7 +45,7 @@ def label_of(plan, stage):
 def test_a_record_comes_before_an_estimate(plan):
     label = label_of(plan, "train")
     before = expected_cost(plan, "train", "e", label, "0-1")
-    assert before.seconds == plan.seconds("train", "e", label, "0-1")
+    assert before.seconds == LEAST_S  # a network of width 4, what it imports left aside
     assert before.peak_mb == plan.memory_mb("train", "e", label, "0-1")
     record(plan.benchmark_file("train", "e", label, "0-1"), 12.5, 345.0)
     after = expected_cost(plan, "train", "e", label, "0-1")
@@ -92,7 +93,7 @@ def test_a_run_is_what_is_left(plan):
     train = expected_cost(plan, "train", "e", label, "0-1")
     assert run_cost(plan, jobs) == train
     report = run_cost(plan, [*jobs, ("render_report", "results/x/benchmarks/render_report.tsv")])
-    assert (report.jobs, report.seconds) == (2, train.seconds + 2.0)
+    assert (report.jobs, report.seconds) == (2, train.seconds + LEAST_S)
 
 
 def test_costs_add_up_and_say_so():
@@ -144,7 +145,7 @@ def test_a_job_comes_with_all_that_waits_for_it(plan):
     assert order.way("ntk", "e", label, "0-1") == 20.0 + TABLES_S
     assert order.way("train", "e", label, "0-1") == 27.0 + TABLES_S
     data = order.way("dataset", "e", label_of(plan, "dataset"), "")
-    assert data == pytest.approx(27.3 + TABLES_S)
+    assert data == pytest.approx(27.1 + TABLES_S)
 
 
 def test_the_longest_way_decides(plan):

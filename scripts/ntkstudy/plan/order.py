@@ -25,7 +25,7 @@ class Order:
         self._ways: dict[str, dict[str, float]] = {}
 
     def way(self, stage: str, experiment: str, label: str, block: str) -> float:
-        """Seconds, 0 for a job that the plan does not ask for; `block` is empty for a whole cell."""
+        """Seconds, 0 for a job that nobody planned; `block` is empty for a job of a whole cell."""
         if experiment not in self._ways:
             self._ways[experiment] = self._measure(experiment)
         file = self._plan.stage_file(stage, experiment, label, block)
