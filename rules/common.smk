@@ -18,6 +18,7 @@ from ntkstudy.plan.duration import limit_minutes
 from ntkstudy.plan.imports import import_closure
 from ntkstudy.plan.layers import source_files
 from ntkstudy.plan.order import AFTER_S, TABLES_S, Order
+from ntkstudy.plan.parsed import KEPT
 from ntkstudy.plan.scheduling import lift_start_limit, say_cost, tie_jobs
 
 SCHEMA = "config/schema.yaml"
@@ -53,6 +54,7 @@ def load_plan():
 
 
 PLAN = load_plan()
+KEPT.use(".snakemake")
 RESULTS = PLAN.results
 ORDER = Order(PLAN)
 limit_gpus(workflow)

@@ -16,7 +16,7 @@ from workflow import TINY, copy_project, snakemake, write_overlay
 
 from ntkstudy.forking.client import Client, Ended
 from ntkstudy.forking.installing import FEWEST, THREADS, fork_jobs, job_environment
-from ntkstudy.forking.loading import changed, load, stamps
+from ntkstudy.forking.loading import PACKAGES, changed, load, stamps
 from ntkstudy.processes import is_running
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -39,7 +39,10 @@ time.sleep(60)
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder of scripts: a job's, and the module that it imports."""
+    """A folder of scripts: a job's, and the module that it imports; packages are empty there."""
+    (tmp_path / "packages").mkdir()
+    for name in {package.split(".")[0] for package in PACKAGES}:
+        (tmp_path / "packages" / f"{name}.py").touch()
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts" / "job_of_mine.py").write_text(JOB)
     (tmp_path / "scripts" / "own.py").write_text("value = 1\n")
@@ -48,7 +51,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def client(folder):
-    one = Client(folder / "scripts", os.environ | {"PYTHONPATH": str(SCRIPTS)})
+    one = Client(folder / "scripts", os.environ | {"PYTHONPATH": f"{folder}/packages:{SCRIPTS}"})
     yield one
     one.close()
 
@@ -135,7 +138,7 @@ import contextlib, os, sys
 sys.path.insert(0, {scripts!r})
 from pathlib import Path
 from ntkstudy.forking.client import Client
-client = Client(Path({folder!r}, "scripts"), os.environ | dict(PYTHONPATH={scripts!r}))
+client = Client(Path({folder!r}, "scripts"), os.environ | dict(PYTHONPATH={path!r}))
 print(client._process.pid, flush=True)
 client.run({script!r}, os.environ, lambda pid: contextlib.nullcontext())
 """
@@ -143,8 +146,9 @@ client.run({script!r}, os.environ, lambda pid: contextlib.nullcontext())
 
 def test_a_job_and_its_server_end_with_the_client(folder):
     (folder / "script.py").write_text(f"OUT = {str(folder / 'out')!r}\n{WAITING}")
+    path = f"{folder}/packages:{SCRIPTS}"
     names = dict(scripts=str(SCRIPTS), folder=str(folder), script=str(folder / "script.py"))
-    call = [sys.executable, "-c", CLIENT.format(**names)]
+    call = [sys.executable, "-c", CLIENT.format(**names, path=path)]
     with subprocess.Popen(call, stdout=subprocess.PIPE, text=True) as process:
         server, job = int(process.stdout.readline()), wait_for(folder / "out")
         process.kill()

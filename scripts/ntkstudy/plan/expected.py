@@ -10,7 +10,7 @@ from .memory import network_size
 from .planning import Plan
 from .stages import STAGES
 
-UNKNOWN_S = 30.0  # of a job that nothing is known of: started early
+UNKNOWN_S = 12.0  # of a job that nothing is known of: started early
 LEAST_S = 0.3
 # Of jobs without torch; others of them take LEAST_S.
 LIGHT_S = {"make_dataset": 0.1, "assemble_kernel": 0.2, "draw_animation": 8.0}
