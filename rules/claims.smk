@@ -4,7 +4,6 @@ rule judge_claims:
         claims=list(source_files(CLAIMS, PLAN.sources).values()),
         schema="config/claims_schema.yaml",
         judged_schema="config/judged_schema.json",
-        code=code_of("judge_claims") + PLAN.extension_code(),
     output:
         claims=report(
             f"{RESULTS}/claims.json",
@@ -29,6 +28,7 @@ rule judge_claims:
             experiments=sorted(PLAN.config["experiments"]),
             extensions=PLAN.config["extensions"],
         ),
+        code=code_of("judge_claims", files=tuple(PLAN.extension_code())),
     message:
         "Judging the claims"
     script:

@@ -1,4 +1,5 @@
 # Binds ntkstudy.plan to this workflow: configuration, path patterns, input functions.
+import itertools
 import os
 import sys
 from functools import cache
@@ -13,7 +14,7 @@ from ntkstudy.forking.installing import fork_jobs
 from ntkstudy.plan import describe, loading, planning
 from ntkstudy.plan.devices import limit_gpus
 from ntkstudy.plan.confined import check_confined, check_writable
-from ntkstudy.plan.digest import Digested
+from ntkstudy.plan.digest import Digested, files_digest
 from ntkstudy.plan.duration import limit_minutes
 from ntkstudy.plan.imports import import_closure
 from ntkstudy.plan.layers import source_files
@@ -74,15 +75,20 @@ wildcard_constraints:
 
 
 @cache
-def code_of(script):
-    """The script and every library file that it imports, so that an edit re-runs what it touches."""
-    return import_closure(f"scripts/{script}.py")
+def code_of(*scripts, files=()):
+    """Checksum of scripts and of every library file that they import.
+
+    A value of `params`, so that an edit re-runs what it touches. As inputs, a hundred files a job,
+    they were most of the time and memory of a plan.
+    """
+    closures = (import_closure(f"scripts/{script}.py") for script in scripts)
+    return files_digest({*files, *itertools.chain(*closures)})
 
 
 def job_code(script, stage):
-    """That code, and the modules of the measurements, network or task that a job names."""
-    return lambda wildcards: code_of(script) + PLAN.code(
-        stage, wildcards.experiment, wildcards.cell
+    """The same with modules of the measurements, network or task that a job names."""
+    return lambda wildcards: code_of(
+        script, files=tuple(PLAN.code(stage, wildcards.experiment, wildcards.cell))
     )
 
 

@@ -2,7 +2,6 @@
 rule download_mnist:
     input:
         checksums=FULL_SUMS,
-        code=code_of("download_mnist"),
     output:
         file=f"{RESULTS}/downloads/mnist/{{idx}}.gz",
     log:
@@ -17,6 +16,7 @@ rule download_mnist:
         runtime=60,
     params:
         cfg=lambda wildcards: {"mirrors": PLAN.config["mnist_mirrors"]},
+        code=code_of("download_mnist"),
     message:
         "Downloading MNIST, {wildcards.idx}"
     script:
@@ -26,7 +26,6 @@ rule download_mnist:
 rule make_dataset:
     input:
         files=lambda wildcards: PLAN.task_files(wildcards.experiment, wildcards.cell),
-        code=job_code("make_dataset", "dataset"),
     output:
         dataset=f"{RESULTS}/{{experiment}}/{{cell}}/dataset.h5",
     log:
@@ -42,6 +41,7 @@ rule make_dataset:
         runtime=10,
     params:
         cfg=job_config("dataset"),
+        code=job_code("make_dataset", "dataset"),
     message:
         "Drawing the data of {wildcards.experiment}"
     script:

@@ -1,7 +1,6 @@
 rule draw_figure:
     input:
         tables=drawn_tables,
-        code=lambda wildcards: code_of("draw_figure") + code_of(f"figures/{wildcards.figure}"),
     output:
         svg=report(
             f"{RESULTS}/{{experiment}}/figures/{{figure}}.svg",
@@ -25,6 +24,7 @@ rule draw_figure:
     params:
         cfg=experiment_config(PLAN.figure_config),
         note=lambda wildcards: figure_caption(wildcards.experiment, wildcards.figure),
+        code=lambda wildcards: code_of("draw_figure", f"figures/{wildcards.figure}"),
     message:
         "Drawing {wildcards.figure} of {wildcards.experiment}"
     script:
@@ -34,8 +34,6 @@ rule draw_figure:
 rule draw_animation:
     input:
         tables=drawn_tables,
-        code=lambda wildcards: code_of("draw_animation")
-        + code_of(f"animations/{wildcards.animation}"),
     output:
         webp=f"{RESULTS}/{{experiment}}/animations/{{animation}}.webp",
         frames=f"{RESULTS}/{{experiment}}/animations/{{animation}}.json",
@@ -52,6 +50,7 @@ rule draw_animation:
         runtime=20,
     params:
         cfg=experiment_config(PLAN.figure_config),
+        code=lambda wildcards: code_of("draw_animation", f"animations/{wildcards.animation}"),
     message:
         "Animating {wildcards.animation} of {wildcards.experiment}"
     script:

@@ -2,7 +2,6 @@ rule extract_ntk:
     input:
         dataset=upstream("ntk", "dataset"),
         networks=f"{RESULTS}/{{experiment}}/{{cell}}/train/{{block}}.h5",
-        code=job_code("extract_ntk", "ntk"),
     output:
         measurements=f"{RESULTS}/{{experiment}}/{{cell}}/ntk/{{block}}.h5",
     log:
@@ -21,6 +20,7 @@ rule extract_ntk:
         gpu=1,
     params:
         cfg=job_config("ntk"),
+        code=job_code("extract_ntk", "ntk"),
     message:
         "Extracting kernels of {wildcards.experiment}, {wildcards.cell}, seeds {wildcards.block}"
     script:
@@ -31,7 +31,6 @@ rule fit_kernel_machines:
     input:
         dataset=upstream("machines", "dataset"),
         networks=f"{RESULTS}/{{experiment}}/{{cell}}/train/{{block}}.h5",
-        code=job_code("fit_kernel_machines", "machines"),
     output:
         measurements=f"{RESULTS}/{{experiment}}/{{cell}}/machines/{{block}}.h5",
     log:
@@ -48,6 +47,7 @@ rule fit_kernel_machines:
         gpu=1,
     params:
         cfg=job_config("machines"),
+        code=job_code("fit_kernel_machines", "machines"),
     message:
         "Fitting kernel machines of {wildcards.experiment}, {wildcards.cell}, seeds {wildcards.block}"
     script:

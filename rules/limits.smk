@@ -1,7 +1,6 @@
 rule compute_limit_kernel:
     input:
         dataset=upstream("limit", "dataset"),
-        code=job_code("compute_limit_kernel", "limit"),
     output:
         measurements=f"{RESULTS}/{{experiment}}/{{cell}}/limit.h5",
     log:
@@ -20,6 +19,7 @@ rule compute_limit_kernel:
         gpu=1,
     params:
         cfg=job_config("limit"),
+        code=job_code("compute_limit_kernel", "limit"),
     message:
         "Computing the limit kernel of {wildcards.experiment}"
     script:
@@ -29,7 +29,6 @@ rule compute_limit_kernel:
 rule predict_limit:
     input:
         dataset=upstream("prediction", "dataset"),
-        code=job_code("predict_limit", "prediction"),
     output:
         measurements=f"{RESULTS}/{{experiment}}/{{cell}}/prediction.h5",
     log:
@@ -48,6 +47,7 @@ rule predict_limit:
         gpu=1,
     params:
         cfg=job_config("prediction"),
+        code=job_code("predict_limit", "prediction"),
     message:
         "Predicting the training of {wildcards.experiment} at infinite width, {wildcards.cell}"
     script:

@@ -6,7 +6,6 @@ rule render_report:
         template=expand("report/template/{file}", file=["index.html.j2", "style.css", "report.js"]),
         tables=all_products(network_tables),
         mutations="resources/mutations/measured.json",
-        code=code_of("render_report"),
     output:
         html=f"{RESULTS}/report/index.html",
     log:
@@ -21,6 +20,7 @@ rule render_report:
         runtime=20,
     params:
         cfg=lambda wildcards: Digested(describe.report_config(PLAN, FIGURES, ANIMATIONS)),
+        code=code_of("render_report"),
     message:
         "Writing the report"
     script:

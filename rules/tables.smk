@@ -3,7 +3,6 @@
 rule aggregate_experiment:
     input:
         unpack(lambda wildcards: PLAN.table_inputs(wildcards.experiment)),
-        code=code_of("aggregate_experiment"),
     output:
         folder=directory(f"{RESULTS}/{{experiment}}/tables"),
         contents=f"{RESULTS}/{{experiment}}/tables/contents.json",
@@ -20,6 +19,7 @@ rule aggregate_experiment:
         runtime=20,
     params:
         cfg=experiment_config(PLAN.tables_config),
+        code=code_of("aggregate_experiment"),
     message:
         "Collecting the tables of {wildcards.experiment}"
     script:
@@ -31,7 +31,6 @@ rule compare_with_prediction:
         tables=lambda wildcards: PLAN.table_sources(
             wildcards.experiment, [f"trained_{wildcards.kind}", f"prediction_{wildcards.kind}"]
         ),
-        code=code_of("compare_with_prediction"),
     output:
         table=f"{RESULTS}/{{experiment}}/derived/{{kind}}_comparison.csv",
     log:
@@ -47,6 +46,7 @@ rule compare_with_prediction:
         runtime=20,
     params:
         cfg=lambda wildcards: {"kind": wildcards.kind},
+        code=code_of("compare_with_prediction"),
     message:
         "Comparing {wildcards.experiment} with its prediction: {wildcards.kind}"
     script:
@@ -56,7 +56,6 @@ rule compare_with_prediction:
 rule measure_learning_times:
     input:
         tables=made_of("learning_times"),
-        code=code_of("measure_learning_times"),
     output:
         table=f"{RESULTS}/{{experiment}}/derived/learning_times.csv",
     log:
@@ -72,6 +71,7 @@ rule measure_learning_times:
         runtime=20,
     params:
         cfg=experiment_config(PLAN.rates_config),
+        code=code_of("measure_learning_times"),
     message:
         "Timing the modes of {wildcards.experiment}"
     script:
@@ -81,7 +81,6 @@ rule measure_learning_times:
 rule summarise_evolution:
     input:
         tables=made_of("evolution"),
-        code=code_of("summarise_evolution"),
     output:
         table=f"{RESULTS}/{{experiment}}/derived/evolution.csv",
     log:
@@ -97,6 +96,7 @@ rule summarise_evolution:
         runtime=20,
     params:
         cfg={},
+        code=code_of("summarise_evolution"),
     message:
         "Summarising the training of {wildcards.experiment}"
     script:

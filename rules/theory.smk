@@ -1,7 +1,6 @@
 rule check_theory:
     input:
         dataset=upstream("theory", "dataset"),
-        code=job_code("check_theory", "theory"),
     output:
         checks=f"{RESULTS}/{{experiment}}/{{cell}}/theory.h5",
     log:
@@ -18,6 +17,7 @@ rule check_theory:
         gpu=1,
     params:
         cfg=job_config("theory"),
+        code=job_code("check_theory", "theory"),
     message:
         "Checking the theory of {wildcards.experiment}, {wildcards.cell}"
     script:
@@ -27,7 +27,6 @@ rule check_theory:
 rule summarise_training:
     input:
         tables=made_of("{summary}_summary"),
-        code=code_of("summarise_training"),
     output:
         table=f"{RESULTS}/{{experiment}}/derived/{{summary}}_summary.csv",
     log:
@@ -43,6 +42,7 @@ rule summarise_training:
         runtime=20,
     params:
         cfg=experiment_config(PLAN.rates_config),
+        code=code_of("summarise_training"),
     message:
         "Summarising the training of {wildcards.experiment}: {wildcards.summary}"
     script:

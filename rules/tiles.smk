@@ -3,7 +3,6 @@
 rule compute_kernel_tile:
     input:
         dataset=upstream("tile", "dataset"),
-        code=job_code("compute_kernel_tile", "tile"),
     output:
         tile=f"{RESULTS}/{{experiment}}/{{cell}}/tile/{{row}}-{{column}}.h5",
     log:
@@ -20,6 +19,7 @@ rule compute_kernel_tile:
         gpu=1,
     params:
         cfg=job_config("tile"),
+        code=job_code("compute_kernel_tile", "tile"),
     message:
         "Computing a tile of the kernel of {wildcards.experiment}, {wildcards.cell}: row {wildcards.row}, column {wildcards.column}"
     script:
@@ -29,7 +29,6 @@ rule compute_kernel_tile:
 rule assemble_kernel:
     input:
         tiles=kernel_tiles("kernel"),
-        code=code_of("assemble_kernel"),
     output:
         kernel=f"{RESULTS}/{{experiment}}/{{cell}}/kernel.h5",
     log:
@@ -45,6 +44,7 @@ rule assemble_kernel:
         runtime=20,
     params:
         cfg={},
+        code=code_of("assemble_kernel"),
     message:
         "Assembling the kernel of {wildcards.experiment}, {wildcards.cell}"
     script:
@@ -57,7 +57,6 @@ rule measure_assembled_kernel:
         dataset=upstream("assembled", "dataset"),
         kernel=upstream("assembled", "kernel"),
         tiles=kernel_tiles("assembled"),
-        code=job_code("measure_assembled_kernel", "assembled"),
     output:
         measurements=f"{RESULTS}/{{experiment}}/{{cell}}/assembled.h5",
     log:
@@ -74,6 +73,7 @@ rule measure_assembled_kernel:
         gpu=1,
     params:
         cfg=job_config("assembled"),
+        code=job_code("measure_assembled_kernel", "assembled"),
     message:
         "Regression with the assembled kernel of {wildcards.experiment}, {wildcards.cell}"
     script:
@@ -84,7 +84,6 @@ rule project_tile_costs:
     input:
         tables=made_of("tile_costs"),
         benchmarks=tile_benchmarks,
-        code=code_of("project_tile_costs"),
     output:
         table=f"{RESULTS}/{{experiment}}/derived/tile_costs.csv",
     log:
@@ -100,6 +99,7 @@ rule project_tile_costs:
         runtime=20,
     params:
         cfg=experiment_config(PLAN.costs_config),
+        code=code_of("project_tile_costs"),
     message:
         "Projecting the cost of the tiles of {wildcards.experiment}"
     script:

@@ -1,7 +1,6 @@
 rule train_ensemble:
     input:
         dataset=upstream("train", "dataset"),
-        code=job_code("train_ensemble", "train"),
     output:
         networks=f"{RESULTS}/{{experiment}}/{{cell}}/train/{{block}}.h5",
     log:
@@ -20,6 +19,7 @@ rule train_ensemble:
         gpu=1,
     params:
         cfg=job_config("train"),
+        code=job_code("train_ensemble", "train"),
     message:
         "Training {wildcards.experiment}, {wildcards.cell}, seeds {wildcards.block}"
     script:
@@ -29,7 +29,6 @@ rule train_ensemble:
 rule measure_initialization:
     input:
         dataset=upstream("initialization", "dataset"),
-        code=job_code("measure_initialization", "initialization"),
     output:
         measurements=f"{RESULTS}/{{experiment}}/{{cell}}/initialization/{{block}}.h5",
     log:
@@ -48,6 +47,7 @@ rule measure_initialization:
         gpu=1,
     params:
         cfg=job_config("initialization"),
+        code=job_code("measure_initialization", "initialization"),
     message:
         "Measuring {wildcards.experiment} at initialisation, {wildcards.cell}, seeds {wildcards.block}"
     script:

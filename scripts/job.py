@@ -36,7 +36,7 @@ def run_job(main: Callable[..., None], namespace: dict[str, Any]) -> None:
 
 def _read_snakemake(snakemake) -> tuple[dict[str, Any], Path]:
     record = {
-        "input": {name: _plain(files) for name, files in snakemake.input.items() if name != "code"},
+        "input": {name: _plain(files) for name, files in snakemake.input.items()},
         "output": {name: _plain(files) for name, files in snakemake.output.items()},
         "cfg": snakemake.params.cfg,
         "threads": snakemake.threads,

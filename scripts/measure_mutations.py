@@ -52,7 +52,8 @@ def measure(project: Path, mistakes: Sequence[Mistake], cores: int) -> list[dict
             sys.exit("The run without a mistake failed.")
         rows = []
         for mistake in mistakes:
-            start, copy = time.monotonic(), copy_parts(source, Path(folder, mistake.name))
+            # With the results of the clean run: what the mistake does not touch stays.
+            start, copy = time.monotonic(), shutil.copytree(source, Path(folder, mistake.name))
             mistake.apply(copy)
             row = compare(mistake, clean, judge(copy, mistake.experiments, cores))
             shutil.rmtree(copy)

@@ -1,6 +1,6 @@
 import pickle
 
-from ntkstudy.plan.digest import LONGEST, Digested
+from ntkstudy.plan.digest import LONGEST, Digested, files_digest
 
 LONG = {"experiments": {"e": {"title": "T" * LONGEST}}, "seeds": [0, 1]}
 
@@ -24,3 +24,18 @@ def test_scripts_get_a_plain_dictionary():
     passed = pickle.loads(pickle.dumps(Digested(LONG)))
     assert type(passed) is dict
     assert passed == LONG
+
+
+def test_files_have_another_checksum_when_a_content_or_a_name_changes(tmp_path):
+    files = [tmp_path / "a.py", tmp_path / "b.py"]
+    for file in files:
+        file.write_text("x = 1\n")
+    digest = files_digest(files, tmp_path)
+    assert files_digest(reversed(files), tmp_path) == digest
+    for file in files:
+        file.touch()
+    assert files_digest(files, tmp_path) == digest
+    files[1].write_text("x = 2\n")
+    changed = files_digest(files, tmp_path)
+    renamed = [files[0], files[1].rename(tmp_path / "c.py")]
+    assert len({digest, changed, files_digest(renamed, tmp_path)}) == 3

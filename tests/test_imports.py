@@ -122,7 +122,7 @@ def test_every_rule_has_a_script_and_names_its_code():
         for rule in re.split(r"^ *rule\b.*:\n", file.read_text(), flags=re.M)[1:]:
             (name,) = re.findall(r'^ +"\.\./scripts/(\w+)\.py"$', rule, re.M)
             stage = f'job_code("{name}", "{dict(JOBS)[name]}")' if name in dict(JOBS) else ""
-            assert (stage or f'code_of("{name}")') in rule
+            assert (stage or f'code_of("{name}"') in rule
 
 
 def test_closure_follows_every_form_of_import(tmp_path):

@@ -21,7 +21,7 @@ class Names(dict):
 
 def build_snakemake(folder: Path, **changes):
     values = {
-        "input": Names(dataset="a.h5", files=["b", "c"], code=["job.py"]),
+        "input": Names(dataset="a.h5", files=["b", "c"]),
         "output": Names(table=str(folder / "out.txt")),
         "params": SimpleNamespace(cfg={"x": 1}),
         "threads": 1,

@@ -1,6 +1,8 @@
 """Checksums: of long configurations, as Snakemake records them, and of the code behind verdicts."""
 
 import hashlib
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +46,18 @@ def code_digest(project: Path) -> str:
     """SHA-256 of the files that the quick scale's verdicts follow from, names included."""
     beside = {path for pattern in BESIDE for path in project.glob(pattern)}
     files = {path for pattern in CODE for path in project.glob(pattern)} - beside
+    return files_digest(files, project)
+
+
+def files_digest(files: Iterable[str | Path], folder: Path = Path()) -> str:
+    """SHA-256 of files, their with their names in the folder."""
     total = hashlib.sha256()
-    for path in sorted(files):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        total.update(f"{path.relative_to(project).as_posix()} {content}\n".encode())
+    for path in sorted(map(Path, files)):
+        content = _content(path, path.stat().st_mtime_ns)
+        total.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
     return total.hexdigest()
+
+
+@cache
+def _content(path: Path, changed_at: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
