@@ -72,3 +72,6 @@ def test_an_inconclusive_claim_says_what_would_decide():
     assert "in place of 10 would decide" in text
     clear = judge_claim(claim, {"t": table(noise(1.0, 0.01), seeds=10)})
     assert what_decides(claim, clear) == ""
+    two = judge_claim(claim, {"t": table(noise(1.0, 0.01), seeds=2)})
+    assert two["verdict"] == "inconclusive"
+    assert what_decides(claim, two).startswith("An interval needs 3 networks, there are 2: ")

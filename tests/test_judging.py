@@ -113,14 +113,14 @@ def test_diverged_seeds_are_left_out_and_counted():
     data.loc[data["seed"] < 3, "theta"] = [np.nan, np.inf, np.nan] * 3
     found = judge(data, kind="within", where={"width": 100}, range=[0.5, 1.5])
     assert (found.status, found.n) == ("holds", 7)
-    assert found.note.endswith("diverged: 3")
+    assert found.note.endswith("did not get there): 3")
 
 
 def test_a_point_where_every_seed_diverged_is_not_overlooked():
     data = table(noise(1.0, 0.1))
     data.loc[data["width"] == 400, "theta"] = np.nan
     found = judge(data, kind="above", along="width", bound=0.0)
-    left_out = "values left out because their networks diverged: 40"
+    left_out = "values left out (diverged, or did not get there): 40"
     assert found.status == "absent"
     assert found.note == f"needs 2 seeds, this scale has 0 ({left_out})"
 

@@ -86,6 +86,9 @@ def what_decides(claim: Mapping[str, Any], judged: Mapping[str, Any]) -> str:
         if found["status"] == "straddles":
             allowed = allowed_ends(claim["criteria"][role][place])
             needs.append((found, needed_draws(found, allowed)))
+    few = [found for found, _ in needs if found["value"] is not None and found["low"] is None]
+    if few:
+        return f"{few[0]['note'].capitalize()}: {few[0]['description']}"
     open_ones = [found["description"] for found, needed in needs if needed is None]
     if open_ones:
         return f"No affordable number of draws would decide this: {open_ones[0]}"

@@ -114,7 +114,7 @@ class Sample:
         # A point where every seed diverged stays, with no seeds, so that it is missed below.
         finite = [one[np.isfinite(one)] for one in values]
         lost = len(series) - sum(map(len, finite))
-        note = f"values left out because their networks diverged: {lost}" if lost else ""
+        note = f"values left out (diverged, or did not get there): {lost}" if lost else ""
         counts = options.counts or COUNTED.get(options.over or "seed", options.over)
         sample = Sample(np.array(points), finite, note, exact, known, counts)
         if not exact:
