@@ -17,11 +17,14 @@ DEVELOPMENT := .venv/.requirements-dev
 PEERS := .venv-bench/.requirements
 AUDIT := .venv-audit/.requirements
 
-.PHONY: report compare test test-slow bench mutations gpu-check docs mend audit clean-results help
+.PHONY: report plan compare test test-slow bench mutations gpu-check docs mend audit clean-results help
 .DELETE_ON_ERROR:
 
 report: $(RUNTIME) ## run a scale and write its report [SCALE=quick|full] [ONLY=a,b] [CORES=n] [PARTIAL=1] [QUIET=1]
 	@$(BIN)/python scripts/run_workflow.py --scale $(SCALE) --cores $(CORES) --only "$(ONLY)" $(if $(PARTIAL),--partial) $(if $(QUIET),--quiet)
+
+plan: $(RUNTIME) ## time, memory and disk that a scale is expected to take [SCALE=...] [ONLY=a,b] [CORES=n]
+	@$(BIN)/python scripts/estimate_costs.py --scale $(SCALE) --cores $(CORES) --only "$(ONLY)"
 
 compare: ## claims that differ between two runs A=results/x B=results/y, and a page of both; fails if any do
 	@test -n "$(A)" -a -n "$(B)" || { echo "Two runs are needed: make compare A=results/default B=results/mine" >&2; exit 2; }

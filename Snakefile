@@ -34,6 +34,8 @@ localrules:
 onstart:
     lift_start_limit(workflow)
     tie_jobs(workflow)
+    fork_jobs(workflow)
+    say_cost(workflow, PLAN)
 
 
 rule all:

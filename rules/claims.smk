@@ -17,6 +17,7 @@ rule judge_claims:
         f"{RESULTS}/logs/judge_claims.log",
     benchmark:
         f"{RESULTS}/benchmarks/judge_claims.tsv"
+    priority: AFTER_S["judge_claims"]
     localrule: True
     conda:
         "../envs/analysis.yaml"

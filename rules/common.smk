@@ -10,6 +10,7 @@ sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.data.mnist_files import FULL_SUMS
+from ntkstudy.forking.installing import fork_jobs
 from ntkstudy.plan import describe, loading, planning
 from ntkstudy.plan.devices import limit_gpus
 from ntkstudy.plan.confined import check_confined, check_writable
@@ -17,7 +18,9 @@ from ntkstudy.plan.digest import Digested, files_digest
 from ntkstudy.plan.duration import limit_minutes
 from ntkstudy.plan.imports import import_closure
 from ntkstudy.plan.layers import source_files
-from ntkstudy.plan.scheduling import lift_start_limit, tie_jobs
+from ntkstudy.plan.order import AFTER_S, TABLES_S, Order
+from ntkstudy.plan.parsed import KEPT
+from ntkstudy.plan.scheduling import lift_start_limit, say_cost, tie_jobs
 from ntkstudy.report.summary import claims_by
 
 SCHEMA = "config/schema.yaml"
@@ -54,7 +57,9 @@ def load_plan():
 
 
 PLAN = load_plan()
+KEPT.use(".snakemake")
 RESULTS = PLAN.results
+ORDER = Order(PLAN)
 limit_gpus(workflow)
 
 
@@ -126,6 +131,13 @@ def memory(stage, least=0):
     return estimate
 
 
+def place(stage):
+    """Priority of a job: the seconds from its start to the end of all that follows."""
+    return lambda wildcards: ORDER.way(
+        stage, wildcards.experiment, wildcards.cell, block_of(wildcards) or ""
+    )
+
+
 def minutes(stage, otherwise):
     """Time that a job may take, in minutes; twice of it in a second attempt."""
 
@@ -161,7 +173,7 @@ def kernel_tiles(stage):
 
 def tile_benchmarks(wildcards):
     """Records of how long the jobs of tiles took, the start of their processes included."""
-    return PLAN.benchmark_files("compute_kernel_tile", "tile", wildcards.experiment)
+    return PLAN.benchmark_files("tile", wildcards.experiment)
 
 
 def made_of(derived):

@@ -32,6 +32,7 @@ rule make_dataset:
         f"{RESULTS}/logs/make_dataset/{{experiment}}/{{cell}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/make_dataset/{{experiment}}/{{cell}}.tsv"
+    priority: place("dataset")
     localrule: True
     conda:
         "../envs/analysis.yaml"

@@ -14,6 +14,7 @@ rule draw_figure:
         f"{RESULTS}/logs/draw_figure/{{experiment}}/{{figure}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/draw_figure/{{experiment}}/{{figure}}.tsv"
+    priority: AFTER_S["draw_figure"]
     localrule: True
     conda:
         "../envs/analysis.yaml"
@@ -40,6 +41,7 @@ rule draw_animation:
         f"{RESULTS}/logs/draw_animation/{{experiment}}/{{animation}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/draw_animation/{{experiment}}/{{animation}}.tsv"
+    priority: AFTER_S["draw_animation"]
     localrule: True
     conda:
         "../envs/analysis.yaml"

@@ -8,6 +8,7 @@ rule extract_ntk:
         f"{RESULTS}/logs/extract_ntk/{{experiment}}/{{cell}}/{{block}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/extract_ntk/{{experiment}}/{{cell}}/{{block}}.tsv"
+    priority: place("ntk")
     group:
         short_jobs("ntk")
     conda:
@@ -36,6 +37,7 @@ rule fit_kernel_machines:
         f"{RESULTS}/logs/fit_kernel_machines/{{experiment}}/{{cell}}/{{block}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/fit_kernel_machines/{{experiment}}/{{cell}}/{{block}}.tsv"
+    priority: place("machines")
     conda:
         "../envs/torch.yaml"
     threads: PLAN.threads

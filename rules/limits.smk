@@ -7,6 +7,7 @@ rule compute_limit_kernel:
         f"{RESULTS}/logs/compute_limit_kernel/{{experiment}}/{{cell}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/compute_limit_kernel/{{experiment}}/{{cell}}.tsv"
+    priority: place("limit")
     group:
         short_jobs("limit")
     conda:
@@ -34,6 +35,7 @@ rule predict_limit:
         f"{RESULTS}/logs/predict_limit/{{experiment}}/{{cell}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/predict_limit/{{experiment}}/{{cell}}.tsv"
+    priority: place("prediction")
     group:
         short_jobs("prediction")
     conda:

@@ -10,6 +10,7 @@ rule aggregate_experiment:
         f"{RESULTS}/logs/aggregate_experiment/{{experiment}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/aggregate_experiment/{{experiment}}.tsv"
+    priority: TABLES_S
     localrule: True
     conda:
         "../envs/analysis.yaml"
@@ -36,6 +37,7 @@ rule compare_with_prediction:
         f"{RESULTS}/logs/compare_with_prediction/{{experiment}}/{{kind}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/compare_with_prediction/{{experiment}}/{{kind}}.tsv"
+    priority: AFTER_S["derived"]
     localrule: True
     conda:
         "../envs/analysis.yaml"
@@ -60,6 +62,7 @@ rule measure_learning_times:
         f"{RESULTS}/logs/measure_learning_times/{{experiment}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/measure_learning_times/{{experiment}}.tsv"
+    priority: AFTER_S["derived"]
     localrule: True
     conda:
         "../envs/analysis.yaml"
@@ -84,6 +87,7 @@ rule summarise_evolution:
         f"{RESULTS}/logs/summarise_evolution/{{experiment}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/summarise_evolution/{{experiment}}.tsv"
+    priority: AFTER_S["derived"]
     localrule: True
     conda:
         "../envs/analysis.yaml"

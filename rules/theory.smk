@@ -7,6 +7,7 @@ rule check_theory:
         f"{RESULTS}/logs/check_theory/{{experiment}}/{{cell}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/check_theory/{{experiment}}/{{cell}}.tsv"
+    priority: place("theory")
     conda:
         "../envs/torch.yaml"
     threads: PLAN.threads
@@ -32,6 +33,7 @@ rule summarise_training:
         f"{RESULTS}/logs/summarise_training/{{experiment}}/{{summary}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/summarise_training/{{experiment}}/{{summary}}.tsv"
+    priority: AFTER_S["derived"]
     localrule: True
     conda:
         "../envs/analysis.yaml"

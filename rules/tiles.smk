@@ -9,6 +9,7 @@ rule compute_kernel_tile:
         f"{RESULTS}/logs/compute_kernel_tile/{{experiment}}/{{cell}}/{{row}}-{{column}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/compute_kernel_tile/{{experiment}}/{{cell}}/{{row}}-{{column}}.tsv"
+    priority: place("tile")
     conda:
         "../envs/torch.yaml"
     threads: PLAN.threads
@@ -34,6 +35,7 @@ rule assemble_kernel:
         f"{RESULTS}/logs/assemble_kernel/{{experiment}}/{{cell}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/assemble_kernel/{{experiment}}/{{cell}}.tsv"
+    priority: place("kernel")
     localrule: True
     conda:
         "../envs/torch.yaml"
@@ -61,6 +63,7 @@ rule measure_assembled_kernel:
         f"{RESULTS}/logs/measure_assembled_kernel/{{experiment}}/{{cell}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/measure_assembled_kernel/{{experiment}}/{{cell}}.tsv"
+    priority: place("assembled")
     conda:
         "../envs/torch.yaml"
     threads: PLAN.threads
@@ -87,6 +90,7 @@ rule project_tile_costs:
         f"{RESULTS}/logs/project_tile_costs/{{experiment}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/project_tile_costs/{{experiment}}.tsv"
+    priority: AFTER_S["derived"]
     localrule: True
     conda:
         "../envs/analysis.yaml"

@@ -7,8 +7,7 @@ rule train_ensemble:
         f"{RESULTS}/logs/train_ensemble/{{experiment}}/{{cell}}/{{block}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_ensemble/{{experiment}}/{{cell}}/{{block}}.tsv"
-    # Long jobs first: short ones fill the cores at the end.
-    priority: 10
+    priority: place("train")
     group:
         short_jobs("train")
     conda:
@@ -36,6 +35,7 @@ rule measure_initialization:
         f"{RESULTS}/logs/measure_initialization/{{experiment}}/{{cell}}/{{block}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/measure_initialization/{{experiment}}/{{cell}}/{{block}}.tsv"
+    priority: place("initialization")
     group:
         short_jobs("initialization")
     conda:

@@ -21,6 +21,7 @@ PROGRESS = re.compile(r"(\d+) of (\d+) steps")
 TOTAL = re.compile(r"total\s+(\d+)$")
 TARGET = re.compile(r"all\s+1$")
 NOTHING = "Nothing to be done"
+EXPECTED = "Expected: "  # as `ntkstudy.plan.scheduling` says it
 KILLED = "died with <Signals.SIGKILL"
 LOCKED = "Directory cannot be locked"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -59,7 +60,7 @@ class Progress:
         self.trouble = self.trouble or bool(TROUBLE.search(line))
         self.locked = self.locked or LOCKED in line
         self.killed = self.killed or KILLED in line
-        return line if self.trouble or line.startswith(NOTHING) else None
+        return line if self.trouble or line.startswith((NOTHING, EXPECTED)) else None
 
     @property
     def began(self) -> bool:

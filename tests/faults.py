@@ -25,7 +25,7 @@ def wait(path, mode="r", *others, **options):
         while os.path.exists("pause") and opened("pause").read() in sys.argv[0]:
             if not os.path.exists("paused"):
                 with opened("pausing", "w") as file:
-                    file.write(f"{os.getpid()} {os.getppid()}")
+                    file.write(f"{os.getpid()} {os.environ['NTKFLOW_RUN']}")
                 os.rename("pausing", "paused")
             time.sleep(0.1)
     return opened(path, mode, *others, **options)

@@ -1,6 +1,6 @@
 import pytest
 
-from ntkstudy.plan.duration import limit_minutes, seconds
+from ntkstudy.plan.duration import SHORT_S, START_S, limit_minutes, seconds
 from ntkstudy.plan.entries import read_facts
 from ntkstudy.registry import discover
 
@@ -23,11 +23,11 @@ def estimate(stage="train", seeds=1, **changes):
 
 @pytest.mark.parametrize("stage", ["train", "initialization", "ntk"])
 def test_small_jobs_are_short_and_large_ones_are_not(stage):
-    assert 5 < estimate(stage) < 30
-    assert estimate(stage, width=4096, points=4000, steps=10_000, measured="spectrum") > 120
+    assert START_S <= estimate(stage) < 10
+    assert estimate(stage, width=4096, points=9000, steps=10_000, measured="spectrum") > SHORT_S
 
 
-@pytest.mark.parametrize("change", [dict(steps=10**5), dict(width=8192), dict(points=2000)])
+@pytest.mark.parametrize("change", [dict(steps=10**5), dict(width=65536), dict(points=4000)])
 def test_more_work_takes_longer(change):
     assert estimate(measured="spectrum", **change) > 1.2 * estimate(measured="spectrum")
 
@@ -38,20 +38,43 @@ def test_work_grows_with_the_seeds():
     assert two > one
 
 
-@pytest.mark.parametrize("stage", ["machines", "theory", "tile", "assembled"])
+def test_only_the_rows_that_are_measured_count():
+    def measured(points, **entry):
+        cell = config(points=points, measured="block_structure")
+        cell["measurements"][0] |= entry
+        return seconds("ntk", cell, read_facts(cell), 1)
+
+    assert measured(4000, images=100) < 10 < measured(4000)
+
+
+@pytest.mark.parametrize("stage", ["theory", "dataset", "kernel"])
 def test_stages_without_an_estimate(stage):
     assert estimate(stage) is None
 
 
-def test_convolutions_have_no_estimate():
-    cell = config(measured="function")
-    cell["network"] = {"kind": "cnn", "depth": 1, "width": 4, "padding": "same"}
-    cell["task"] = {"kind": "mnist", "train_points": 10, "test_points": 10}
-    assert seconds("train", cell, read_facts(cell), 1) is None
+def test_convolutions_use_their_weights_on_every_pixel():
+    def network(kind, **more):
+        cell = config(measured="function", width=64)
+        cell["network"] = {"kind": kind, "depth": 1, "width": 64, **more}
+        cell["task"] = {"kind": "mnist", "train_points": 1000, "test_points": 10}
+        cell["training"]["steps"] = 1000
+        return seconds("train", cell, read_facts(cell), 1)
+
+    assert network("cnn", padding="same") > network("mlp")
+
+
+def test_machines_on_block_kernels_take_longest():
+    def machines(fit):
+        cell = config(measured="kernel_classifiers")
+        cell["task"] = {"kind": "mnist", "train_points": 500, "test_points": 10}
+        cell["measurements"] = [{"kind": "kernel_classifiers", "when": ["machines"], "fits": [fit]}]
+        return seconds("machines", cell, read_facts(cell), 1)
+
+    assert machines("sample block zero") > machines("limit mean ridge") + 5
 
 
 @pytest.mark.parametrize(
-    ("estimated", "minutes"), [(None, 240), (1.0, 15), (180.0, 15), (600.0, 50), (601.0, 51)]
+    ("estimated", "minutes"), [(None, 240), (1.0, 15), (90.0, 15), (300.0, 50), (301.0, 51)]
 )
-def test_limits_are_five_times_the_estimate(estimated, minutes):
+def test_limits_are_ten_times_the_estimate(estimated, minutes):
     assert limit_minutes(estimated, 240) == minutes

@@ -53,7 +53,7 @@ def test_tiles_are_those_on_and_above_the_diagonal():
         plan.upstream_file("assembled", "kernel", "e", label) == plan.stage_files("kernel", "e")[0]
     )
     assert plan.kernel_tiles("assembled", "e", label) == plan.stage_files("tile", "e")[:6]
-    assert plan.benchmark_files("compute_kernel_tile", "tile", "e")[1] == (
+    assert plan.benchmark_files("tile", "e")[1] == (
         "results/x/benchmarks/compute_kernel_tile/e/width~4/0-1.tsv"
     )
 
@@ -93,7 +93,7 @@ def test_a_partial_run_has_no_kernel_with_a_lost_tile(tmp_path, monkeypatch):
     Path(whole[1]).unlink()
     assert plan.stage_files("tile", "e") == [whole[0], whole[2]]
     assert plan.stage_files("kernel", "e") == plan.stage_files("assembled", "e") == []
-    assert len(plan.benchmark_files("compute_kernel_tile", "tile", "e")) == 2
+    assert len(plan.benchmark_files("tile", "e")) == 2
 
 
 def test_memory_grows_with_the_tile_and_the_outputs():

@@ -139,7 +139,8 @@ def test_disabled_experiment_makes_nothing(fresh):
 
 
 def test_progress_names_every_job_and_ends_with_the_report(quick):
-    *progress, last = (quick / "run.txt").read_text().splitlines()
+    first, *progress, last = (quick / "run.txt").read_text().splitlines()
+    assert first.startswith("Expected: ")
     jobs = int(re.search(r"/(\d+)\]", progress[-1])[1])
     assert jobs == sum(STAGES.values())
     started = [line for line in progress if re.match(r"\[ *\d+/\d+\] started   \w", line)]

@@ -17,7 +17,7 @@ from typing import Any
 CALLER = "NTKFLOW_CALLER"  # variable of a run: process without which it stops
 RUN = "NTKFLOW_RUN"  # variable of a job: the same
 PATIENCE = 10.0  # seconds that a process has to stop before it is killed
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what asks a process to stop
 
 
 class Stopped(BaseException):
@@ -52,16 +52,16 @@ def stopping_cleanly(above: str = RUN) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {each: signal.getsignal(each) for each in _STOPPING}
+    before = {each: signal.getsignal(each) for each in STOPPING}
     ended = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for each in _STOPPING:
+        for each in STOPPING:
             signal.signal(each, signal.SIG_IGN)
         after(PATIENCE, lambda: ended.is_set() or os._exit(128 + number))
         raise Stopped(f"stopped by {signal.Signals(number).name}")
 
-    for each in _STOPPING:
+    for each in STOPPING:
         if before[each] is not signal.SIG_IGN:  # as with nohup
             signal.signal(each, stop)
     follow(os.environ.get(above), ended)
@@ -105,14 +105,14 @@ def stop_with_jobs(environment: MutableMapping[str, str] = os.environ) -> None:
     import psutil
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for each in _STOPPING:
+        for each in STOPPING:
             signal.signal(each, signal.SIG_IGN)
         children = psutil.Process().children(recursive=True)
         _signal_all(children, signal.SIGTERM)
         after(PATIENCE, lambda: _signal_all(children, signal.SIGKILL))
         raise KeyboardInterrupt
 
-    for each in _STOPPING:
+    for each in STOPPING:
         if signal.getsignal(each) is not signal.SIG_IGN:
             signal.signal(each, stop)
     environment[RUN] = str(os.getpid())

@@ -14,7 +14,8 @@ CODE = (
 )
 BESIDE = (
     *("scripts/ntkstudy/report/*.py", "scripts/render_report.py", "scripts/draw_*.py"),
-    *("scripts/write_*.py", "scripts/run_workflow.py"),
+    *("scripts/write_*.py", "scripts/run_workflow.py", "scripts/estimate_costs.py"),
+    "scripts/ntkstudy/forking/*.py",
 )
 LONGEST = 200  # characters that a line of `snakemake --dry-run` may spend on one configuration
 

@@ -1,8 +1,9 @@
 """Which project files a script imports, read from its source."""
 
-import ast
 from functools import cache
 from pathlib import Path
+
+from .parsed import KEPT
 
 
 def import_closure(script: str | Path) -> list[str]:
@@ -40,24 +41,21 @@ def module_closure(name: str) -> list[str]:
 def _imported(path: Path, root: Path, roots: tuple[Path, ...]) -> tuple[Path, ...]:
     """Project files that one file names in its import statements."""
     named: list[list[str]] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            named += [alias.name.split(".") for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = _base(node, path, root)
-            # `from package import module`
-            named += [base, *([*base, alias.name] for alias in node.names)]
+    for dots, module, names in KEPT.read(path):
+        base = _base(dots, module, path, root)
+        # `from package import module`
+        named += [base, *([*base, name] for name in names)]
     files = (file for parts in named for at in roots for file in _files(at, parts))
     return tuple(file for file in files if file.parts[-2:] != ("ntkflow", "__init__.py"))
 
 
-def _base(node: ast.ImportFrom, path: Path, root: Path) -> list[str]:
-    """Dotted parts that a `from ... import` starts from; leading dots count from its folder."""
-    parts = node.module.split(".") if node.module else []
-    if node.level == 0:
+def _base(dots: int, module: str, path: Path, root: Path) -> list[str]:
+    """Dotted parts that an import starts from; leading dots count from its folder."""
+    parts = module.split(".") if module else []
+    if not dots:
         return parts
     package = path.relative_to(root).parent.parts
-    return [*package[: len(package) - node.level + 1], *parts]
+    return [*package[: len(package) - dots + 1], *parts]
 
 
 def _files(root: Path, parts: list[str]) -> list[Path]:

@@ -51,6 +51,8 @@ class Plan:
         self.experiment_schema = experiment_rules(schema)
         self._cells: dict[str, list[Cell]] = {}
         self._projected: dict[tuple[str, str], list[Cell]] = {}
+        self._labelled: dict[tuple[str, str], dict[str, Cell]] = {}
+        self._above: dict[tuple[str, str, str], dict[str, str]] = {}
         self._code: dict[tuple[str, ...], list[str]] = {}
         self._read: dict[tuple[str, str, str], tuple[Mapping, Facts]] = {}
 
@@ -91,11 +93,17 @@ class Plan:
             )
         if stage is None:
             return self._cells[experiment]
-        return list({cell.label: cell for cell in self.project_all(experiment, stage)}.values())
+        return list(self._by_label(experiment, stage).values())
 
     def cell(self, experiment: str, stage: str, label: str) -> Cell:
         """The stage's cell of that label."""
-        return next(cell for cell in self.cells(experiment, stage) if cell.label == label)
+        return self._by_label(experiment, stage)[label]
+
+    def _by_label(self, experiment: str, stage: str) -> dict[str, Cell]:
+        if (experiment, stage) not in self._labelled:
+            cells = self.project_all(experiment, stage)
+            self._labelled[experiment, stage] = {cell.label: cell for cell in cells}
+        return self._labelled[experiment, stage]
 
     def project_all(self, experiment: str, stage: str) -> list[Cell]:
         """For every cell of the sweep, the cell that a stage sees of it."""
@@ -229,13 +237,15 @@ class Plan:
         tiles = self.block(experiment)["tiles"]
         return _sorted_copy({key: tiles[key] for key in ("projected_rows", "nodes")})
 
-    def benchmark_files(self, rule: str, stage: str, experiment: str) -> list[str]:
-        """Snakemake's records of the jobs that made the files of a stage with several in a cell."""
-        found = []
-        for file in self.stage_files(stage, experiment):
-            cell, _, block = file.removeprefix(f"{self.results}/").rsplit("/", 2)
-            found.append(f"{self.results}/benchmarks/{rule}/{cell}/{Path(block).stem}.tsv")
-        return found
+    def benchmark_files(self, stage: str, experiment: str) -> list[str]:
+        """Snakemake's records of the jobs that made the files of a stage."""
+        jobs = self.stage_jobs(stage, experiment)
+        return [self.benchmark_file(stage, experiment, *job) for job in jobs]
+
+    def benchmark_file(self, stage: str, experiment: str, label: str, block: str) -> str:
+        """Snakemake's record of one job; `block` is empty for a job of a whole cell."""
+        folder = f"{self.results}/benchmarks/{STAGES[stage].rule}/{experiment}/{label}"
+        return f"{folder}/{block}.tsv" if block else f"{folder}.tsv"
 
     def figure_config(self, experiment: str) -> dict[str, Any]:
         """What a figure may know: the experiment's block without the other figures and texts."""
@@ -265,15 +275,19 @@ class Plan:
         return self.stage_file(upstream, experiment, projected)
 
     def _projected_label(self, stage: str, upstream: str, experiment: str, label: str) -> str:
-        pairs = zip(
-            self.project_all(experiment, stage),
-            self.project_all(experiment, upstream),
-            strict=True,
-        )
-        return next(above.label for here, above in pairs if here.label == label)
+        key = (stage, upstream, experiment)
+        if key not in self._above:
+            pairs = zip(
+                self.project_all(experiment, stage),
+                self.project_all(experiment, upstream),
+                strict=True,
+            )
+            # The first of several, as of a cell that stands for many.
+            self._above[key] = {here.label: above.label for here, above in reversed(list(pairs))}
+        return self._above[key][label]
 
-    def stage_files(self, stage: str, experiment: str) -> list[str]:
-        """All files that a stage makes for an experiment."""
+    def stage_jobs(self, stage: str, experiment: str) -> list[tuple[str, str]]:
+        """Cell and block of every job of a stage; the block is empty for a job of a whole cell."""
         jobs = [
             (cell.label, block)
             for cell in self.cells(experiment, stage)
@@ -283,6 +297,11 @@ class Plan:
         ]
         if self.config["partial"]:
             jobs = [job for job in jobs if self._exists(stage, experiment, *job)]
+        return jobs
+
+    def stage_files(self, stage: str, experiment: str) -> list[str]:
+        """All files that a stage makes for an experiment."""
+        jobs = self.stage_jobs(stage, experiment)
         return [self.stage_file(stage, experiment, *job) for job in jobs]
 
     def kernel_tiles(self, stage: str, experiment: str, label: str) -> list[str]:
@@ -294,6 +313,12 @@ class Plan:
     def _exists(self, stage: str, experiment: str, label: str, block: str) -> bool:
         """Whether a file exists, and the files it was made from: else it would be made again."""
         files = [self.stage_file(stage, experiment, label, block)]
+        files += self.sources_of(stage, experiment, label, block)
+        return all(Path(file).exists() for file in files)
+
+    def sources_of(self, stage: str, experiment: str, label: str, block: str) -> list[str]:
+        """The files of earlier stages that a job reads."""
+        files: list[str] = []
         for earlier in STAGES[stage].follows:
             if STAGES[earlier].tiled:
                 files += self.kernel_tiles(stage, experiment, label)
@@ -301,7 +326,7 @@ class Plan:
                 files.append(self.stage_file(earlier, experiment, label, block))
             else:
                 files.append(self.upstream_file(stage, earlier, experiment, label))
-        return all(Path(file).exists() for file in files)
+        return files
 
     def tables_config(self, experiment: str) -> dict[str, dict[str, dict[str, str]]]:
         """What the job that collects an experiment's tables must know."""

@@ -3,6 +3,10 @@
 from typing import Any
 
 from ..processes import stop_with_jobs
+from .expected import duration, run_cost
+from .planning import Plan
+
+EXPECTED = "Expected: "
 
 
 def lift_start_limit(workflow: Any) -> None:
@@ -28,3 +32,19 @@ def tie_jobs(workflow: Any) -> None:
     """
     if getattr(workflow, "local_exec", False):
         stop_with_jobs()
+
+
+def say_cost(workflow: Any, plan: Plan) -> None:
+    """Print what the jobs of this run are expected to cost.
+
+    Args:
+        workflow: Snakemake's workflow, about to start its first job.
+        plan: its plan.
+    """
+    if not workflow.is_main_process:  # but one for a job on a cluster
+        return
+    left = [job for job in workflow.dag.needrun_jobs() if job.benchmark]
+    cost = run_cost(plan, [(job.rule.name, str(job.benchmark)) for job in left])
+    cores = getattr(workflow.resource_settings, "cores", None) if workflow.local_exec else None
+    shared = f"; {duration(cost.seconds / cores)} or more on {cores} cores" if cores else ""
+    print(f"{EXPECTED}{cost}{shared}", flush=True)

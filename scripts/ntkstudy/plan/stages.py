@@ -16,6 +16,7 @@ class Stage:
     """What a stage reads of a cell, what it makes, and which seeds it works through in blocks.
 
     Attributes:
+        rule: name of the rule that makes it.
         reads: sections of a cell's configuration.
         ignores: dotted keys of these that make no difference.
         requires: sections without which the stage is not made.
@@ -28,6 +29,7 @@ class Stage:
         tables: names of tables to groups of its files; None: the group that the task names.
     """
 
+    rule: str
     reads: tuple[str, ...]
     ignores: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
@@ -60,11 +62,16 @@ class Stage:
 _NETWORKS = ("task", "network", "measurements")
 _TRAINED = ("task", "network", "training", "measurements")
 _AFTER_TRAINING = Stage(
-    reads=_TRAINED, requires=("training",), seeds="seeds", follows=("dataset", "train")
+    rule="extract_ntk",
+    reads=_TRAINED,
+    requires=("training",),
+    seeds="seeds",
+    follows=("dataset", "train"),
 )
 
 # What a kernel in tiles is made of; to what it is projected makes no difference.
 _IN_TILES = Stage(
+    rule="compute_kernel_tile",
     reads=("task", "network", "tiles"),
     ignores=("tiles.projected_rows", "tiles.nodes"),
     requires=("tiles",),
@@ -72,9 +79,16 @@ _IN_TILES = Stage(
 
 # In the order in which tables are listed.
 STAGES = {
-    "dataset": Stage(reads=("task",), always=True, follows=(), tables=(("dataset", None),)),
+    "dataset": Stage(
+        rule="make_dataset",
+        reads=("task",),
+        always=True,
+        follows=(),
+        tables=(("dataset", None),),
+    ),
     # Checks of theory train networks of their own.
     "train": Stage(
+        rule="train_ensemble",
         reads=_TRAINED,
         requires=("training",),
         seeds="seeds",
@@ -83,18 +97,30 @@ STAGES = {
         unless=frozenset({"theory"}),
         tables=(("losses", "losses"), ("networks", "networks")),
     ),
-    "initialization": Stage(reads=_NETWORKS, seeds="initializations", when="initialization"),
-    "ntk": replace(_AFTER_TRAINING, when="trained"),
-    "machines": replace(_AFTER_TRAINING, when="machines"),
-    "limit": Stage(reads=_NETWORKS, ignores=("network.width",), when="limit"),
-    "prediction": Stage(
-        reads=_TRAINED, ignores=("network.width",), requires=("training",), when="prediction"
+    "initialization": Stage(
+        rule="measure_initialization",
+        reads=_NETWORKS,
+        seeds="initializations",
+        when="initialization",
     ),
-    "theory": Stage(reads=_TRAINED, when="theory"),
+    "ntk": replace(_AFTER_TRAINING, when="trained"),
+    "machines": replace(_AFTER_TRAINING, rule="fit_kernel_machines", when="machines"),
+    "limit": Stage(
+        rule="compute_limit_kernel", reads=_NETWORKS, ignores=("network.width",), when="limit"
+    ),
+    "prediction": Stage(
+        rule="predict_limit",
+        reads=_TRAINED,
+        ignores=("network.width",),
+        requires=("training",),
+        when="prediction",
+    ),
+    "theory": Stage(rule="check_theory", reads=_TRAINED, when="theory"),
     "tile": replace(_IN_TILES, always=True, tiled=True, tables=(("tiles", "tiles"),)),
-    "kernel": replace(_IN_TILES, always=True, follows=("tile",)),
+    "kernel": replace(_IN_TILES, rule="assemble_kernel", always=True, follows=("tile",)),
     "assembled": replace(
         _IN_TILES,
+        rule="measure_assembled_kernel",
         reads=(*_IN_TILES.reads, "measurements"),
         when="assembled",
         follows=("dataset", "tile", "kernel"),

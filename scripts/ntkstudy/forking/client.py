@@ -1,0 +1,113 @@
+"""A server of forked jobs, as the run sees it that starts it and asks it for jobs."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .server import LONGEST
+
+# Own modules come last in the path, as Snakemake has them.
+START = "import sys; sys.path.append({!r}); from ntkstudy.forking.server import main; main({!r})"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended.
+
+    Attributes:
+        status: exit status; minus the number of the signal that killed it.
+        processor_s: time that it worked, of its own processes too.
+        peak_mb: most memory that it held; 0 if nobody could measure.
+    """
+
+    status: int
+    processor_s: float = 0.0
+    peak_mb: float = 0.0
+
+
+class Client:
+    """Starts a server and asks it for jobs, from any thread.
+
+    Args:
+        scripts: folder of the scripts, absolute.
+        environment: variables of the server; those that libraries read as they are loaded count
+            for all its jobs.
+    """
+
+    def __init__(self, scripts: Path, environment: Mapping[str, str]):
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            arguments = [str(theirs.fileno()), str(scripts)]
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", START.format(str(scripts), arguments)],
+                env=environment,
+                pass_fds=[theirs.fileno()],
+            )
+        self._usable = True
+
+    def run(
+        self,
+        script: str,
+        environment: Mapping[str, str],
+        watching: Callable[[int], AbstractContextManager],
+    ) -> Ended | None:
+        """Run a script to its end, as `python <script>` does; it ends if this process ends.
+
+        Args:
+            script: its path.
+            environment: all its variables.
+            watching: entered with the number of the job's process before it starts.
+
+        Returns:
+            None, and nothing is run, if the server is gone or has loaded what is no longer so.
+        """
+        if not self._usable:
+            return None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        request = json.dumps({"script": script, "environment": dict(environment)}).encode()
+        with ours:
+            with theirs:
+                try:
+                    socket.send_fds(self._requests, [request], [theirs.fileno()])
+                except OSError:
+                    return None
+            answer = _hear(ours)
+            if "pid" not in answer:
+                self._usable = False
+                return None
+            process = os.pidfd_open(answer["pid"])
+            try:
+                with watching(answer["pid"]):
+                    ours.send(b"!")
+                    return Ended(**(_hear(ours) or _kill(process)))
+            finally:
+                os.close(process)
+
+    def close(self) -> None:
+        """Let the server end, with the jobs that still run."""
+        self._requests.close()
+        self._process.wait()
+
+
+def _hear(answers: socket.socket) -> dict[str, Any]:
+    """An answer; empty if the server is gone."""
+    try:
+        return json.loads(answers.recv(LONGEST) or b"{}")
+    except ConnectionError:
+        return {}
+
+
+def _kill(process: int) -> dict[str, int]:
+    """End a job that has lost its server: nobody else would know how it ends."""
+    signal.pidfd_send_signal(process, signal.SIGKILL)
+    select.select([process], [], [])
+    return {"status": -signal.SIGKILL}
