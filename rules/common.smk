@@ -133,6 +133,8 @@ def memory(stage, least=0):
 
 def place(stage):
     """Priority of a job: the seconds from its start to the end of all that follows."""
+    if not workflow.is_main_process:  # but one for a job on a cluster, which reads no records
+        return 0
     return lambda wildcards: ORDER.way(
         stage, wildcards.experiment, wildcards.cell, block_of(wildcards) or ""
     )
@@ -161,7 +163,8 @@ def short_jobs(stage):
         job = (wildcards.experiment, wildcards.cell, block_of(wildcards) or "")
         if not PLAN.is_short(stage, *job):
             return None
-        return "train" if stage == "ntk" and PLAN.is_short("train", *job) else stage
+        follows = stage in ("ntk", "machines") and PLAN.is_short("train", *job)
+        return "train" if follows else stage
 
     return group
 
@@ -172,7 +175,7 @@ def kernel_tiles(stage):
 
 
 def tile_benchmarks(wildcards):
-    """Records of how long the jobs of tiles took, the start of their processes included."""
+    """Records of how long the jobs of tiles took."""
     return PLAN.benchmark_files("tile", wildcards.experiment)
 
 

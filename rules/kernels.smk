@@ -38,6 +38,8 @@ rule fit_kernel_machines:
     benchmark:
         f"{RESULTS}/benchmarks/fit_kernel_machines/{{experiment}}/{{cell}}/{{block}}.tsv"
     priority: place("machines")
+    group:
+        short_jobs("machines")
     conda:
         "../envs/torch.yaml"
     threads: PLAN.threads

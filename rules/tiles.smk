@@ -10,6 +10,8 @@ rule compute_kernel_tile:
     benchmark:
         f"{RESULTS}/benchmarks/compute_kernel_tile/{{experiment}}/{{cell}}/{{row}}-{{column}}.tsv"
     priority: place("tile")
+    group:
+        short_jobs("tile")
     conda:
         "../envs/torch.yaml"
     threads: PLAN.threads
@@ -64,6 +66,8 @@ rule measure_assembled_kernel:
     benchmark:
         f"{RESULTS}/benchmarks/measure_assembled_kernel/{{experiment}}/{{cell}}.tsv"
     priority: place("assembled")
+    group:
+        short_jobs("assembled")
     conda:
         "../envs/torch.yaml"
     threads: PLAN.threads

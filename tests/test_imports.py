@@ -238,3 +238,17 @@ def test_training_and_kappa_do_not_load_torchs_compiler(parameterization):
     call = [sys.executable, "-c", TRAIN_AND_MEASURE, parameterization]
     done = subprocess.run(call, capture_output=True, text=True, check=True, cwd=SCRIPTS)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "also"),
+    [("from ntkflow import TrainingDynamics", False), ("import ntkflow", True)],
+)
+def test_names_that_the_library_hands_out_are_followed(tmp_path, monkeypatch, line, also):
+    own = f"own_{also}.py"
+    (tmp_path / own).write_text(f"{line}\n")
+    (tmp_path / "scripts").symlink_to(SCRIPTS)
+    monkeypatch.chdir(tmp_path)
+    closure = import_closure(own)
+    assert "scripts/ntkflow/dynamics/training_dynamics.py" in closure
+    assert ("scripts/ntkflow/tracking/tracker.py" in closure) is also

@@ -69,9 +69,10 @@ def test_it_gets_verdict_control_and_card(claim, power, verdict):
     [criterion] = judged["criteria"]
     assert criterion["control"]["change"] == "axis reversed"
     assert criterion["low"] < criterion["value"] < criterion["high"]
-    html = render(
-        build_model() | {"claims": [judged | {"scale": []}]}, ROOT / "report" / "template"
-    )
+    criteria = [each | {"sha256": "0" * 64} for each in judged["criteria"]]
+    judged = judged | {"criteria": criteria}
+    model = build_model() | {"claims": [judged | {"scale": []}], "findings": [judged["id"]]}
+    html = render(model, ROOT / "report" / "template")
     card = html.split('id="claim-ours.shallow-spread"')[1].split("</article>")[0]
     assert f"{verdict}</span>" in card
     assert "Control: fails its control, as it should" in card

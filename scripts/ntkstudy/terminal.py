@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 COUNT = re.compile(r"([a-z_]\w*)\s+(\d+)$")
@@ -30,9 +31,10 @@ def usual_seconds(folder: Path) -> dict[str, float]:
     """
     times: dict[str, list[float]] = {}
     for file in folder.rglob("*.tsv"):
-        with file.open(encoding="utf-8", newline="") as lines:
+        rule = file.relative_to(folder).with_suffix("").parts[0]
+        # A damaged record tells nothing.
+        with suppress(KeyError, TypeError, ValueError, csv.Error), file.open(newline="") as lines:
             for record in csv.DictReader(lines, delimiter="\t"):
-                rule = file.relative_to(folder).with_suffix("").parts[0]
                 times.setdefault(rule, []).append(float(record["s"]))
     return {rule: sum(each) / len(each) for rule, each in times.items()}
 

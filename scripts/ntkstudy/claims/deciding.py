@@ -11,7 +11,7 @@ from .registry import CRITERIA
 
 # Kinds whose bounds are no options: the number has a sign to show.
 SIGNS = {"decreasing": (-inf, 0.0), "increasing": (0.0, inf), "dip": (0.0, inf)}
-MOST = 100_000  # draws; beyond, the number lies on its bound as far as anybody can tell
+MOST = 5_000  # draws; beyond, the number lies on its bound as far as anybody can tell
 
 
 def allowed_ends(criterion: Mapping[str, Any]) -> tuple[float, float]:
@@ -83,7 +83,7 @@ def what_decides(claim: Mapping[str, Any], judged: Mapping[str, Any]) -> str:
     for found in judged["criteria"]:
         role = found["role"]
         place = places[role] = places.get(role, -1) + 1
-        if found["status"] == "straddles":
+        if found["status"] == "straddles" and role != "excess":
             allowed = allowed_ends(claim["criteria"][role][place])
             needs.append((found, needed_draws(found, allowed)))
     few = [found for found, _ in needs if found["value"] is not None and found["low"] is None]

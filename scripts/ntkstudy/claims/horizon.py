@@ -78,8 +78,8 @@ def _sentence(found: Mapping[str, Any], judged: Any) -> str:
     spread = (judged.high - judged.low) / 2 if known else None
     numbers = (format_number(found[name], spread) for name in ("value", "earlier"))
     change = {
-        True: "the difference is larger than the interval: the end of it is not in sight",
-        False: "the difference is within the interval",
+        True: "the earlier number lies outside the interval: it still changes",
+        False: "the earlier number lies inside the interval",
         None: "there is no interval to compare the difference with",
     }[found["changed"]]
     return f"{where}: {next(numbers)}; {half} it is {next(numbers)}; {change}."

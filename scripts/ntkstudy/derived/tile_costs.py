@@ -14,9 +14,9 @@ def tile_costs(
 
     m = ceil(N / size) rows of tiles are m (m + 1) / 2 jobs, each as long as those that were
     measured, and of which a node does one at a time: ceil(jobs / nodes) rounds. A job takes what
-    its tile takes, on average, and what all jobs take beside their tiles, on average: the start of
-    the process and reading the data, as many rows as were measured. All tiles count as whole ones,
-    of the largest measured size.
+    its tile takes, on average, and what all jobs take beside their tiles, on average: reading the
+    data, as many rows as were measured, and the start of the process, where it is not forked from
+    one that has loaded torch. All tiles count as whole ones, of the largest measured size.
 
     Args:
         tiles: table of the tiles: swept axes, row, column, seconds, bytes, entries, repeats (rows

@@ -51,7 +51,7 @@ def code_digest(project: Path) -> str:
 
 
 def files_digest(files: Iterable[str | Path], folder: Path = Path()) -> str:
-    """SHA-256 of files, their with their names in the folder."""
+    """SHA-256 of files, with their names in the folder."""
     total = hashlib.sha256()
     for path in sorted(map(Path, files)):
         content = _content(path, path.stat().st_mtime_ns)

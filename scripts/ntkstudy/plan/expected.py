@@ -1,6 +1,7 @@
 """What jobs are expected to cost, from records of an earlier run or from the plan. Pure Python."""
 
 import csv
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,14 +67,16 @@ def recorded(record: str) -> tuple[float, float] | None:
     """Processor time in seconds and peak memory in MB of a job, None without a record of both.
 
     Args:
-        record: Snakemake's benchmark file. The shortest jobs end before it measures.
+        record: Snakemake's benchmark file. The shortest jobs end before it measures, and a damaged
+            one is none.
     """
     try:
         with open(record, encoding="utf-8", newline="") as file:
             row = next(csv.DictReader(file, delimiter="\t"))
-        return float(row["cpu_time"]) or float(row["s"]), float(row["max_rss"])
-    except (OSError, StopIteration, KeyError, ValueError):
+        seconds, peak = float(row["cpu_time"]) or float(row["s"]), float(row["max_rss"])
+    except (OSError, StopIteration, KeyError, TypeError, ValueError, csv.Error):
         return None
+    return (seconds, peak) if 0 <= seconds < math.inf and 0 <= peak < math.inf else None
 
 
 def expected_cost(plan: Plan, stage: str, experiment: str, label: str, block: str) -> Cost:

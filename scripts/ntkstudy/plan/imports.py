@@ -1,17 +1,21 @@
 """Which project files a script imports, read from its source."""
 
+import ast
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from .parsed import KEPT
+
+EXPORTS = Path(__file__).parents[2] / "ntkflow" / "__init__.py"
 
 
 def import_closure(script: str | Path) -> list[str]:
     """The script and every project file that it imports, directly or through others, sorted.
 
     Modules are looked up in the script's top folder `scripts/`, packages included, then in the
-    project's folder above it. `ntkflow/__init__.py` holds lazy exports only, which scripts do not
-    use, and is left out: a new export re-runs nothing.
+    project's folder above it. `ntkflow/__init__.py` holds lazy exports only and is left out: a new
+    export re-runs nothing. Of names that are taken from it, modules are those that define them.
 
     Args:
         script: a file of `scripts/` or of the project's folder.
@@ -45,8 +49,29 @@ def _imported(path: Path, root: Path, roots: tuple[Path, ...]) -> tuple[Path, ..
         base = _base(dots, module, path, root)
         # `from package import module`
         named += [base, *([*base, name] for name in names)]
+        if base == ["ntkflow"]:
+            named += _exports(names)
     files = (file for parts in named for at in roots for file in _files(at, parts))
     return tuple(file for file in files if file.parts[-2:] != ("ntkflow", "__init__.py"))
+
+
+def _exports(names: Sequence[str]) -> list[list[str]]:
+    """Modules of names that `ntkflow` itself hands out; all for `import ntkflow`, without names."""
+    homes = _homes()
+    wanted = [homes[name] for name in names if name in homes] if names else homes.values()
+    return [["ntkflow", *home.split(".")] for home in dict.fromkeys(wanted)]
+
+
+@cache
+def _homes() -> dict[str, str]:
+    """Where the library's public names are defined, read from its source."""
+    tree = ast.parse(EXPORTS.read_text(encoding="utf-8"))
+    (table,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_HOMES"
+    )
+    return ast.literal_eval(table)
 
 
 def _base(dots: int, module: str, path: Path, root: Path) -> list[str]:

@@ -61,7 +61,8 @@ class Kept:
         """
         self._file = Path(folder).absolute() / NAME
         with suppress(OSError, ValueError):
-            self._before = json.loads(self._file.read_text(encoding="utf-8"))
+            kept = json.loads(self._file.read_text(encoding="utf-8"))
+            self._before = kept if isinstance(kept, dict) else {}
         atexit.register(self.write)
 
     def read(self, path: Path) -> list[Statement]:

@@ -30,7 +30,9 @@ def tie_jobs(workflow: Any) -> None:
     Args:
         workflow: Snakemake's workflow, about to start its first job.
     """
-    if getattr(workflow, "local_exec", False):
+    # A Snakemake for a job on a cluster has its caller on another machine.
+    main = getattr(workflow, "is_main_process", True)
+    if main and getattr(workflow, "local_exec", False):
         stop_with_jobs()
 
 

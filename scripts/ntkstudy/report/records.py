@@ -34,9 +34,12 @@ def read_times(folder: Path) -> pd.DataFrame:
     """
     rows = []
     for file in sorted(folder.rglob("*.tsv")):
-        record = pd.read_csv(file, sep="\t", na_values="-").iloc[0]
+        try:
+            record = pd.read_csv(file, sep="\t", na_values="-").iloc[0]
+            numbers = [float(record.get(name, 0.0)) for name in TIMES[2:]]
+        except (ValueError, IndexError):  # a damaged record is no reason to have no report
+            continue
         rule, *rest = file.relative_to(folder).with_suffix("").parts
-        numbers = [float(record.get(name, 0.0)) for name in TIMES[2:]]
         rows.append((rule, rest[0] if rest else "", *numbers))
     return pd.DataFrame(rows, columns=TIMES).fillna(0.0)
 
@@ -63,7 +66,10 @@ def read_jobs(folder: Path) -> list[Job]:
     """Jobs from the records that they wrote beside their logs, <rule>/<experiment>/... .json."""
     jobs = []
     for file in sorted(folder.rglob("*.json")):
-        record = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            continue
         rule = file.relative_to(folder).with_suffix("").parts[0]
         jobs.append(Job(rule, _files(record["input"]), _files(record["output"])))
     return jobs
