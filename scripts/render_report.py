@@ -145,6 +145,7 @@ def describe_tables(
         found[name] = {
             "href": os.path.relpath(file, Path(page).parent),
             "rule": made.get(target, ""),
+            "logs": f"../logs/{made.get(target, '')}",
             "command": snakemake_command(overlays, "--force", target),
         }
     return found

@@ -291,6 +291,7 @@ def build_model() -> dict:
                     "profile": {
                         "href": "../kernel_profile/tables/profile.csv",
                         "rule": "aggregate_experiment",
+                        "logs": "../logs/aggregate_experiment",
                         "command": "snakemake --force results/default/kernel_profile/tables",
                     }
                 },

@@ -1,5 +1,7 @@
 """What would decide an inconclusive claim."""
 
+import re
+
 import numpy as np
 import pytest
 from judging_tables import judge, noise, table
@@ -75,3 +77,18 @@ def test_an_inconclusive_claim_says_what_would_decide():
     two = judge_claim(claim, {"t": table(noise(1.0, 0.01), seeds=2)})
     assert two["verdict"] == "inconclusive"
     assert what_decides(claim, two).startswith("An interval needs 3 networks, there are 2: ")
+
+
+def test_what_is_only_reported_decides_nothing():
+    entry = TEXTS | {"kind": "within", "where": {"width": 100}, "range": [0.8, 2.0]}
+    claim = {
+        "id": "ours.x", "source": "ours", "section": "", "experiment": "e", "statement": "",
+        "published": "", "explanation": "",
+        "criteria": {"observation": [entry], "excess": [entry | {"range": [0.99, 1.01]}]},
+    }  # fmt: skip
+    judged = judge_claim(claim, {"t": table(noise(1.0, 0.5), seeds=10)})
+    excess = judged["criteria"][-1]
+    assert (excess["role"], excess["status"]) == ("excess", "straddles")
+    text = what_decides(claim, judged)
+    [needed] = re.findall(r"About (\d+) ", text)
+    assert int(needed) < 200

@@ -55,7 +55,12 @@ def test_a_record_comes_before_an_estimate(plan):
 
 
 @pytest.mark.parametrize(
-    "text", ["", HEADER, f"{HEADER}0.4\t0:00:00" + 8 * "\tNA" + "\n", "s\n1\n"]
+    "text",
+    [
+        *("", HEADER, f"{HEADER}0.4\t0:00:00" + 8 * "\tNA" + "\n", "s\n1\n", f"{HEADER}0.4\n"),
+        *(HEADER + 10 * f"{number}\t" + "\n" for number in ("nan", "inf", "-1")),
+        f"{HEADER}{200_000 * 'x'}\n",
+    ],
 )
 def test_records_without_times_are_none(tmp_path, text):
     file = tmp_path / "a.tsv"

@@ -65,3 +65,13 @@ def test_the_machine_is_described(tmp_path):
     assert machine["Processor"] == "Some CPU @ 2.1GHz"
     assert machine["Cores"].split()[0].isdecimal()
     assert describe_machine(tmp_path / "absent")["Processor"]
+
+
+def test_damaged_records_are_left_out(tmp_path):
+    write(tmp_path / "times/train/e/a.tsv", "s\tmax_rss\tcpu_time\n2\t100\t1.5\n")
+    for place, text in enumerate(["", "s\tmax_rss\tcpu_time\n", "s\tmax_rss\n\0\0\n"]):
+        write(tmp_path / f"times/train/e/{place}.tsv", text)
+    assert read_times(tmp_path / "times")["s"].sum() == 2.0
+    write(tmp_path / "logs/train/e/a.json", json.dumps({"input": {"x": "a"}, "output": {"y": "b"}}))
+    write(tmp_path / "logs/train/e/b.json", "")
+    assert read_jobs(tmp_path / "logs") == [Job("train", frozenset({"a"}), frozenset({"b"}))]

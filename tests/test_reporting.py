@@ -101,7 +101,8 @@ def test_nothing_is_loaded_from_outside(html, page):
     ]
     assert [v for v in loading if not v.startswith(("#", "data:"))] == []
     links = {v for tag, name, v in page.attributes if tag == "a" and name == "href" and v[0] != "#"}
-    assert links == {"../kernel_profile/tables/profile.csv"}
+    logs = {"../logs", "../logs/aggregate_experiment"}
+    assert links == {"../kernel_profile/tables/profile.csv", *logs}
     assert [u for u in re.findall(r"url\((.*?)\)", html) if not u.startswith("#")] == []
     assert "@import" not in html
 

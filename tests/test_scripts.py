@@ -304,6 +304,7 @@ def test_tables_are_linked_from_the_page_with_the_command_that_makes_them():
     assert found["profile"] == {
         "href": "../e/tables/profile.csv",
         "rule": "aggregate_experiment",
+        "logs": "../logs/aggregate_experiment",
         "command": ".venv/bin/snakemake --force results/x/e/tables/contents.json --cores 1 "
         "--configfile 'my config.yaml'",
     }
