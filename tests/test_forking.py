@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from workflow import TINY, copy_project, snakemake, write_overlay
 
-from ntkstudy.forking.client import Client, Ended
+from ntkstudy.forking.client import Client, Ended, _kill
 from ntkstudy.forking.installing import FEWEST, THREADS, fork_jobs, job_environment
 from ntkstudy.forking.loading import PACKAGES, changed, load, stamps
 from ntkstudy.processes import is_running
@@ -24,7 +24,7 @@ JOB = "from own import value\n\nrun_job(main, globals())\n"
 FACTS = """
 import json, os, signal, sys
 facts = {
-    "name": __name__, "argv": sys.argv, "path": sys.path[0], "folder": os.getcwd(),
+    "name": __name__, "argv": sys.argv, "path": sys.path, "folder": os.getcwd(),
     "environment": dict(os.environ), "stop": str(signal.getsignal(signal.SIGTERM)),
     "open": sorted(os.listdir("/proc/self/fd"))[3:4],
 }
@@ -49,11 +49,19 @@ def folder(tmp_path):
     return tmp_path
 
 
+@contextlib.contextmanager
+def serving(folder):
+    one = Client(folder / "scripts", os.environ | {"PYTHONPATH": f"{folder}/packages:{SCRIPTS}"})
+    try:
+        yield one
+    finally:
+        one.close()
+
+
 @pytest.fixture
 def client(folder):
-    one = Client(folder / "scripts", os.environ | {"PYTHONPATH": f"{folder}/packages:{SCRIPTS}"})
-    yield one
-    one.close()
+    with serving(folder) as one:
+        yield one
 
 
 def run(client, folder, code, watching=lambda pid: contextlib.nullcontext(), **environment):
@@ -63,10 +71,12 @@ def run(client, folder, code, watching=lambda pid: contextlib.nullcontext(), **e
 
 
 def test_a_script_finds_what_a_process_of_its_own_would(client, folder):
-    ended = run(client, folder, FACTS, EXTRA="ü")
+    variables = {"EXTRA": "ü", "PYTHONPATH": f"{folder}/packages:{SCRIPTS}"}
+    ended = run(client, folder, FACTS, **variables)
     facts = json.loads((folder / "out").read_text())
     call = [sys.executable, str(folder / "script.py")]
-    subprocess.run(call, env=os.environ | {"EXTRA": "ü"}, check=True)
+    subprocess.run(call, env=os.environ | variables, check=True)
+    assert facts["path"].pop() == str(folder / "scripts")  # Snakemake adds it to the others
     assert facts == json.loads((folder / "out").read_text())
     assert ended.status == 0
     assert ended.processor_s > 0
@@ -159,6 +169,132 @@ def test_a_job_and_its_server_end_with_the_client(folder):
     assert not is_running(server)
 
 
+# What may go wrong
+
+REFUSING = """
+import errno, os
+real, left = os.{0}, [True]
+def once(*arguments):
+    if not left:
+        raise OSError(errno.EAGAIN, "no more of them")
+    left.clear()
+    return real(*arguments)
+os.{0} = once
+"""
+UNTIL = """
+import os, time
+open(OUT, "w").write(str(os.getpid()))
+while not os.path.exists(OUT + ".end"):
+    time.sleep(.05)
+"""
+
+
+@pytest.mark.parametrize("name", ["fork", "pidfd_open"])
+def test_a_refusal_of_the_system_leaves_the_jobs_that_run(folder, name):
+    (folder / "packages" / "sitecustomize.py").write_text(REFUSING.format(name))
+    found = []
+    with serving(folder) as client:
+        thread = threading.Thread(target=lambda: found.append(run(client, folder, UNTIL)))
+        thread.start()
+        wait_for(folder / "out")
+        assert run(client, folder, "open(OUT + '.second', 'w')") is None
+        (folder / "out.end").touch()
+        thread.join(20)
+        assert client._process.poll() is None
+    assert [ended.status for ended in found] == [0]
+    assert not (folder / "out.second").exists()
+
+
+def test_a_script_that_cannot_be_read_leaves_the_server(folder):
+    (folder / "scripts" / "broken.py").write_bytes(b"\xff")
+    with serving(folder) as client:
+        for _ in range(3):
+            assert run(client, folder, "pass").status == 0
+
+
+def test_a_server_hears_of_its_jobs_where_they_are_ignored(folder):
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        serves = serving(folder)
+        client = serves.__enter__()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    code = "import signal, sys; sys.exit(int(signal.getsignal(signal.SIGCHLD)) + 2)"
+    assert run(client, folder, code).status == signal.SIG_IGN + 2
+    serves.__exit__(None, None, None)
+
+
+def test_files_of_the_project_stand_for_no_module_of_python(folder, monkeypatch):
+    (folder / "json.py").write_text("raise ImportError('mine')\n")
+    (folder / "statistics.py").touch()
+    (folder / "packages" / "jinja2.py").write_text("import statistics\n")
+    monkeypatch.chdir(folder)
+    code = """
+import sys
+loaded = sys.modules.get("jinja2")
+sys.exit(not hasattr(loaded.statistics, "median") if loaded else 7)
+"""
+    with serving(folder) as client:
+        while (ended := run(client, folder, code)).status == 7:
+            time.sleep(0.1)
+    assert ended.status == 0
+
+
+def test_what_imports_from_the_project_is_left_to_the_jobs(folder, monkeypatch):
+    own = "try:\n    from mine import value\nexcept ImportError:\n    value = 0\n"
+    (folder / "scripts" / "own.py").write_text(own)
+    (folder / "mine.py").write_text("value = 2\n")
+    monkeypatch.chdir(folder)
+    code = """
+import sys
+if "numba" not in sys.modules:
+    sys.exit(7)
+from own import value
+sys.exit(value + 10)
+"""
+    with serving(folder) as client:
+        while (ended := run(client, folder, code)).status == 7:
+            time.sleep(0.1)
+    assert ended.status == 12
+
+
+def test_a_job_that_is_gone_before_it_starts_is_not_run(client, folder, monkeypatch):
+    def gone(pid):
+        raise ProcessLookupError(pid)
+
+    with monkeypatch.context() as changes:
+        changes.setattr(os, "pidfd_open", gone)
+        assert run(client, folder, WAITING) is None
+
+    @contextlib.contextmanager
+    def killing(pid):
+        os.kill(pid, signal.SIGKILL)
+        while Path(f"/proc/{pid}").exists():
+            time.sleep(0.01)
+        time.sleep(0.3)  # until the server has closed its socket
+        yield
+
+    ended = run(client, folder, WAITING, killing)
+    assert ended is None or ended.status == -signal.SIGKILL
+    assert not (folder / "out").exists()
+    assert run(client, folder, "pass").status == 0
+
+
+def test_a_job_that_is_gone_is_killed_all_the_same():
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        opened = os.pidfd_open(process.pid)
+    assert _kill(opened) == {"status": -signal.SIGKILL}
+    os.close(opened)
+
+
+def test_a_server_that_imports_for_long_is_not_waited_for(folder, monkeypatch):
+    (folder / "scripts" / "own.py").write_text("import time; time.sleep(60)\n")
+    monkeypatch.setattr("ntkstudy.forking.client.PATIENCE", 0.2)
+    with serving(folder) as client:
+        pass
+    assert client._process.returncode == -signal.SIGKILL
+
+
 # What is loaded
 
 
@@ -173,11 +309,14 @@ def test_stamps_know_an_edit_whose_time_was_set_back(folder, monkeypatch):
     assert changed(before) == str(file)
     file.unlink()
     assert changed(before) == str(file)
+    file.symlink_to("nowhere")
+    assert stamps(folder)[str(file)] is None
 
 
 def test_scripts_of_jobs_bring_their_modules_and_are_not_run(folder, monkeypatch):
     monkeypatch.syspath_prepend(str(folder / "scripts"))
-    monkeypatch.setattr("ntkstudy.forking.loading.PACKAGES", ("json", "no_such_package"))
+    monkeypatch.setattr("ntkstudy.forking.loading.PACKAGES", ("no_such_package", "ending", "json"))
+    (folder / "scripts" / "ending.py").write_text("raise SystemExit\n")
     assert list(load(folder / "scripts")) == ["own", "json"]
     monkeypatch.delitem(sys.modules, "own")
 

@@ -8,15 +8,20 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..processes import PATIENCE
 from .server import LONGEST
 
-# Own modules come last in the path, as Snakemake has them.
-START = "import sys; sys.path.append({!r}); from ntkstudy.forking.server import main; main({!r})"
+# Own modules come last in the path, as Snakemake has them, and the current folder, which `-c` puts
+# first, is not in it: a file there must not stand for a module of Python.
+START = (
+    "import sys; sys.flags.safe_path or sys.path.pop(0); sys.path.append({!r}); "
+    "from ntkstudy.forking.server import main; main({!r})"
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ class Client:
             watching: entered with the number of the job's process before it starts.
 
         Returns:
-            None, and nothing is run, if the server is gone or has loaded what is no longer so.
+            None, and nothing is run, if the server is gone, has loaded what is no longer so or
+            cannot fork, or if the job was killed before it started.
         """
         if not self._usable:
             return None
@@ -84,18 +90,26 @@ class Client:
             if "pid" not in answer:
                 self._usable = False
                 return None
-            process = os.pidfd_open(answer["pid"])
+            try:
+                process = os.pidfd_open(answer["pid"])
+            except OSError:  # it waits for its byte, or is gone
+                return None
             try:
                 with watching(answer["pid"]):
-                    ours.send(b"!")
+                    if not _say(ours, b"!"):
+                        return None
                     return Ended(**(_hear(ours) or _kill(process)))
             finally:
                 os.close(process)
 
     def close(self) -> None:
-        """Let the server end, with the jobs that still run."""
+        """Let the server end, with the jobs that still run; kill it if it is busy importing."""
         self._requests.close()
-        self._process.wait()
+        try:
+            self._process.wait(2 * PATIENCE)  # once for its jobs
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 def _hear(answers: socket.socket) -> dict[str, Any]:
@@ -106,8 +120,18 @@ def _hear(answers: socket.socket) -> dict[str, Any]:
         return {}
 
 
+def _say(answers: socket.socket, message: bytes) -> bool:
+    """Send a message; whether there is anybody to hear it."""
+    try:
+        answers.send(message)
+    except OSError:
+        return False
+    return True
+
+
 def _kill(process: int) -> dict[str, int]:
     """End a job that has lost its server: nobody else would know how it ends."""
-    signal.pidfd_send_signal(process, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(process, signal.SIGKILL)
     select.select([process], [], [])
     return {"status": -signal.SIGKILL}

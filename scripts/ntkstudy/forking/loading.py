@@ -19,7 +19,7 @@ PACKAGES = (
 )
 
 
-def stamps(folder: Path) -> dict[str, Stamp]:
+def stamps(folder: Path) -> dict[str, Stamp | None]:
     """Every Python file below a folder: its size, and when it and its entry were changed.
 
     The last one cannot be set back, as a time of modification can.
@@ -27,12 +27,16 @@ def stamps(folder: Path) -> dict[str, Stamp]:
     return {str(path): _stamp(str(path)) for path in folder.rglob("*.py")}
 
 
-def _stamp(file: str) -> Stamp:
-    state = os.stat(file)
+def _stamp(file: str) -> Stamp | None:
+    """None if there is no such file (any more)."""
+    try:
+        state = os.stat(file)
+    except OSError:
+        return None
     return state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
-def changed(before: dict[str, Stamp]) -> str | None:
+def changed(before: dict[str, Stamp | None]) -> str | None:
     """A loaded file that is no longer as it was, None if there is none.
 
     Args:
@@ -40,7 +44,7 @@ def changed(before: dict[str, Stamp]) -> str | None:
     """
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if file in before and (not os.path.exists(file) or _stamp(file) != before[file]):
+        if file in before and ((now := _stamp(file)) is None or now != before[file]):
             return file
     return None
 
@@ -48,7 +52,9 @@ def changed(before: dict[str, Stamp]) -> str | None:
 def load(scripts: Path) -> Iterator[str]:
     """Import what jobs' scripts import, what is light first; the name of each module after it.
 
-    What cannot be imported is left to the jobs that need it: they say so.
+    What cannot be imported is left to the jobs that need it: they say so. So are scripts that
+    import from the project's folder: jobs look there last, this process not at all, since it has no
+    stamps of those files.
 
     Args:
         scripts: folder of the scripts.
@@ -56,15 +62,24 @@ def load(scripts: Path) -> Iterator[str]:
     everything = sorted(scripts.glob("*.py"))
     jobs = [each for each in everything if each.read_text(encoding="utf-8").endswith(CLOSING)]
     closures = sorted((import_closure(script) for script in jobs), key=len)
-    own = [_module(file, scripts) for closure in closures for file in closure]
+    own = [
+        _module(file, scripts)
+        for closure in closures
+        if _within(closure, scripts)
+        for file in closure
+    ]
     for name in dict.fromkeys([*own, *PACKAGES]):
         if scripts / f"{name}.py" in jobs:
             continue
         try:
             importlib.import_module(name)
-        except Exception:
+        except (Exception, SystemExit):
             continue
         yield name
+
+
+def _within(files: list[str], folder: Path) -> bool:
+    return all(Path(file).is_relative_to(folder) for file in files)
 
 
 def _module(file: str, scripts: Path) -> str:

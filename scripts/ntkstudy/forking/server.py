@@ -39,6 +39,8 @@ class Server:
         self._requests = requests
         self._jobs: dict[int, tuple[int, socket.socket]] = {}  # by open file of the process
         self._handlers = {each: signal.signal(each, signal.SIG_IGN) for each in STOPPING}
+        # Where it was ignored, nobody would know how a job has ended.
+        self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._stamps = stamps(scripts)
         self._loading = load(scripts)
 
@@ -57,23 +59,32 @@ class Server:
                 message, files, *_ = socket.recv_fds(self._requests, LONGEST, 1)
                 if not message:
                     return self._end()
+                if not files:  # too many are open: the client hears nothing, which it understands
+                    continue
                 if job := self._fork(json.loads(message), socket.socket(fileno=files[0])):
                     return job
 
     def _is_loading(self) -> bool:
         """Import one more module; whether there was one."""
-        if next(self._loading, None):
-            return True
+        with suppress(Exception):  # scripts that cannot be read: their jobs say so
+            if next(self._loading, None):
+                return True
         gc.freeze()  # no collection in a job writes to what it shares
         return False
 
     def _fork(self, request: dict[str, Any], answers: socket.socket):
-        """Start a job; or answer which file was changed, and the job is to load it itself."""
+        """Start a job; or answer why there is none: a file was changed, or the system refuses."""
         if file := changed(self._stamps):
             _tell(answers, {"changed": str(file)})
             return answers.close()
-        if pid := os.fork():
-            self._jobs[os.pidfd_open(pid)] = pid, answers
+        try:
+            pid = os.fork()
+            if pid:
+                self._jobs[_open(pid)] = pid, answers
+        except OSError as error:
+            _tell(answers, {"refused": str(error)})
+            return answers.close()
+        if pid:
             return _tell(answers, {"pid": pid})
         self._leave()
         os.environ.clear()
@@ -121,6 +132,16 @@ def _wait(files: Iterable[int], seconds: float | None = None) -> set[int]:
     return {file for file, _ in poll.poll(None if seconds is None else 1000 * seconds)}
 
 
+def _open(pid: int) -> int:
+    """The open file of a new process, which is ended if there can be none."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+
+
 def _tell(answers: socket.socket, answer: dict[str, Any]) -> None:
     with suppress(OSError):  # nobody listens any more
         answers.send(json.dumps(answer).encode())
@@ -134,7 +155,8 @@ def run(script: str, answers: socket.socket) -> None:
     with suppress(OSError):  # what `top` shows
         Path("/proc/self/comm").write_text(Path(script).stem.rpartition(".")[2][:15])
     sys.argv = [script]
-    sys.path[0] = str(Path(script).parent)
+    if not sys.flags.safe_path:
+        sys.path.insert(0, str(Path(script).parent))
     leave_with(lambda: runpy.run_path(script, run_name="__main__"))
 
 
