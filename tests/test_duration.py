@@ -1,6 +1,10 @@
-import pytest
+import re
+from pathlib import Path
 
-from ntkstudy.plan.duration import SHORT_S, START_S, limit_minutes, seconds
+import pytest
+import yaml
+
+from ntkstudy.plan.duration import SHORT_S, START_S, UNKNOWN, limit_minutes, seconds
 from ntkstudy.plan.entries import read_facts
 from ntkstudy.registry import discover
 
@@ -78,3 +82,16 @@ def test_machines_on_block_kernels_take_longest():
 )
 def test_limits_are_ten_times_the_estimate(estimated, minutes):
     assert limit_minutes(estimated, 240) == minutes
+
+
+def test_jobs_with_an_estimate_go_to_a_queue_in_groups_while_they_are_short():
+    rules = Path(__file__).parents[1] / "rules"
+    timed, grouped = set(), set()
+    for rule in re.split(
+        r"^rule ", "".join(f.read_text() for f in rules.glob("*.smk")), flags=re.M
+    ):
+        timed |= {*re.findall(r'runtime=minutes\("(\w+)"', rule)}
+        grouped |= {*re.findall(r'group:\n +short_jobs\("(\w+)"\)', rule)}
+    assert grouped == timed - {*UNKNOWN}
+    components = yaml.safe_load((rules.parent / "profiles/slurm/config.yaml").read_text())
+    assert {each.split("=")[0] for each in components["group-components"]} == grouped
