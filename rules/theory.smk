@@ -8,6 +8,8 @@ rule check_theory:
     benchmark:
         f"{RESULTS}/benchmarks/check_theory/{{experiment}}/{{cell}}.tsv"
     priority: place("theory")
+    group:
+        short_jobs("theory")
     conda:
         "../envs/torch.yaml"
     threads: PLAN.threads

@@ -51,7 +51,7 @@ def test_only_the_rows_that_are_measured_count():
     assert measured(4000, images=100) < 10 < measured(4000)
 
 
-@pytest.mark.parametrize("stage", ["theory", "dataset", "kernel"])
+@pytest.mark.parametrize("stage", ["dataset", "kernel"])
 def test_stages_without_an_estimate(stage):
     assert estimate(stage) is None
 
@@ -95,3 +95,16 @@ def test_jobs_with_an_estimate_go_to_a_queue_in_groups_while_they_are_short():
     assert grouped == timed - {*UNKNOWN}
     components = yaml.safe_load((rules.parent / "profiles/slurm/config.yaml").read_text())
     assert {each.split("=")[0] for each in components["group-components"]} == grouped
+
+
+def test_checks_of_theory_take_as_long_as_their_draws():
+    one = {"kind": "recursion", "when": ["theory"], "draws": 100}
+    cell = config() | {"measurements": [one]}
+    facts = read_facts(config())
+    few, many = (
+        seconds("theory", cell | {"measurements": [one | {"draws": draws}]}, facts, 1)
+        for draws in (100, 10_000)
+    )
+    assert START_S < few < SHORT_S < many
+    unknown = {"kind": "pick_architecture", "when": ["theory"], "draws": 5}
+    assert seconds("theory", cell | {"measurements": [one, unknown]}, facts, 1) is None

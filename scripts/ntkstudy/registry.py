@@ -100,6 +100,7 @@ class Variant:
     kernel: str | None
     kept: bool
     asks: Callable[[Any], Sequence[Need]]
+    draw_s: float | None
 
 
 @dataclass(frozen=True)
@@ -277,6 +278,7 @@ def measurement(
     kernel: str | None = None,
     kept: bool = False,
     asks: Callable[[Any], Sequence[Need]] = lambda options: (),
+    draw_s: float | None = None,
 ) -> Callable:
     """Register a quantity: a function of options, subject and data that gives arrays by name.
 
@@ -297,6 +299,8 @@ def measurement(
             "tiles", if it holds the one that the experiment makes in tiles.
         kept: whether it keeps a kernel for each network during training.
         asks: what it asks of the cell beside `needs`, from its options.
+        draw_s: of a check of theory, seconds of one of its draws, on one thread and at sizes of the
+            default scale; None if nothing is known. Short jobs share a submission on a cluster.
 
     Raises:
         ConfigurationError: if another module has registered the name, this one has for the same
@@ -310,7 +314,7 @@ def measurement(
                 raise unknown(f"measurement {name!r}: when", moment, WHEN)
             _check_once(MEASUREMENTS[name], moment, measure, options)
             asked = (*MOMENT_NEEDS.get(moment, ()), *needs, *(() if modes else (ONE_MODE,)))
-            variant = Variant(measure, tuple(axes), asked, each, kernel, kept, asks)
+            variant = Variant(measure, tuple(axes), asked, each, kernel, kept, asks, draw_s)
             MEASUREMENTS[name].variants[moment] = variant
         return measure
 

@@ -23,7 +23,9 @@ def kappa(options, network, data):
     return labelled(**{name: (value, "1") for name, value in asdict(found).items()})
 
 
-@measurement("initial_kappa", when="theory", options=InitialKappaOptions, axes=("seed",))
+@measurement(
+    "initial_kappa", when="theory", options=InitialKappaOptions, axes=("seed",), draw_s=0.05
+)
 def initial_kappa(options, setting, data):
     """Laziness kappa and its factors for centred networks, one row a draw."""
     from ..theory.curvature import kappa_at_initialization
@@ -31,7 +33,9 @@ def initial_kappa(options, setting, data):
     return kappa_at_initialization(options, setting)
 
 
-@measurement("convexity", when="theory", options=Draws, axes=("seed",), needs=(ONE_OUTPUT,))
+@measurement(
+    "convexity", when="theory", options=Draws, axes=("seed",), needs=(ONE_OUTPUT,), draw_s=0.1
+)
 def convexity(options, setting, data):
     """Smallest over largest |eigenvalue| of the Hessian of the loss mean (f - y)^2, three times.
 

@@ -74,6 +74,7 @@ class CurveOptions(OneParameterOptions):
     options=Draws,
     axes=("seed", "mode"),
     needs=(*_PLAIN, ONE_OUTPUT),
+    draw_s=0.1,
 )
 def linear_descent(options, setting, data):
     """Fitted decay rate of every mode of a linearised network, and 2 eta lambda_i / M."""
@@ -88,6 +89,7 @@ def linear_descent(options, setting, data):
     options=LeastNormOptions,
     axes=("seed",),
     needs=(*_PLAIN, ONE_OUTPUT, HIDDEN_LAYER),
+    draw_s=0.4,
 )
 def least_norm(options, setting, data):
     """Where gradient descent ends, against the solution nearest to the initial weights."""
@@ -102,6 +104,7 @@ def least_norm(options, setting, data):
     options=StepSweepOptions,
     axes=("seed", "fraction"),
     needs=(*_PLAIN, ONE_OUTPUT),
+    draw_s=0.2,
 )
 def step_sweep(options, setting, data):
     """Losses of linearised and real networks for steps below and above the largest stable one."""
@@ -116,6 +119,7 @@ def step_sweep(options, setting, data):
     options=BatchOptions,
     axes=("seed", "batch"),
     needs=(*_PLAIN, ONE_OUTPUT),
+    draw_s=0.2,
 )
 def minibatches(options, setting, data):
     """How far full-batch descent and descent on minibatches stray from gradient flow."""
@@ -130,6 +134,7 @@ def minibatches(options, setting, data):
     options=OneParameterOptions,
     axes=("output_scale",),
     needs=(*_PLAIN, ONE_PARAMETER, ONE_POINT),
+    draw_s=6.0,
 )
 def one_parameter(options, setting, data):
     """Minimiser of a model with one weight at several output scales alpha, beside the tangent's."""
@@ -144,6 +149,7 @@ def one_parameter(options, setting, data):
     options=CurveOptions,
     axes=("output_scale", "shift"),
     needs=(ONE_PARAMETER, ONE_POINT),
+    draw_s=6.0,
 )
 def one_parameter_curves(options, setting, data):
     """Model f = alpha h, its tangent, and both losses over alpha^2, against alpha (w - w_0)."""

@@ -41,6 +41,7 @@ class StepCostOptions(Draws):
     options=Draws,
     axes=("seed", "sample"),
     needs=(CIRCLE, NTK, RELU),
+    draw_s=0.04,
 )
 def recursion(options, setting, data):
     """Kernel Theta(x_0, x) of random networks beside the right and the printed recursion."""
@@ -49,7 +50,9 @@ def recursion(options, setting, data):
     return recursion(options, setting)
 
 
-@measurement("definiteness", when="theory", options=DefinitenessOptions, axes=("seed", "case"))
+@measurement(
+    "definiteness", when="theory", options=DefinitenessOptions, axes=("seed", "case"), draw_s=0.05
+)
 def definiteness(options, setting, data):
     """Smallest eigenvalue over the trace of kernels with far more parameters than points."""
     from ..theory.kernels import definiteness
@@ -57,7 +60,7 @@ def definiteness(options, setting, data):
     return definiteness(options, setting)
 
 
-@measurement("cost_growth", when="theory", options=CostOptions, axes=("seed", "points"))
+@measurement("cost_growth", when="theory", options=CostOptions, axes=("seed", "points"), draw_s=2.0)
 def cost_growth(options, setting, data):
     """Processor seconds that the kernel of N random inputs takes, several times for each N."""
     from ..theory.kernels import cost_growth
@@ -65,7 +68,9 @@ def cost_growth(options, setting, data):
     return cost_growth(options, setting)
 
 
-@measurement("step_cost", when="theory", options=StepCostOptions, axes=("seed", "width"))
+@measurement(
+    "step_cost", when="theory", options=StepCostOptions, axes=("seed", "width"), draw_s=1.0
+)
 def step_cost(options, setting, data):
     """Peak memory of a gradient of the loss, for networks of more and more parameters."""
     from ..theory.costs import step_cost

@@ -37,6 +37,7 @@ class ComponentOptions(Draws):
     options=StoppingOptions,
     axes=("seed",),
     needs=(*_PLAIN, TARGETS),
+    draw_s=0.12,
 )
 def early_stopping(options, setting, data):
     """Step of least test error for each draw of the noise, and the predicted one."""
@@ -51,6 +52,7 @@ def early_stopping(options, setting, data):
     options=ComponentOptions,
     axes=("seed", "step"),
     needs=(*_PLAIN, MLP, TWO_POINTS),
+    draw_s=6.0,
 )
 def principal_component(options, setting, data):
     """Residual of networks trained from f_0 to f_0 + size v, split along v and across it."""

@@ -16,7 +16,13 @@ class KurtosisOptions(Draws):
     groups: Annotated[int, Rule("groups of networks, for the jackknife", minimum=2)] = 20
 
 
-@measurement("output_kurtosis", when="theory", options=KurtosisOptions, axes=("seed", "sample"))
+@measurement(
+    "output_kurtosis",
+    when="theory",
+    options=KurtosisOptions,
+    axes=("seed", "sample"),
+    draw_s=0.0003,
+)
 def output_kurtosis(options, setting, data):
     """Excess kurtosis E[f^4] / E[f^2]^2 - 3 of the outputs, 0 for a Gaussian process."""
     from ..theory.initialization import output_kurtosis
@@ -24,7 +30,14 @@ def output_kurtosis(options, setting, data):
     return output_kurtosis(options, setting)
 
 
-@measurement("output_covariance", when="theory", options=Draws, axes=("seed", "pair"), needs=(NTK,))
+@measurement(
+    "output_covariance",
+    when="theory",
+    options=Draws,
+    axes=("seed", "pair"),
+    needs=(NTK,),
+    draw_s=0.008,
+)
 def output_covariance(options, setting, data):
     """Products f(x_i) f(x_j) over initialisations, and the limit's covariance, their mean."""
     from ..theory.initialization import output_covariance

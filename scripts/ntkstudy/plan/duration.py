@@ -26,8 +26,7 @@ PASSES = 30  # over the data, of a measurement without a kernel
 SHORT_S = 60.0  # what is shorter is not sent to a queue alone
 LEAST_MINUTES = 15
 CAUTION = 10  # times the estimate is the limit
-# Checks of theory: their options decide.
-UNKNOWN = ("dataset", "theory", "kernel")
+UNKNOWN = ("dataset", "kernel")
 
 
 def seconds(stage: str, config: Mapping[str, Any], facts: Facts, seeds: int) -> float | None:
@@ -44,10 +43,13 @@ def seconds(stage: str, config: Mapping[str, Any], facts: Facts, seeds: int) -> 
         seeds: how many networks the job works on.
 
     Returns:
-        Seconds. None for stages without torch, and for checks of theory.
+        Seconds. None for stages without torch, and for checks of theory that do not say how long a
+        draw takes.
     """
     if stage in UNKNOWN:
         return None
+    if stage == "theory":
+        return _checking(config)
     samples = facts.sizes.train
     one_sample = 6.0 * network_size(facts)[0] * _places(facts)
     needed, times = START_S, seeds if STAGES[stage].seeds else 1
@@ -65,6 +67,16 @@ def seconds(stage: str, config: Mapping[str, Any], facts: Facts, seeds: int) -> 
         kernel = MEASUREMENTS[entry["kind"]].variants[STAGES[stage].when].kernel
         needed += times * entry.get("draws", 1) * _measuring(entry, kernel, facts, one_sample)
     return needed + (GRADIENT_S if measured else 0.0)
+
+
+def _checking(config: Mapping[str, Any]) -> float | None:
+    """Seconds of checks of theory."""
+    entries = [entry for entry in config["measurements"] if "theory" in entry["when"]]
+    draws = [MEASUREMENTS[entry["kind"]].variants["theory"].draw_s for entry in entries]
+    if None in draws:
+        return None
+    needed = (each * entry.get("draws", 1) for each, entry in zip(draws, entries, strict=True))
+    return START_S + GRADIENT_S + sum(needed)
 
 
 def _measuring(
