@@ -11,6 +11,7 @@ from ntkstudy.claims.document import claims_schema, read_claims
 from ntkstudy.claims.judged import as_table, build_document, check_document
 from ntkstudy.claims.reduced import judge_by_forms, judged_form
 from ntkstudy.data.collected import tables_by_experiment
+from ntkstudy.data.seal import seal
 from ntkstudy.data.storage import replacing
 from ntkstudy.registry import load
 
@@ -39,6 +40,7 @@ def main(input: dict, output: dict, cfg: dict) -> None:
         shutil.copyfile(input["judged_schema"], temporary)
     with replacing(output["table"]) as temporary:
         as_table(made).to_csv(temporary, index=False)
+        seal(temporary)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(made, indent=1))
 

@@ -249,13 +249,13 @@ def test_snakemake_report_is_offline_and_has_captions_and_categories(tiny, tmp_p
     with zipfile.ZipFile(archive) as report:
         names = report.namelist()
         html = "\n".join(report.read(name).decode() for name in names if name.endswith(".html"))
-    assert {"profiles.svg", "training_points.svg", "claims.json"} <= {
+    assert {"profiles.svg", "training_points.svg", "claims.csv"} <= {
         Path(name).name for name in names
     }
     assert "exp001" in html
     assert "The kernel profile on the circle" in html
     assert "One panel per cell of the sweep" in html  # caption of profiles
-    assert "Every claim with its criteria" in html
+    assert "Every claim, a row a criterion" in html
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']https?:", html)
 
 
