@@ -44,7 +44,8 @@ def load_plan():
         )
         check_writable(plan.results)
         check_confined(plan.results, plan.experiments)
-        source_files(CLAIMS, plan.sources)
+        claims = source_files(CLAIMS, plan.sources)
+        describe.check_findings(plan, claims.values())
         describe.check_picture(plan, FIGURES)
         for experiment in plan.experiments:
             for folder in (FIGURES, ANIMATIONS):

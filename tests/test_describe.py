@@ -8,6 +8,7 @@ from plans import ROOT, SCHEMA, build_plan
 from ntkflow.errors import ConfigurationError
 from ntkstudy.plan.describe import (
     caption,
+    check_findings,
     check_picture,
     drawable_figures,
     needed_tables,
@@ -98,6 +99,18 @@ def test_a_picture_that_cannot_be_drawn_is_refused(plan):
     plan.config["report"]["picture"] = "kernel_profile/profile"
     with pytest.raises(ConfigurationError, match=r"'profile' is unknown; .* did you mean profiles"):
         check_picture(plan, str(FIGURES))
+
+
+def test_a_finding_that_nothing_claims_is_refused(plan, tmp_path):
+    files = [str(file) for file in sorted((FIGURES.parents[1] / "config/claims").glob("*.yaml"))]
+    check_findings(plan, files)
+    own = tmp_path / "own.yaml"
+    own.write_text("claims:\n  - {statement: s, id: own.claim}\n")
+    plan.config["report"]["findings"].append("own.claim")
+    check_findings(plan, [*files, str(own)])
+    place = len(plan.config["report"]["findings"]) - 1
+    with pytest.raises(ConfigurationError, match=rf"findings\[{place}\]: 'own.claim' is unknown"):
+        check_findings(plan, files)
 
 
 def test_options_of_a_module_are_in_the_protocol_one_by_one():
