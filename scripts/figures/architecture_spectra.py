@@ -41,7 +41,7 @@ def draw(tables, cfg):
     for axes in grid[-1]:
         axes.set_xlabel("step", fontsize="small")
     for axes in grid.flat:
-        axes.tick_params(labelsize="x-small")
+        axes.tick_params(labelsize=8)
     key = [("training images", {"color": COLOURS[0]})]
     key += [("test images", {"color": COLOURS[1], "ls": "--"})]
     figure.legend(handles=line_key(key), loc="outside lower right", ncols=2, fontsize="small")
