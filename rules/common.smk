@@ -229,8 +229,29 @@ def figure_caption(experiment, figure):
 
 def figure_labels(wildcards):
     """Columns of a figure in Snakemake's own report: the claims by it, as they came out."""
-    found = claims_by(f"{RESULTS}/claims.json", wildcards.experiment, wildcards.figure)
-    return {"experiment": wildcards.experiment, "figure": wildcards.figure, "claims": found}
+    figure = wildcards.figure
+    found = claims_by(f"{RESULTS}/claims.json", wildcards.experiment, figure=figure)
+    return {"experiment": wildcards.experiment, "figure": figure, "claims": found}
+
+
+def derived_table(pattern):
+    """The file of a table made of tables, which Snakemake's own report shows.
+
+    Tables of measurements, a hundred megabytes and more, lie beside it; the report links them.
+    """
+
+    def labels(wildcards):
+        table = pattern.format(**wildcards)
+        found = claims_by(f"{RESULTS}/claims.json", wildcards.experiment, table=table)
+        return {"experiment": wildcards.experiment, "table": table, "claims": found}
+
+    return report(
+        f"{RESULTS}/{{experiment}}/derived/{pattern}.csv",
+        caption="../report/captions/table.rst",
+        category=lambda wildcards: PLAN.block(wildcards.experiment)["source"],
+        subcategory=lambda wildcards: PLAN.block(wildcards.experiment)["title"],
+        labels=labels,
+    )
 
 
 def all_products(kind):

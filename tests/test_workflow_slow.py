@@ -256,6 +256,8 @@ def test_snakemake_report_is_offline_and_has_captions_and_categories(tiny, tmp_p
     assert "The kernel profile on the circle" in html
     assert "One panel per cell of the sweep" in html  # caption of profiles
     assert "Every claim, a row a criterion" in html
+    assert "modes_comparison.csv" in {Path(name).name for name in names}
+    assert "A table made of tables of" in html
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']https?:", html)
 
 
