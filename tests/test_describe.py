@@ -22,9 +22,15 @@ CONFIG = ROOT / "config"
 FIGURES, ANIMATIONS = ROOT / "scripts" / "figures", ROOT / "scripts" / "animations"
 
 
-@pytest.fixture
-def plan():
+@pytest.fixture(scope="module")
+def loaded():
+    """The plan of the default scale. Not to be changed."""
     return load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
+
+
+@pytest.fixture
+def plan(loaded):
+    return copy.deepcopy(loaded)
 
 
 def change(plan, **changes) -> Plan:

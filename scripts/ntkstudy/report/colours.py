@@ -44,5 +44,5 @@ QUANTITIES = {
 
 # Maps of ordered axes, and the part of each that is neither too dark for a dark page nor too light
 # for a white one: strengths of penalties and scales of outputs, and all others, such as widths.
-SCALES = {"strength": ("plasma", 0.1, 0.9), "size": ("viridis", 0.2, 0.85)}
+SCALES = {"strength": ("plasma", 0.2, 0.9), "size": ("viridis", 0.2, 0.85)}
 MOST = 8  # values of an ordered axis whose colours can be told apart
