@@ -270,9 +270,13 @@ class NetworkSource(Source):
         return super().to_dense(dtype)
 
 
-def versions(parts: list[Tensor]) -> list[tuple[Tensor, int]]:
-    """Tensors with a number that is another one as soon as they are written into."""
-    return [(each, 0 if each.is_inference() else each._version) for each in parts]
+Version = tuple[int, int]
+
+
+def versions(parts: list[Tensor]) -> list[tuple[Tensor, Version]]:
+    """Tensors with numbers that are others as soon as they are written into, or lie elsewhere."""
+    counts = (0 if each.is_inference() else each._version for each in parts)
+    return [(each, (n, each.data_ptr())) for each, n in zip(parts, counts, strict=True)]
 
 
 def as_source(kernel: Any, data: Any, kind: str, dtype: torch.dtype | None) -> Source:
