@@ -183,7 +183,8 @@ class RidgeFit:
             ridges: lambda, each >= 0.
             rows: indices of the training points that judge and are not fitted.
             tolerance: of the relative residual in the Krylov space.
-            method: "direct" or "iterative"; default: direct up to 3000 rows.
+            method: "direct" or "iterative"; default: direct up to 3000 rows, or to 6000 with
+                24 ridges or fewer.
         """
         self._check_unchanged()
         options = dict(centre=self._centred, tolerance=tolerance, method=method)
