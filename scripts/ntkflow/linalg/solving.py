@@ -126,7 +126,8 @@ def stored_product(
     count = torch.get_num_threads()
     if 1 in (count, shares):
         return sum(map(share, range(shares)))
-    with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    workers = min(count, shares)
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
             return sum(pool.map(share, range(shares)))
         finally:
