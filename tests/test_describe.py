@@ -3,7 +3,7 @@ import copy
 from pathlib import Path
 
 import pytest
-from plans import ROOT, SCHEMA, build_plan
+from plans import ROOT, SCHEMA, build_plan, study_plan
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.plan.describe import (
@@ -15,22 +15,15 @@ from ntkstudy.plan.describe import (
     protocol,
     report_config,
 )
-from ntkstudy.plan.loading import load_plan
 from ntkstudy.plan.planning import Plan
 
 CONFIG = ROOT / "config"
 FIGURES, ANIMATIONS = ROOT / "scripts" / "figures", ROOT / "scripts" / "animations"
 
 
-@pytest.fixture(scope="module")
-def loaded():
-    """The plan of the default scale. Not to be changed."""
-    return load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
-
-
 @pytest.fixture
-def plan(loaded):
-    return copy.deepcopy(loaded)
+def plan():
+    return study_plan()
 
 
 def change(plan, **changes) -> Plan:
@@ -55,7 +48,7 @@ def test_captions_fill_in_values(tmp_path):
 
 @pytest.mark.parametrize("scale", ["quick", "full"])
 def test_own_captions_are_complete(scale):
-    plan = load_plan([CONFIG / "config.yaml", CONFIG / f"{scale}.yaml"], CONFIG / "schema.yaml")
+    plan = study_plan(f"{scale}.yaml")
     for name in plan.experiments:
         for drawn in drawable_figures(plan, name, str(FIGURES)):
             text = caption(FIGURES / f"{drawn}.py", plan.block(name))
