@@ -198,9 +198,8 @@ def experiment_figures(experiment):
 
 def drawn_tables(wildcards):
     """What a figure or an animation waits for: the tables that its script reads."""
-    figure = wildcards.get("figure")
-    script = f"{FIGURES}/{figure}.py" if figure else f"{ANIMATIONS}/{wildcards.animation}.py"
-    return PLAN.table_sources(wildcards.experiment, sorted(describe.needed_tables(script)))
+    tables = sorted(describe.needed_tables(drawn_script(wildcards)))
+    return PLAN.table_sources(wildcards.experiment, tables)
 
 
 def experiment_animations(experiment):
@@ -223,35 +222,53 @@ def network_tables(experiment):
     return PLAN.table_sources(experiment, {"networks"} & PLAN.tables(experiment).keys())
 
 
-def figure_caption(experiment, figure):
-    return describe.caption(f"{FIGURES}/{figure}.py", PLAN.block(experiment))
+def drawn_script(wildcards):
+    """The script of a figure or an animation; its docstring is the caption."""
+    figure = wildcards.get("figure")
+    return f"{FIGURES}/{figure}.py" if figure else f"{ANIMATIONS}/{wildcards.animation}.py"
 
 
-def figure_labels(wildcards):
-    """Columns of a figure in Snakemake's own report: the claims by it, as they came out."""
-    figure = wildcards.figure
-    found = claims_by(f"{RESULTS}/claims.json", wildcards.experiment, figure=figure)
-    return {"experiment": wildcards.experiment, "figure": figure, "claims": found}
+def drawn_caption(wildcards):
+    return describe.caption(drawn_script(wildcards), PLAN.block(wildcards.experiment))
+
+
+def in_report(pattern, caption, labels):
+    """An output that Snakemake's own report shows, filed by source and experiment."""
+    return report(
+        f"{RESULTS}/{{experiment}}/{pattern}",
+        caption=f"../report/captions/{caption}.rst",
+        category=lambda wildcards: PLAN.block(wildcards.experiment)["source"],
+        subcategory=lambda wildcards: PLAN.block(wildcards.experiment)["title"],
+        labels=labels,
+    )
+
+
+def labels_of(wildcards, **what):
+    """Columns of a figure or a table there: the claims by it, as they came out."""
+    found = claims_by(f"{RESULTS}/claims.json", wildcards.experiment, **what)
+    return {"experiment": wildcards.experiment, **what, "claims": found}
+
+
+def drawn_file(pattern):
+    """The file of a figure or an animation."""
+
+    def labels(wildcards):
+        name = wildcards.get("figure") or wildcards.animation
+        return labels_of(wildcards, figure=name)
+
+    return in_report(pattern, "figure", labels)
 
 
 def derived_table(pattern):
-    """The file of a table made of tables, which Snakemake's own report shows.
+    """The file of a table made of tables.
 
     Tables of measurements, a hundred megabytes and more, lie beside it; the report links them.
     """
 
     def labels(wildcards):
-        table = pattern.format(**wildcards)
-        found = claims_by(f"{RESULTS}/claims.json", wildcards.experiment, table=table)
-        return {"experiment": wildcards.experiment, "table": table, "claims": found}
+        return labels_of(wildcards, table=pattern.format(**wildcards))
 
-    return report(
-        f"{RESULTS}/{{experiment}}/derived/{pattern}.csv",
-        caption="../report/captions/table.rst",
-        category=lambda wildcards: PLAN.block(wildcards.experiment)["source"],
-        subcategory=lambda wildcards: PLAN.block(wildcards.experiment)["title"],
-        labels=labels,
-    )
+    return in_report(f"derived/{pattern}.csv", "table", labels)
 
 
 def all_products(kind):
