@@ -29,7 +29,7 @@ def draw(tables, cfg):
     runs = {seed: run for seed, run in functions.groupby("seed")}
     style = dict(color=QUANTITIES["network"], lw=0.8, alpha=0.7)
     lines = {seed: left.plot([], [], **style)[0] for seed in runs}
-    (limit,) = left.plot([], [], color=LIMIT_COLOUR, lw=2.5)
+    (limit,) = left.plot([], [], color=LIMIT_COLOUR, lw=2.5, zorder=1)
     key = [
         ("target", goal_style),
         ("networks", style),
