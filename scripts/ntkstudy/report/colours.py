@@ -15,6 +15,9 @@ QUANTITIES = {
     "limit": LIMIT_COLOUR,  # infinite width
     "target": INK,
     "published": INK,
+    # On which images.
+    "train": BLUE,
+    "test": VERMILLION,
     # When it is measured.
     "start": BLUE,
     "trained": VERMILLION,
