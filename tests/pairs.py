@@ -74,6 +74,7 @@ OPTIONS = {
     "pick_architecture": {"train": 6, "test": 4, "folds": 2, "ridges": [0.1], "draws": 2,
                           "choosing": 1, "width": 3, "architectures": ["mlp"], "depths": [1],
                           "sigma_ws": [1.0, 2.0], "sigma_bs": [0.1]},
+    "estimate_wide": {"networks": 1, "halvings": 1},
     "trained_to_loss": {"levels": [0.9], "most_steps": 5, "against_limit": False},
     **{f"large_{name}": {"eigenvalues": 2, "compared_rows": 3, "steps": 3}
        for name in ("spectrum", "estimates", "density")},
