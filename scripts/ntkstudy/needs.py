@@ -45,8 +45,11 @@ class Facts:
     @property
     def modes(self) -> list[str]:
         """Keys of the network that make it another function in training than in evaluation."""
-        plain = {"normalization": "none", "dropout": 0.0}
-        return [key for key, off in plain.items() if getattr(self.options, key, off) != off]
+        found = {
+            "normalization": getattr(self.options, "normalization", "none") == "batch",
+            "dropout": getattr(self.options, "dropout", 0.0) > 0,
+        }
+        return [key for key, on in found.items() if on]
 
 
 @dataclass(frozen=True)
