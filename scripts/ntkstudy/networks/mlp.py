@@ -1,15 +1,15 @@
 """Fully connected networks."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from ..options import Rule
 from ..registry import network
-from .common import ActivationRule, BatchOptions, LayerOptions, activation_layer
+from .common import ActivationRule, LayerOptions, activation_layer
 
 
 @dataclass(frozen=True, kw_only=True)
-class MlpOptions(BatchOptions, LayerOptions):
+class MlpOptions(LayerOptions):
     """Sizes, and what stands between the layers."""
 
     depth: Annotated[int, Rule("number of hidden layers", minimum=0)]
@@ -22,6 +22,18 @@ class MlpOptions(BatchOptions, LayerOptions):
         float | None,
         Rule("standard deviation of the output layer's weights; null means sigma_w", minimum=0),
     ] = None
+    normalization: Annotated[
+        Literal["none", "batch"],
+        Rule("batch normalisation, without learned scale and shift, before every activation"),
+    ] = "none"
+    dropout: Annotated[
+        float,
+        Rule(
+            "probability p that an activation is set to zero in a training step",
+            minimum=0,
+            exclusiveMaximum=1,
+        ),
+    ] = 0.0
 
 
 @network("mlp", options=MlpOptions)
