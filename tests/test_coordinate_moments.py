@@ -97,8 +97,9 @@ def test_coordinates_are_those_of_a_read_out_as_wide_as_its_inputs(tmp_path, nam
 
 def test_networks_of_another_kind_are_refused():
     entry = [{"kind": "coordinate_moments", "when": ["initialization"]}]
-    with pytest.raises(ConfigurationError, match="whose read-out is a dense layer"):
-        build_plan(measurements=entry)
+    own = {"kind": "module", "name": "own:Net", "has_limit": True}
+    with pytest.raises(ConfigurationError, match="a dense read-out behind other layers"):
+        build_plan(measurements=entry, network=own, sweep={})
     lstm = {"kind": "architecture", "architecture": "lstm", "width": 4}
     with pytest.raises(ConfigurationError, match="a known infinite width"):
         build_plan(measurements=entry, network=lstm, task=DIGITS, sweep={"network.width": [4]})

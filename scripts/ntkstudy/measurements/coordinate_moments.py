@@ -5,9 +5,10 @@ from ..registry import measurement
 from .blocks import ImageOptions
 from .common import labelled
 
+KINDS = ("architecture", "mlp", "cnn", "resnet", "rnn", "transformer")
 READ_OUT = Need(
-    "network.kind architecture, whose read-out is a dense layer",
-    lambda facts: facts.network.name == "architecture",
+    f"a dense read-out behind other layers (network.kind {', '.join(KINDS)})",
+    lambda facts: facts.network.name in KINDS,
 )
 
 
@@ -51,7 +52,7 @@ def _coordinates(one, x):
 
     below, last = one.network[:-1], one.network[-1]
     weights = {name: one.weights[name] for name, _ in below.named_parameters()}
-    width, scales = last.in_features, dict(sigma_w=last.sigma_w, sigma_b=last.sigma_b)
+    scales = dict(sigma_w=last.sigma_w, sigma_b=last.sigma_b, bias=last.bias_init)
     with seeded(torch_seed(one.seeds[0], "init", 1)):  # not the stream of the network itself
-        wide = Dense(width, width, **scales)
+        wide = Dense(last.in_features, last.in_features, **scales)
     return wide.to(x)(functional_call(below, weights, (x,)))

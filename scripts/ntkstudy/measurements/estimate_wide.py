@@ -26,11 +26,11 @@ class EstimateWideOptions:
 
 
 def _can_be_halved(options: EstimateWideOptions, facts: Facts) -> bool:
-    width = getattr(facts.options, "width", 0)
-    if width % 2**options.halvings:
+    narrow, rest = divmod(getattr(facts.options, "width", 0), 2**options.halvings)
+    if rest or not narrow:
         return False
-    narrow = replace(facts, options=replace(facts.options, width=width // 2**options.halvings))
-    return narrow.options.width > 0 and all(need.met(narrow) for need in facts.network.needs)
+    cell = replace(facts, options=replace(facts.options, width=narrow))
+    return all(need.met(cell) for need in facts.network.needs)
 
 
 def _asks(options: EstimateWideOptions) -> tuple[Need, ...]:
