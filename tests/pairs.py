@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ntkstudy.needs import Facts, Need
+from ntkstudy.options import read_options
 from ntkstudy.plan.checks import check_plan
 from ntkstudy.plan.entries import read_facts
 from ntkstudy.plan.planning import Plan
@@ -74,6 +75,7 @@ OPTIONS = {
     "pick_architecture": {"train": 6, "test": 4, "folds": 2, "ridges": [0.1], "draws": 2,
                           "choosing": 1, "width": 3, "architectures": ["mlp"], "depths": [1],
                           "sigma_ws": [1.0, 2.0], "sigma_bs": [0.1]},
+    "estimate_wide": {"networks": 1, "halvings": 1},
     "trained_to_loss": {"levels": [0.9], "most_steps": 5, "against_limit": False},
     **{f"large_{name}": {"eigenvalues": 2, "compared_rows": 3, "steps": 3}
        for name in ("spectrum", "estimates", "density")},
@@ -130,12 +132,15 @@ def write_own_files(folder: Path) -> None:
     (folder / "own_networks.py").write_text(OWN)
 
 
+def complete_entry(kind: str) -> dict:
+    """A measurement with options that make it small."""
+    return {"kind": kind, **OPTIONS.get(kind, {}), **({"draws": 2} if kind in DRAWS else {})}
+
+
 def block_of(kind: str, when: str, cell: tuple[str, str, str]) -> dict:
     """An experiment with one measurement of a task, a network and a training."""
     task, network, training = cell
-    entry = {"kind": kind, "when": [when], **OPTIONS.get(kind, {})}
-    if kind in DRAWS:
-        entry["draws"] = 2
+    entry = {"when": [when], **complete_entry(kind)}
     block = {
         "title": "t", "source": "ours", "question": "q", "task": TASKS[task],
         "network": NETWORKS[network], "measurements": [entry], "seeds": 2, "initializations": 2,
@@ -168,7 +173,9 @@ def facts_of(cell: tuple[str, str, str]) -> Facts:
 def unmet(kind: str, when: str, cell: tuple[str, str, str]) -> list[Need]:
     """What a measurement, or its network, needs and the cell lacks."""
     facts = facts_of(cell)
-    needs = [*facts.network.needs, *MEASUREMENTS[kind].variants[when].needs]
+    found, variant = MEASUREMENTS[kind], MEASUREMENTS[kind].variants[when]
+    asked = variant.asks(read_options(found.options, complete_entry(kind)))
+    needs = [*facts.network.needs, *variant.needs, *asked]
     return [need for need in needs if not need.met(facts)]
 
 

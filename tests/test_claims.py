@@ -29,7 +29,7 @@ TABLE_AXES = {
     *("seed", "step", "gamma", "mode", "predicted", "sample", "pair", "points", "fraction"),
     *("case", "definite", "output_scale", "rank", "factor", "time", "fit", "level", "candidate"),
     *("n", "ridge", "share", "rows", "chosen", "judging", "nodes", "quantity"),
-    *("batch", "beta", "degenerate", "hexagon", "parameters", "updates", "width"),
+    *("batch", "beta", "degenerate", "hexagon", "moment", "parameters", "updates", "width"),
 }
 
 

@@ -102,3 +102,21 @@ def test_a_diverged_network_is_a_row_without_numbers():
     table = summarise_evolution(gram, classification)
     assert table["seed"].tolist() == [0, 1]
     assert table["end"].isna().tolist() == [False, True]
+
+
+def test_unrest_is_the_spread_over_steps_and_seeds():
+    rng = np.random.default_rng(0)
+    tops = np.exp(rng.standard_normal((2, 3, len(STEPS))))  # by width and seed
+    parts = [
+        tables(tops[w, s], width=width, seed=s) for w, width in enumerate((4, 8)) for s in range(3)
+    ]
+    gram, classification = (pd.concat(each, ignore_index=True) for each in zip(*parts, strict=True))
+    axes = ("width", "seed", "step")
+    found = summarise_evolution(with_axes(gram, axes), with_axes(classification, axes))
+    for w, width in enumerate((4, 8)):
+        rows, log = found[found["width"] == width], np.log(tops[w])
+        np.testing.assert_allclose((rows["unrest"] ** 2).mean(), log.var())
+        np.testing.assert_allclose((rows["unrest_start"] ** 2).mean(), log[:, 0].var())
+        np.testing.assert_allclose(
+            rows["unrest"].iloc[1], np.sqrt(((log[1] - log.mean()) ** 2).mean())
+        )

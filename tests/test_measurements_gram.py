@@ -40,8 +40,7 @@ def test_gram(networks, data):
 @pytest.mark.parametrize(
     ("options", "change"),
     [
-        ({"activation": "tanh"}, {}),
-        ({"sigma_b": 0.1}, {}),
+        ({"activation": "tanh"}, {"l1": 0.1}),
         ({}, {"optimizer": "adam"}),
     ],
 )
@@ -50,8 +49,24 @@ def test_shrinkage_is_no_null_model_of_these(options, change, data):
     start = draw_parameters(network, [0, 1], dtype=torch.float64)
     after = Members(network, start, start, range(2), training=training, step=6)
     assert np.isnan(measured("gram", after, data)["null_factor"]).all()
-    free = replace(after, training=training | {"l2": 0.0})
+    free = replace(after, training=training | {"l1": 0.0, "l2": 0.0})
     np.testing.assert_array_equal(measured("gram", free, data)["null_factor"], 1)
+
+
+@pytest.mark.parametrize("options", [{"activation": "tanh"}, {"sigma_b": 0.1}])
+def test_null_model_of_other_networks_is_that_of_shrunken_weights(options, data):
+    network = mlp(5, (7, 6), 3, **options)
+    start = draw_parameters(network, [0, 1], dtype=torch.float64)
+    found = measured(
+        "gram", Members(network, start, start, range(2), training=PENALISED, step=6), data
+    )
+    for seed in range(2):
+        before, shrunken = (
+            mean_kernel(network, {name: k * p[seed] for name, p in start.items()}, data)
+            for k in (1.0, 0.99**6)
+        )
+        expected = np.linalg.eigvalsh(shrunken)[-1] / np.linalg.eigvalsh(before)[-1]
+        assert found["null_factor"][seed] == pytest.approx(expected)
 
 
 def test_spectra(networks, data):
@@ -134,8 +149,8 @@ def test_gram_with_frozen_statistics_and_without_dropout(batch_networks, data):
         top = torch.linalg.eigvalsh(matrix)[-1].item()
         np.testing.assert_allclose(found["lambda_max"][seed], top, rtol=1e-10)
         np.testing.assert_allclose(found["trace"][seed], matrix.trace().item(), rtol=1e-10)
-    # Weights before a normalisation do not set the kernel's size: shrinkage is no null model.
-    assert np.isnan(found["null_factor"]).all()
+    # Weights before a normalisation do not set the kernel's size.
+    np.testing.assert_allclose(found["null_factor"], 1, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["gram", "gram_spectrum", "classification"])

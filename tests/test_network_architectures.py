@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from ntkflow.empirical import empirical_ntk
 from ntkflow.errors import ConfigurationError
 from ntkflow.limits import limit_kernels
-from ntkflow.networks import draw_parameters, member
+from ntkflow.networks import draw_parameters, evaluated, has_modes, member
 from ntkflow.networks.patches import PatchEmbedding, position_code
 from ntkstudy.networks.architecture import ARCHITECTURES, WITHOUT_LIMIT
 from ntkstudy.options import read_options
@@ -208,3 +208,92 @@ def test_what_can_be_is_planned():
     build_plan(**(PLAIN | {"network": TRANSFORMER | {"heads": 4}}))
     fits = [{"kind": "kernel_classifiers", "when": ["machines"], "fits": ["sample mean ridge"]}]
     build_plan(**(PLAIN | {"network": LSTM, "measurements": fits}))
+
+
+MODES = {"normalization": "usual", "dropout": 0.25}
+
+
+def architecture(name, **changes):
+    return build_network(
+        {"kind": "architecture", "architecture": name, "width": 12} | changes, 49, 10
+    )
+
+
+def modules(network, kind):
+    return [each for each in network.modules() if isinstance(each, kind)]
+
+
+@pytest.mark.parametrize(
+    ("name", "norm", "norms", "masks"),
+    [
+        ("mlp", torch.nn.BatchNorm1d, 2, 2),
+        ("cnn", torch.nn.BatchNorm2d, 2, 2),
+        ("resnet", torch.nn.BatchNorm2d, 5, 5),
+        ("rnn", torch.nn.LayerNorm, 1, 1),
+        ("transformer", torch.nn.LayerNorm, 4, 8),
+    ],
+)
+def test_architectures_are_normalised_and_drop_out(name, norm, norms, masks):
+    network = architecture(name, **MODES)
+    assert len(modules(network, norm)) == norms
+    assert sum(each.p == 0.25 for each in modules(network, torch.nn.Dropout)) == masks
+    plain = architecture(name, normalization="none")
+    assert not modules(plain, torch.nn.LayerNorm | torch.nn.modules.batchnorm._BatchNorm)
+    assert has_modes(network)
+    assert [p.shape for p in plain.parameters()] == [p.shape for p in network.parameters()]
+
+
+def test_normalised_networks_are_their_formulas():
+    x = images(6, 7)
+
+    def run(name, **changes):
+        network = architecture(name, normalization="usual", activation="tanh", depth=1, **changes)
+        weights = member(draw_parameters(network, [3], dtype=torch.float64), 0)
+        return functional_call(network, weights, (x,)), layers(weights)
+
+    def dense(h, weight, bias=None, sigma=2**0.5):
+        h = sigma * h @ weight.T / weight.shape[1] ** 0.5
+        return h if bias is None else h + 0.1 * bias
+
+    found, (first, last) = run("cnn")
+    h = 2**0.5 * F.conv2d(x.reshape(6, 1, 7, 7), first[0] / 3, padding=1)
+    h = h + 0.1 * first[1][:, None, None]
+    h = (h - h.mean((0, 2, 3), keepdim=True)) / (
+        h.var((0, 2, 3), keepdim=True, correction=0) + 1e-5
+    ).sqrt()
+    torch.testing.assert_close(found, dense(h.tanh().mean((2, 3)), *last))
+
+    found, ((state, _), of_input, last) = run("rnn")
+    outputs = []
+    for step, row in enumerate(x.reshape(6, 7, 7).unbind(1)):
+        h = dense(row, *of_input) + (dense(outputs[-1], state, sigma=1.0) if step else 0)
+        outputs.append(F.layer_norm(h, (12,)).tanh())
+    torch.testing.assert_close(found, dense(torch.stack(outputs).mean(0), *last))
+
+
+def test_dropout_leaves_the_evaluated_network_as_it_is():
+    x = images(5, 7)
+    for name in ("mlp", "cnn", "resnet", "rnn", "transformer"):
+        network, plain = architecture(name, dropout=0.5), architecture(name)
+        weights = member(draw_parameters(network, [0], dtype=torch.float64), 0)
+        bare = dict(zip(dict(plain.named_parameters()), weights.values(), strict=True))
+        found = functional_call(evaluated(network, weights, x), weights, (x,))
+        torch.testing.assert_close(found, functional_call(plain, bare, (x,)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"architecture": "lstm", "dropout": 0.5}, "dropout 0 of lstm and gru"),
+        ({"architecture": "gru", "normalization": "usual"}, "normalization none"),
+        ({"architecture": "rnn", "normalization": "usual"}, "a known infinite width"),
+        ({"architecture": "mlp", "normalization": "usual"}, "without dropout and batch norm"),
+        ({"architecture": "cnn", "dropout": 0.1}, "without dropout and batch norm"),
+    ],
+)
+def test_what_regularised_networks_do_not_have_is_refused(changes, problem):
+    block = {"kind": "architecture", "width": 16} | changes
+    with pytest.raises(ConfigurationError, match=problem):
+        build_plan(
+            **(PLAIN | {"network": block, "measurements": [{"kind": "kernel", "when": ["limit"]}]})
+        )

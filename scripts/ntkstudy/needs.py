@@ -45,8 +45,11 @@ class Facts:
     @property
     def modes(self) -> list[str]:
         """Keys of the network that make it another function in training than in evaluation."""
-        plain = {"normalization": "none", "dropout": 0.0}
-        return [key for key, off in plain.items() if getattr(self.options, key, off) != off]
+        found = {
+            "normalization": getattr(self.options, "normalization", "none") == "batch",
+            "dropout": getattr(self.options, "dropout", 0.0) > 0,
+        }
+        return [key for key, on in found.items() if on]
 
 
 @dataclass(frozen=True)
@@ -111,11 +114,12 @@ ONE_PARAMETER = Need(
 WIDTH = Need("a network with a width", lambda facts: hasattr(facts.options, "width"))
 NTK = Need(
     "a known infinite width (network.parameterization ntk, or network.has_limit of a module; not "
-    "lstm, gru)",
+    "lstm, gru, nor an rnn whose states are normalised)",
     lambda facts: _has_limit(facts.options),
 )
 LAYERS_WITH_LIMIT = Need(
-    "layers whose infinite width is known in NTK parameterization (not lstm, gru)",
+    "layers whose infinite width is known in NTK parameterization (not lstm, gru, nor an rnn "
+    "whose states are normalised)",
     lambda facts: hasattr(facts.options, "parameterization") or _has_limit(facts.options),
 )
 RELU = Need(

@@ -31,13 +31,16 @@ def summarise_evolution(gram: pd.DataFrame, classification: pd.DataFrame) -> pd.
         the eigenvalue is first); `loss_decrease`, `drift` and `drift_per_loss` at the end;
         `step_at_level`, `test_loss_at_level`, `test_accuracy_at_level` and `gap_at_level` (test
         loss minus training loss) where the training loss first falls to 0.5; `gap_at_end`; `share`
-        of the largest eigenvalue in the trace at the start; and, with a swept width, rank
+        of the largest eigenvalue in the trace at the start; `unrest`, root of the mean square, over
+        the steps, of the logarithm of the largest eigenvalue minus its mean over steps and seeds;
+        `unrest_start`, its size at the start, over the mean there; and, with a swept width, rank
         correlations over widths, the same for all widths of a seed: `order_kept` of the largest
         eigenvalue at start and end, `share_speed` of `share` and `top_speed` of `start` with
         `step_at_level`, over the networks that get there.
     """
     keys = [*axes_of(gram, besides=("seed", "step")), "seed"]
     runs = gram.merge(classification, on=[*keys, "step"]).sort_values("step")
+    runs = _with_unrest(runs, keys)
     rows = [
         dict(zip(keys, key, strict=True)) | _summary(run)
         for key, run in runs.groupby(keys, dropna=False, sort=False)
@@ -45,6 +48,16 @@ def summarise_evolution(gram: pd.DataFrame, classification: pd.DataFrame) -> pd.
     table = pd.DataFrame(rows).sort_values(keys, ignore_index=True)
     ordered = _add_order(table, [name for name in keys if name != "width"])
     return with_axes(ordered, keys)
+
+
+def _with_unrest(runs: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Deviations of log lambda_max from its mean over all steps and seeds, and over seeds."""
+    log = np.log(runs["lambda_max"].where(runs["lambda_max"] > 0))
+    cells = [runs[name] for name in keys if name != "seed"]
+    everything = [pd.Series(0, index=runs.index)]
+    mean = log.groupby(cells or everything, dropna=False).transform("mean")
+    at_step = log.groupby([*cells, runs["step"]], dropna=False).transform("mean")
+    return runs.assign(off=log - mean, off_start=log - at_step)
 
 
 def _summary(run: pd.DataFrame) -> dict[str, float]:
@@ -68,6 +81,8 @@ def _summary(run: pd.DataFrame) -> dict[str, float]:
         "rate_correlation": _correlation(top, run["rate"].to_numpy()),
         "marker_correlation": correlation,
         "marker_lag": lag * (step[1] - step[0]),
+        "unrest": np.sqrt(np.square(run["off"].to_numpy()).mean()),
+        "unrest_start": abs(run["off_start"].to_numpy()[0]),
         "loss_decrease": decrease,
         "drift": run["drift"].to_numpy()[-1],
         "drift_per_loss": run["drift"].to_numpy()[-1] / decrease if decrease else np.nan,

@@ -44,7 +44,6 @@ class TopOptions:
 @measurement("gram", when=FINITE, modes=True, kernel="mean", kept=True)
 def gram(options, networks, data):
     """Largest eigenvalue and trace of K, how far K has moved, and what shrinkage alone would do."""
-    import numpy as np
     import torch
 
     from ntkflow.linalg.batches import largest_eigenvalues
@@ -53,14 +52,14 @@ def gram(options, networks, data):
     top, trace = largest_eigenvalues(kernels), kernels.diagonal(dim1=1, dim2=2).sum(1)
     start = networks.once("gram at start", lambda: mean_grams(networks.before, data))
     drift = (kernels - start).flatten(1).norm(dim=1) / start.flatten(1).norm(dim=1)
-    factor = _shrinkage(networks)
+    factor = _shrinkage(networks, data, start)
     # A kernel that has vanished in rounding has nothing in excess of its null model.
-    null = factor if factor > 1e-12 else np.nan
+    null = factor.where(factor > 1e-12, torch.nan)
     return labelled(
         ("seed",),
         **_sizes(top, trace, kernels.shape[-1]),
         drift=(drift, "Frobenius norm of K - K_0 over that of K_0"),
-        null_factor=(torch.full_like(top, factor), "shrinkage of K by the penalty alone"),
+        null_factor=(factor, "shrinkage of K by the penalty alone"),
         over_null=(top / null, "lambda_max / null_factor"),
     )
 
@@ -169,20 +168,31 @@ def _eigenvalues(networks, data):
     return to_numpy(eigenvalues(mean_grams(networks, data)))
 
 
-def _shrinkage(networks) -> float:
-    """Null model of a penalty; NaN where Adam scales it, or the kernel is not homogeneous."""
-    import numpy as np
+def _shrinkage(networks, data, start):
+    """Null model of a penalty: factor on the largest eigenvalue of K if weights only shrink.
+
+    Exact for positively homogeneous networks; of others the kernels of the shrunken weights are
+    computed, for L2. NaN where Adam scales the penalty, or for L1.
+    """
+    import torch
 
     from ntkflow.dynamics.null_models import is_positively_homogeneous, shrinkage_factor
+    from ntkflow.linalg.batches import largest_eigenvalues
 
-    training = networks.training
+    training, every = networks.training, start.new_ones(len(start))
     l1, l2 = training.get("l1", 0.0), training.get("l2", 0.0)
     if not l1 and not l2:
-        return 1.0
+        return every
     decay = training.get("decay", "coupled")
     by_adam = training.get("optimizer", "sgd") == "adam" and decay != "decoupled"
-    if by_adam or not is_positively_homogeneous(networks.network):
-        return np.nan
-    hidden_layers = sum(name.endswith("weight") for name in networks.parameters) - 1
+    homogeneous = is_positively_homogeneous(networks.network)
+    if by_adam or (l1 and not homogeneous):
+        return every * torch.nan
     options = dict(learning_rate=training["learning_rate"], decay=decay, l1=l1, l2=l2)
-    return shrinkage_factor(networks.step, hidden_layers=hidden_layers, **options)
+    if homogeneous:
+        hidden_layers = sum(name.endswith("weight") for name in networks.parameters) - 1
+        return every * shrinkage_factor(networks.step, hidden_layers=hidden_layers, **options)
+    kept = shrinkage_factor(networks.step, **options) ** 0.5  # of one hidden layer, kept^2
+    shrunken = {name: kept * p for name, p in networks.start.items()}
+    kernels = mean_grams(networks.at(0, shrunken), data)
+    return largest_eigenvalues(kernels) / largest_eigenvalues(start)

@@ -24,6 +24,7 @@ class _Architecture:
     activation: str | None
     sigma_w: float
     more: Mapping[str, Any]
+    normalized: str = "batch"  # with normalization usual
     features: Callable[[int], int] = lambda width: width
     of_width: Callable[[int], Mapping[str, Any]] = lambda width: {}
 
@@ -35,11 +36,11 @@ ARCHITECTURES = {
     "mlp": _Architecture("mlp", 2, "relu", RELU, {}),
     "cnn": _Architecture("cnn", 2, "relu", RELU, _CNN),
     "resnet": _Architecture("resnet", 2, "relu", RELU, {}),
-    "rnn": _Architecture("rnn", 1, "relu", RELU, {}),
-    "rnn_erf": _Architecture("rnn", 1, "erf", 1.5**0.5, {}),
-    "transformer": _Architecture("transformer", 2, "relu", RELU, {}),
+    "rnn": _Architecture("rnn", 1, "relu", RELU, {}, "layer"),
+    "rnn_erf": _Architecture("rnn", 1, "erf", 1.5**0.5, {}, "layer"),
+    "transformer": _Architecture("transformer", 2, "relu", RELU, {}, "layer"),
     "transformer_heads": _Architecture(
-        "transformer", 2, "relu", RELU, {"scores": "many heads"},
+        "transformer", 2, "relu", RELU, {"scores": "many heads"}, "layer",
         features=lambda width: width**2 // 4, of_width=lambda width: {"heads": width // 4},
     ),
     "lstm": _Architecture("lstm", 1, None, 1.0, {}),
@@ -87,25 +88,48 @@ class ArchitectureOptions:
     sigma_b: Annotated[
         float, Rule("standard deviation of the biases; 0 means no biases", minimum=0)
     ] = 0.1
+    normalization: Annotated[
+        str | None,
+        Rule(
+            "none, or usual: batch normalisation before the activations of mlp, cnn and resnet, "
+            "layer normalisation of rnn and transformer; null means usual of transformers, none of "
+            "others; not of lstm and gru",
+            enum=["none", "usual", None],
+        ),
+    ] = None
+    dropout: Annotated[
+        float,
+        Rule("p of dropout as the kind has it; 0 of lstm and gru", minimum=0, exclusiveMaximum=1),
+    ] = 0.0
 
     def __post_init__(self):
         usual = ARCHITECTURES[self.architecture]
         for name in ("depth", "activation", "sigma_w"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(usual, name))
+        by_default = usual.normalized if usual.kind == "transformer" else "none"
+        found = {None: by_default, "usual": usual.normalized}
+        object.__setattr__(self, "normalization", found.get(self.normalization, self.normalization))
 
     @property
     def has_limit(self) -> bool:
         """Whether the infinite width is known."""
-        return self.architecture not in WITHOUT_LIMIT
+        normalised_states = ARCHITECTURES[self.architecture].kind == "rnn" and self.normalized
+        return self.architecture not in WITHOUT_LIMIT and not normalised_states
+
+    @property
+    def normalized(self) -> bool:
+        """Whether something is normalised."""
+        return self.normalization != "none"
 
     def block(self, input_dim: int) -> dict[str, Any]:
         """The `network` block of a configuration that describes the same network."""
         usual, names = ARCHITECTURES[self.architecture], ("depth", "sigma_w", "sigma_b")
         block = {name: getattr(self, name) for name in names} | usual.more
         block |= {"kind": usual.kind, "width": usual.features(self.width)}
-        if self.activation is not None:
-            block["activation"] = self.activation
+        if self.architecture not in WITHOUT_LIMIT:
+            names = ("activation", "normalization", "dropout")
+            block |= {name: getattr(self, name) for name in names}
         if self.architecture == "rnn":
             block["sigma_state"] = self.sigma_w / RELU
         if usual.kind == "transformer":
@@ -140,9 +164,16 @@ ROOM = Need(
     "multiple of 4 with a quarter of its square above that for transformer_heads",
     lambda facts: not _fits_images(facts) or _fits_width(facts.options, facts.sizes.inputs),
 )
+
+
+def _has_no_gates(options: ArchitectureOptions) -> bool:
+    changed = options.normalized or options.dropout or options.activation is not None
+    return not changed or options.architecture not in WITHOUT_LIMIT
+
+
 GATES = Need(
-    "network.activation null of lstm and gru",
-    lambda facts: facts.options.activation is None or facts.options.has_limit,
+    "network.activation null, normalization none and dropout 0 of lstm and gru",
+    lambda facts: _has_no_gates(facts.options),
 )
 
 

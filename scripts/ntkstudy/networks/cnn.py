@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from ..needs import FITS_FILTERS, SQUARE
 from ..options import Rule
 from ..registry import network
-from .common import LayerOptions, activation_layer
+from .common import BatchOptions, LayerOptions, activation_layer, with_modes
 
 
 @dataclass(frozen=True, kw_only=True)
-class CnnOptions(LayerOptions):
+class CnnOptions(BatchOptions, LayerOptions):
     """Sizes, and how images become outputs."""
 
     depth: Annotated[int, Rule("number of convolutions", minimum=0)]
@@ -46,4 +46,4 @@ def cnn(options: CnnOptions, input_dim: int, output_dim: int):
         device="meta",
         **options.scales,
     )
-    return nn.Sequential(nn.Unflatten(1, (1, side, side)), *layers)
+    return nn.Sequential(nn.Unflatten(1, (1, side, side)), *with_modes(layers, options))

@@ -1,5 +1,6 @@
 """Options that architectures with layers share."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -88,3 +89,50 @@ def activation_layer(name: str) -> "str | nn.Module":
     """What builders of ntkflow take for an activation: its name there, or a module."""
     make = ACTIVATIONS[name].make
     return name if make is None else make()
+
+
+Dropout = Annotated[
+    float,
+    Rule(
+        "probability p that an activation is set to zero in a training step",
+        minimum=0,
+        exclusiveMaximum=1,
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """What makes a network another function in training than in evaluation."""
+
+    normalization: Annotated[
+        Literal["none", "batch"],
+        Rule("batch normalisation, without learned scale and shift, before every activation"),
+    ] = "none"
+    dropout: Dropout = 0.0
+
+
+def with_modes(layers: "Iterable[nn.Module]", options: BatchOptions) -> "list[nn.Module]":
+    """Layers of images with batch normalisation before and dropout after every activation.
+
+    Args:
+        layers: what has no weights, and neither pools nor flattens, is an activation.
+        options: `normalization`, `dropout`, and the `width` that all images have as channels.
+    """
+    from torch import nn
+
+    from ntkflow.networks import GlobalAveragePool
+
+    found: list[nn.Module] = []
+    for layer in layers:
+        weighted = any(True for _ in layer.parameters())
+        if weighted or isinstance(layer, GlobalAveragePool | nn.Flatten):
+            found.append(layer)
+            continue
+        if options.normalization == "batch":
+            statistics = dict(affine=False, track_running_stats=False, device="meta")
+            found.append(nn.BatchNorm2d(options.width, **statistics))
+        found.append(layer)
+        if options.dropout:
+            found.append(nn.Dropout(options.dropout))
+    return found

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from ..needs import SQUARE
 from ..options import Rule
@@ -38,6 +38,23 @@ class RnnOptions(RecurrentOptions):
     """The nonlinearity."""
 
     activation: Annotated[str, ActivationRule("nonlinearity of every step")] = "relu"
+    normalization: Annotated[
+        Literal["none", "layer"],
+        Rule("layer normalisation of the state, without learned gains, before every activation"),
+    ] = "none"
+    dropout: Annotated[
+        float,
+        Rule(
+            "probability p that an entry of the averaged outputs is set to zero in a training step",
+            minimum=0,
+            exclusiveMaximum=1,
+        ),
+    ] = 0.0
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether the infinite width is known: not of states that are normalised."""
+        return self.normalization == "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +72,19 @@ class GatedOptions(RecurrentOptions):
 @network("rnn", options=RnnOptions, needs=(SQUARE,))
 def rnn(options: RnnOptions, input_dim: int, output_dim: int):
     """h_t = W phi(h_{t-1}) + U x_t + b over the rows x_t, mean over t of phi(h_t), read-out."""
-    activation = activation_layer(options.activation)
-    return _network("RNN", options, input_dim, output_dim, activation=activation)
+    from torch import nn
+
+    from ntkflow import networks
+
+    activation = networks.activation_layer(activation_layer(options.activation))
+    if options.normalization == "layer":
+        norm = nn.LayerNorm(options.width, elementwise_affine=False, device="meta")
+        activation = nn.Sequential(norm, activation)
+    found = _network("RNN", options, input_dim, output_dim, activation=activation)
+    if not options.dropout:
+        return found
+    *below, read_out = found
+    return nn.Sequential(*below, nn.Dropout(options.dropout), read_out)
 
 
 @network("lstm", options=GatedOptions, needs=(SQUARE,))

@@ -7,11 +7,11 @@ from typing import Annotated
 from ..needs import SQUARE
 from ..options import Rule
 from ..registry import network
-from .common import ActivationRule, ScaleOptions, activation_layer
+from .common import ActivationRule, BatchOptions, ScaleOptions, activation_layer, with_modes
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResnetOptions(ScaleOptions):
+class ResnetOptions(BatchOptions, ScaleOptions):
     """Sizes, and the nonlinearity."""
 
     depth: Annotated[int, Rule("number of residual blocks", minimum=0)]
@@ -44,13 +44,13 @@ def resnet(options: ResnetOptions, input_dim: int, output_dim: int):
 
     def block() -> nn.Module:
         layers = (activation(), convolution(width), activation(), convolution(width))
-        return networks.Residual(nn.Sequential(*layers))
+        return networks.Residual(nn.Sequential(*with_modes(layers, options)))
 
     return nn.Sequential(
         nn.Unflatten(1, (1, side, side)),
         convolution(1),
         *(block() for _ in range(options.depth)),
-        activation(),
+        *with_modes([activation()], options),
         networks.GlobalAveragePool(),
         networks.Dense(width, output_dim, **where),
     )

@@ -27,6 +27,19 @@ class TransformerOptions(ScaleOptions):
         ),
     ] = "tied 1/d"
     activation: Annotated[str, ActivationRule("nonlinearity of the dense layers")] = "relu"
+    normalization: Annotated[
+        Literal["none", "layer"],
+        Rule("layer normalisation, without learned gains, before attention and dense layers"),
+    ] = "layer"
+    dropout: Annotated[
+        float,
+        Rule(
+            "probability p that a weight of the attention, an activation or an entry of what is "
+            "added to the tokens is set to zero in a training step",
+            minimum=0,
+            exclusiveMaximum=1,
+        ),
+    ] = 0.0
 
     def side(self, input_dim: int) -> int:
         """Of padded images."""
@@ -93,15 +106,19 @@ def transformer(options: TransformerOptions, input_dim: int, output_dim: int):
     activation = activation_layer(options.activation)
 
     def block() -> nn.Module:
-        return networks.TransformerEncoderLayer(
+        layer = networks.TransformerEncoderLayer(
             width,
             options.heads,
             width,
             activation=activation,
             norm_first=True,
+            dropout=options.dropout,
             **attention,
             **scales,
         )
+        if options.normalization == "none":
+            layer.norm1, layer.norm2 = nn.Identity(), nn.Identity()
+        return layer
 
     return nn.Sequential(
         nn.Unflatten(1, (image, image)),

@@ -59,10 +59,16 @@ def _needs_of(cell: Cell, facts: Facts) -> Iterator[tuple[list[str | int], str, 
     for index, entry in enumerate(cell.config["measurements"]):
         kind = MEASUREMENTS[entry["kind"]]
         options = read_options(kind.options, entry)
-        for when in entry["when"]:
+        for when in filter(lambda when: _is_made(cell, when), entry["when"]):
             variant = kind.variants[when]
             for need in (*variant.needs, *variant.asks(options)):
                 yield ["measurements", index, "kind"], f"{entry['kind']!r} ({when})", need
+
+
+def _is_made(cell: Cell, when: str) -> bool:
+    """Whether a cell has networks at a moment; one that is left out by 0 of them asks nothing."""
+    counts = {stage.seeds for stage in STAGES.values() if stage.when == when and stage.seeds}
+    return all(cell.config[count] for count in counts)
 
 
 def _needs_of_tiles(facts: Facts) -> tuple[Need, ...]:
