@@ -55,7 +55,9 @@ def test_quantities_have_colours_of_the_palette_and_a_figure():
 
 
 def test_figures_take_their_colours_from_one_place_and_have_text_to_read():
-    named = re.compile(r"\"#[0-9a-f]{6}\"|(?:color|colour|\bc)=\"(?!none)[a-z]+\"")
+    named = re.compile(
+        r"\"#[0-9a-f]{6}\"|(?:color|colour|\bc)=\"(?!none|white)[a-z]+\""
+    )  # white: on images
     small = re.compile(r"(?:fontsize|labelsize)=(?:[0-7](?!\d)|\"x+-small\")")
     for script in SCRIPTS:
         text = script.read_text(encoding="utf-8")
