@@ -55,6 +55,7 @@ def test_quantities_have_colours_of_the_palette_and_a_figure():
 
 
 def test_figures_take_their_colours_from_one_place_and_have_text_to_read():
+    # White is for lines on images.
     named = re.compile(
         r"\"#[0-9a-f]{6}\"|(?:color|colour|\bc)=\"(?!none|white)[a-z]+\""
     )  # white: on images
