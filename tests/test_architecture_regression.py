@@ -11,6 +11,7 @@ from figures import architecture_regression as figure
 from ntkflow import empirical_ntk, ridge_regression
 from ntkflow.errors import ConfigurationError
 from ntkflow.limits import limit_kernels
+from ntkflow.linalg.spectra import block_matrix
 from ntkflow.networks import draw_parameters, ensemble_outputs, member, mlp
 from ntkflow.randomness import generator
 from ntkflow.training import GradientDescent, Objective, Schedule, train_ensemble
@@ -64,6 +65,12 @@ def test_every_number_is_that_of_its_definition(data):
             absolute = ridge * gram.diagonal().mean().item()
             f = ridge_regression(gram, cross, y[train], ridge=absolute)
             assert numbers[name][seed] == pytest.approx(right(f, y[test]))
+        block = block_matrix(empirical_ntk(NETWORK, x[train], parameters=member(start, 0)).values)
+        wide = empirical_ntk(NETWORK, x[test], x[train], parameters=member(start, 0)).values
+        absolute = numbers["block_ridge"][seed] * block.diagonal().mean().item()
+        targets = y[train].T.reshape(-1)
+        f = ridge_regression(block, block_matrix(wide), targets, ridge=absolute)
+        assert numbers["block"][seed] == pytest.approx(right(f.reshape(3, -1).T, y[test]))
     pairs = [("network", "random"), ("limit", "network"), ("limit", "random")]
     for better, worse in pairs:
         difference = numbers[better] - numbers[worse]
@@ -81,9 +88,9 @@ def test_figure_shows_the_interval_that_is_judged():
     rng, rows = np.random.default_rng(0), []
     for name in ("mlp", "rnn_erf"):
         for seed in range(5):
-            network, random, limit = rng.uniform(0.7, 0.9, 3)
-            rows.append((name, seed, network, random, limit))
-    table = pd.DataFrame(rows, columns=["architecture", "seed", "network", "random", "limit"])
+            rows.append((name, seed, *rng.uniform(0.7, 0.9, 4)))
+    columns = ["architecture", "seed", "network", "random", "block", "limit"]
+    table = pd.DataFrame(rows, columns=columns)
     for better, worse in (("network", "random"), ("limit", "network"), ("limit", "random")):
         table[f"{better}_over_{worse}"] = table[better] - table[worse]
     use_style()

@@ -2,7 +2,8 @@
 intervals, right of 0 where the first of the two is better. Network: trained; random: regression
 with the kernel of the same network before training; limit: with that of its infinitely wide twin,
 both with a ridge that folds of the learned images choose. Numbers at the right: mean test accuracy
-of network, random and limit kernel in per cent.
+in per cent of the network, of regression with its kernel as a mean over outputs and of all pairs of
+outputs, and of the limit kernel.
 """
 
 import matplotlib.pyplot as plt
@@ -33,7 +34,7 @@ def draw(tables, cfg):
                 xerr=[[points.mean() - low], [high - points.mean()]], fmt=marker, ms=5,
                 capsize=3, color=COLOURS[index], label=label if place == 0 else None,
             )  # fmt: skip
-        means = (100 * rows[each].mean() for each in ("network", "random", "limit"))
+        means = (100 * rows[each].mean() for each in ("network", "random", "block", "limit"))
         text = " / ".join(f"{mean:.0f}" for mean in means)
         axes.annotate(
             text, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize="small"

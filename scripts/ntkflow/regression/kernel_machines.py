@@ -176,14 +176,18 @@ def choose_ridge(
 
 
 def folded_accuracies(
-    gram: Float[Tensor, "m m"], y: Float[Tensor, "m o"], ridges: Sequence[float], *, folds: int
+    gram: Float[Tensor, "rows rows"],
+    y: Float[Tensor, "m o"],
+    ridges: Sequence[float],
+    *,
+    folds: int,
 ) -> dict[float, float]:
     """Accuracy of kernel ridge regression over folds of the points, by ridge.
 
     Points i, i + folds, i + 2 folds, ... judge a fit on all others, for i = 0 .. folds - 1.
 
     Args:
-        gram: K on the training points, shared by the outputs.
+        gram: K on the training points.
         y: one-hot targets.
         ridges: over the mean of K's diagonal.
         folds: parts of the points, at least 2 and at most as many as there are points.
@@ -191,7 +195,8 @@ def folded_accuracies(
     labels, fold = y.argmax(1), torch.arange(len(y), device=y.device) % folds
     found = dict.fromkeys(ridges, 0.0)
     for judged in (fold == part for part in range(folds)):
-        inner, cross = gram[~judged][:, ~judged], gram[judged][:, ~judged]
+        test, train = _rows(gram, y, judged), _rows(gram, y, ~judged)
+        inner, cross = gram[train][:, train], gram[test][:, train]
         for ridge in ridges:
             outputs = ridge_classifier(inner, cross, y[~judged], ridge=ridge)
             found[ridge] += accuracy(outputs, labels[judged]) * int(judged.sum()) / len(y)
@@ -199,14 +204,18 @@ def folded_accuracies(
 
 
 def folded_ridge(
-    gram: Float[Tensor, "m m"], y: Float[Tensor, "m o"], ridges: Sequence[float], *, folds: int
+    gram: Float[Tensor, "rows rows"],
+    y: Float[Tensor, "m o"],
+    ridges: Sequence[float],
+    *,
+    folds: int,
 ) -> float:
     """The ridge with the best of `folded_accuracies`, the largest of equal ones."""
     found = folded_accuracies(gram, y, ridges, folds=folds)
     return max(sorted(ridges, reverse=True), key=lambda ridge: round(found[ridge], 9))
 
 
-def _rows(gram: Tensor, y: Tensor, samples: slice) -> Tensor:
+def _rows(gram: Tensor, y: Tensor, samples: slice | Tensor) -> Tensor:
     """Indices of some samples, in every output's block."""
     size, (count, outputs) = len(gram), y.shape
     index = torch.arange(count, device=gram.device)[samples]

@@ -28,15 +28,16 @@ class ArchitectureRegressionOptions(Draws):
     options=ArchitectureRegressionOptions,
     axes=("seed",),
     needs=(TRAINING, LABELS, NTK),
-    kernel="mean",
+    kernel="block",
 )
 def architecture_regression(options, setting, data):
     """Test accuracy of a trained network, of the kernel of a random one and of the limit kernel.
 
     Splits are drawn from the training set, the pool, whose limit kernel is made once. In every
     split another network is trained; `random` is regression with its kernel (mean over outputs)
-    before training, `limit` with that of its infinitely wide twin, each with a ridge that folds of
-    the learned images choose. Differences are paired: the same images for all three.
+    before training, `block` with the same network's kernel of all pairs of outputs, `limit` with
+    that of its infinitely wide twin, each with a ridge that folds of the learned images choose.
+    Differences are paired: the same images for all.
     """
     from ..theory.architecture_regression import architecture_regression
 

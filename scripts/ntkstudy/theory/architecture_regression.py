@@ -10,6 +10,7 @@ from torch import Tensor
 from ntkflow.empirical import empirical_ntk
 from ntkflow.errors import ConfigurationError
 from ntkflow.limits import limit_kernels
+from ntkflow.linalg.spectra import block_matrix
 from ntkflow.networks import draw_parameters, ensemble_outputs, member
 from ntkflow.randomness import generator
 from ntkflow.regression.kernel_machines import accuracy, folded_ridge, ridge_classifier
@@ -70,7 +71,10 @@ def trained_accuracy(setting: Setting, split: Split, start: dict[str, Tensor]) -
 
 
 def kernel_accuracy(
-    gram: Float[Tensor, "m m"], cross: Float[Tensor, "n m"], split: Split, options: Any
+    gram: Float[Tensor, "rows rows"],
+    cross: Float[Tensor, "others rows"],
+    split: Split,
+    options: Any,
 ) -> tuple[float, float]:
     """Test accuracy of kernel ridge regression, and its ridge, chosen by folds."""
     ridge = folded_ridge(gram, split.y, options.ridges, folds=options.folds)
@@ -78,21 +82,23 @@ def kernel_accuracy(
 
 
 def architecture_regression(options: Any, setting: Setting) -> dict[str, Array]:
-    """Accuracies of all three by split, their differences, and the ridges."""
+    """Accuracies of all four by split, differences of three of them, and the ridges."""
     dtype = getattr(torch, setting.training["dtype"])
     limit = limit_kernels(setting.network, setting.x).ntk
     rows = []
     for seed, split in enumerate(splits_of(options, setting, dtype)):
         start = draw_parameters(setting.network, [seed], dtype=dtype, device=split.x.device)
-        random = [
-            empirical_ntk(
-                setting.network, *pair, parameters=member(start, 0), outputs="mean"
-            ).values
+        blocks = [
+            empirical_ntk(setting.network, *pair, parameters=member(start, 0)).values
             for pair in ((split.x,), (split.test_x, split.x))
         ]
+        random = [block.diagonal(dim1=0, dim2=1).mean(-1) for block in blocks]
         parts = limit[split.train][:, split.train], limit[split.test][:, split.train]
         row: dict[str, float] = {"network": trained_accuracy(setting, split, start)}
         row["random"], row["random_ridge"] = kernel_accuracy(*random, split, options)
+        row["block"], row["block_ridge"] = kernel_accuracy(
+            *map(block_matrix, blocks), split, options
+        )
         row["limit"], row["limit_ridge"] = kernel_accuracy(*parts, split, options)
         row["network_over_random"] = row["network"] - row["random"]
         row["limit_over_network"] = row["limit"] - row["network"]
