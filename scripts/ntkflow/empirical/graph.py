@@ -174,7 +174,11 @@ def _operation(node: Node, of_parameter: bool) -> tuple:
 
 def kind_of(node: Node) -> str:
     """Name of the operation that a node differentiates; custom functions keep their whole name."""
-    name = node.name()
+    return _kind(node.name())
+
+
+@cache
+def _kind(name: str) -> str:
     operation = name.rstrip("0123456789")
     return name if operation == name else operation.removesuffix("Backward")
 

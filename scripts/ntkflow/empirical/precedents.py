@@ -112,10 +112,12 @@ def _state(layer: nn.Module) -> tuple:
 
 def _said(value: object) -> Any:
     """Plain values as they are, also inside of others; identity of others, but of tensors."""
-    if isinstance(value, PLAIN):
+    if type(value) in PLAIN:
         return value
     if isinstance(value, dict):
         return tuple([(name, _said(each)) for name, each in value.items()]) if value else ()
+    if isinstance(value, PLAIN):
+        return value
     if isinstance(value, list | tuple):
         return tuple(map(_said, value))
     if isinstance(value, NAMELESS):
