@@ -230,7 +230,7 @@ def _factor(node: Node, kind: str) -> float | None:
 def _uses_of(node: Node, read: dict[int, Parameter]) -> list[Use]:
     """What a node does with the parameters that it reads; nothing unless all of it is known."""
     kind = kind_of(node)
-    if not read or kind not in SLOTS:
+    if not read or kind not in SLOTS or node._input_metadata[0].dtype.is_complex:
         return []
     turned = [slot for slot, parameter in read.items() if parameter.transposed]
     if turned not in ([], WEIGHTS.get(kind, [])):
