@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 CONTAINERS = frozenset([list, dict, set, deque, OrderedDict])
+# What every module has: tensors, which are swapped for a call, parts and hooks.
+COMMON = frozenset(vars(nn.Module()))
 
 
 @contextmanager
@@ -22,7 +24,8 @@ def kept_attributes(layers: Iterable[nn.Module]) -> Iterator[None]:
     for layer in layers:
         attributes = vars(layer)
         before.append((attributes, attributes.copy()))
-        for name, value in attributes.items():
+        for name in attributes.keys() - COMMON:
+            value = attributes[name]
             if type(value) in CONTAINERS and id(value) not in contents:
                 _gather(value, contents)
             elif type(value) is Tensor and not value.requires_grad:
