@@ -109,6 +109,7 @@ def main() -> None:
     ]
     print("\n".join(lines))
     benchmarks.keep("plan_load.py", "\n".join([*lines, ""]))
+    benchmarks.write_tables()
     over = [work for work, _, *used in found if any(map(float.__gt__, used, BOUNDS[work]))]
     sys.exit(f"over its bound: {', '.join(over)}" if over else 0)
 

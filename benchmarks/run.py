@@ -25,6 +25,8 @@ SCRIPTS = {
     "training_architectures.py": "One training step, 5 seeds, one thread (peers: loop, torch.func)",
     "training_engines.py": "One training step, 10 seeds, one thread (peers: JAX scan, torch.func)",
 }
+# Run in the project's own environment, by their own command lines.
+ALONE = {"plan_load.py": "Snakemake plans many jobs (what is allowed beside what was measured)"}
 
 
 def measure(script: str) -> None:
@@ -96,7 +98,8 @@ def write_tables() -> None:
 def tables() -> str:
     """What was measured last, in Markdown, between its marks."""
     parts, known = ["Medians, each pair interleaved in one process.", ""], machines()
-    measured = {script: title for script, title in SCRIPTS.items() if result_file(script).exists()}
+    titles = SCRIPTS | ALONE
+    measured = {script: title for script, title in titles.items() if result_file(script).exists()}
     parts += [markdown(title, known[script], rows(script)) for script, title in measured.items()]
     return f"{START}\n" + "\n".join(parts) + END
 

@@ -264,6 +264,10 @@ def test_what_was_changed_since_a_fit_is_refused(method):
         network.weight.add_(1.0)
     with pytest.raises(ConfigurationError, match=r"^kernel: it, the network or x was changed"):
         fit.predict(new)
+    fit = kernel_ridge((network, x), y, 0.1, kind="empirical", **options)
+    network.weight.data = 2 * network.weight.data
+    with pytest.raises(ConfigurationError, match=r"^kernel: it, the network or x was changed"):
+        fit.predict(new)
     fit = kernel_ridge((NETWORK, x), y, 0.1, **options)
     x.add_(1.0)
     with pytest.raises(ConfigurationError, match=r"^kernel: it, the network or x was changed"):

@@ -17,6 +17,7 @@ from ntkflow.linalg.preconditioning import (
     randomly_pivoted_cholesky,
 )
 from ntkflow.linalg.shifted import shifted_solutions
+from ntkflow.linalg.solving import stored_product
 from ntkflow.linalg.triangles import SharedTriangles
 
 RIDGE = 1e-3
@@ -238,3 +239,21 @@ def test_one_space_serves_all_shifts(preconditioned):
     assert sum(products) <= len(kernel) + 3
     with pytest.raises(KernelError, match=r"ridge 0.001 .* in a space of 6 vectors"):
         shifted_solutions(multiply, inverse, y, shifts, tolerance=1e-9, most=6)
+
+
+@pytest.mark.parametrize("vectors", [9, 40], ids=["skinny", "wide"])
+def test_products_with_a_stored_matrix_do_not_depend_on_threads(vectors):
+    _, _, _, kernel, *_ = problem(n=700, dtype=torch.float32)
+    v = torch.randn(vectors, 700, generator=torch.Generator().manual_seed(0))
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(stored_product(lambda i, j: kernel[i, j], v, 96))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert relative(found[0], v.double() @ kernel.double()) < 1e-6
+    if vectors == 9:
+        assert torch.equal(found[0], found[1])
+        assert torch.equal(found[0], found[2])

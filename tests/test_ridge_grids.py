@@ -153,3 +153,12 @@ def test_ridges_are_a_list():
     for ridges in (0.1, torch.tensor(0.1)):
         with pytest.raises(ConfigurationError, match=r"^ridges: .* use a list of numbers >= 0"):
             fit.leave_one_out(ridges)
+
+
+def test_factors_of_few_ridges_and_eigenpairs_of_many_agree():
+    _, y, _, kernel, *_ = problem(n=60)
+    fit, rows = kernel_ridge(kernel, y, 0.1), torch.arange(10, 25)
+    many = [10.0 ** (-k / 8) for k in range(40)]
+    found, expected = fit.held_out(many[:5], rows), fit.held_out(many, rows)
+    assert relative(found.predictions, expected.predictions[:5]) < 1e-9
+    assert (found.method, expected.method) == ("direct", "direct")

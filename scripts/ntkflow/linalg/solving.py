@@ -1,7 +1,8 @@
-"""Symmetric kernels: checks, Cholesky factors and eigenpairs, in float64."""
+"""Symmetric kernels: checks, products, Cholesky factors and eigenpairs, in float64."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,9 @@ from ..errors import ConfigurationError, KernelError
 # Rows and columns that are looked at together.
 _TILE = 2048
 # Rows and columns of a piece that skinny products are fast with, measured for 8 to 16 vectors.
-_PIECE = {torch.float32: 1024, torch.float64: 512}
+_PIECE = {torch.float32: 512, torch.float64: 512}
+# Sums that tiles of a stored matrix are dealt out to, and vectors up to which this is worth while.
+_SHARES, _SKINNY = 16, 32
 
 
 def columns(targets: Tensor) -> Float[Tensor, "m k"]:
@@ -98,6 +101,37 @@ def add_products(
             product[:, columns] += vectors[:, rows] @ piece
             if i != j:
                 product[:, rows] += linear(vectors[:, columns], piece)
+
+
+def stored_product(
+    tile: Callable[[slice, slice], Tensor], vectors: Float[Tensor, "k n"], side: int
+) -> Float[Tensor, "k n"]:
+    """Products v'K in float64 for a symmetric K whose `tile(i, j)`, for j from i on, is in memory.
+
+    On a CPU every thread takes tiles of its own, because a skinny product is too small to be
+    shared. Tiles are dealt out to a fixed number of sums, so the result does not depend on how many
+    threads there are.
+    """
+    pairs = list(tile_pairs(vectors.shape[1], side))
+    alone = vectors.device.type != "cpu" or len(vectors) > _SKINNY
+    shares = 1 if alone else min(_SHARES, len(pairs))
+
+    @torch.no_grad()  # which is not inherited by threads
+    def share(start: int) -> Tensor:
+        product = torch.zeros_like(vectors, dtype=torch.float64)
+        for i, j in pairs[start::shares]:
+            add_products(product, vectors, tile(i, j), i, j)
+        return product
+
+    count = torch.get_num_threads()
+    if 1 in (count, shares):
+        return sum(map(share, range(shares)))
+    workers = min(count, shares)
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            return sum(pool.map(share, range(shares)))
+        finally:
+            torch.set_num_threads(count)  # MKL has one number for all threads
 
 
 def _largest(values: Tensor) -> float:

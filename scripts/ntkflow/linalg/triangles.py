@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .solving import add_products, tile_pairs
+from .solving import stored_product
 
 # Columns that are factorised together; rows converted to float64 together.
 _PANEL, _ROWS = 512, 512
@@ -56,14 +56,15 @@ class SharedTriangles:
     def multiply(self, vectors: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         """K vectors in float64, of entries as they are stored."""
         v = vectors.T.contiguous()
-        product = v * self.diagonal
-        for i, j in tile_pairs(len(self.matrix), _ROWS):
-            tile = self.matrix[i, j]
-            if i == j:
-                above = tile.triu(1)
-                tile = above + above.T
-            add_products(product, v, tile, i, j)
-        return product.T
+        return (v * self.diagonal + stored_product(self._above, v, _ROWS)).T
+
+    def _above(self, i: slice, j: slice) -> Tensor:
+        """A tile of K, but for zeros on the diagonal."""
+        tile = self.matrix[i, j]
+        if i != j:
+            return tile
+        above = tile.triu(1)
+        return above + above.T
 
     def restore(self) -> Float[Tensor, "n n"]:
         """K again, in place of its factor."""

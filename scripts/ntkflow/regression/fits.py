@@ -15,7 +15,7 @@ from ..errors import ConfigurationError, KernelError
 from ..linalg.solving import columns
 from .grids import RidgeErrors, held_out_errors, left_out_errors
 from .solvers import DirectSolver, IterativeSolver
-from .sources import NetworkSource, Source, versions
+from .sources import NetworkSource, Source, Version, versions
 
 # Numbers of a cross kernel that are held at once; test points whose variances are solved together.
 _NUMBERS, _TOGETHER = 2**25, 64
@@ -55,7 +55,7 @@ class RidgeFit:
     _centred: bool
     _network: NetworkSource | None
     _source: Source
-    _versions: list[tuple[Tensor, int]]
+    _versions: list[tuple[Tensor, Version]]
 
     def __repr__(self) -> str:
         shape = tuple(self.coefficients.shape)
@@ -183,7 +183,8 @@ class RidgeFit:
             ridges: lambda, each >= 0.
             rows: indices of the training points that judge and are not fitted.
             tolerance: of the relative residual in the Krylov space.
-            method: "direct" or "iterative"; default: direct up to 3000 rows.
+            method: "direct" or "iterative"; default: direct up to 3000 rows, or to 6000 with
+                24 ridges or fewer.
         """
         self._check_unchanged()
         options = dict(centre=self._centred, tolerance=tolerance, method=method)

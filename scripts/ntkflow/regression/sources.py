@@ -14,7 +14,7 @@ from ..empirical import empirical_ntk
 from ..empirical.stored import open_square_tiles
 from ..errors import ConfigurationError, KernelError
 from ..limits import limit_kernels
-from ..linalg.solving import add_products, check_square, slices, tile_pairs
+from ..linalg.solving import add_products, check_square, slices, stored_product, tile_pairs
 from ..linalg.triangles import SharedTriangles
 
 Tile = tuple[slice, slice, Tensor]
@@ -77,6 +77,8 @@ class Source(ABC):
     def _multiply(self, vectors: Tensor, dtype: torch.dtype) -> Tensor:
         """Each tile serves its rows and its columns; right-hand sides lie along rows here."""
         v = vectors.T.to(dtype).contiguous()
+        if self.stored:
+            return stored_product(self.tile, v, self.side).T
         product = torch.zeros_like(vectors.T, memory_format=torch.contiguous_format)
         for i, j, tile in self.tiles():
             add_products(product, v, tile, i, j)
@@ -268,9 +270,13 @@ class NetworkSource(Source):
         return super().to_dense(dtype)
 
 
-def versions(parts: list[Tensor]) -> list[tuple[Tensor, int]]:
-    """Tensors with a number that is another one as soon as they are written into."""
-    return [(each, 0 if each.is_inference() else each._version) for each in parts]
+Version = tuple[int, int]
+
+
+def versions(parts: list[Tensor]) -> list[tuple[Tensor, Version]]:
+    """Tensors with numbers that are others as soon as they are written into, or lie elsewhere."""
+    counts = (0 if each.is_inference() else each._version for each in parts)
+    return [(each, (n, each.data_ptr())) for each, n in zip(parts, counts, strict=True)]
 
 
 def as_source(kernel: Any, data: Any, kind: str, dtype: torch.dtype | None) -> Source:
