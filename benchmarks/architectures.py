@@ -82,8 +82,8 @@ def compare(work: str, repeats: int) -> list:
     times = dict(zip(able, measured, strict=True))
     peaks = {name: peak_mb(__file__, work, name) for name in able}
     outputs, deviation = error(work)
-    row = [work, count, outputs, *_cells(times, "{:.4f}"), f"{_ratio(times):.2f}"]
-    return [*row, f"{deviation:.1e}", *_cells(peaks, "{:.0f}"), f"{_ratio(peaks, LEAST_MB):.1f}"]
+    row = [work, count, outputs, *_cells(times, "{:.4f}"), _ratio(times, "{:.2f}")]
+    return [*row, f"{deviation:.1e}", *_cells(peaks, "{:.0f}"), _ratio(peaks, "{:.1f}", LEAST_MB)]
 
 
 def works(call: Callable) -> bool:
@@ -100,10 +100,10 @@ def _cells(found: dict[str, float], form: str) -> list[str]:
     return [form.format(found[name]) if name in found else "fails" for name in METHODS]
 
 
-def _ratio(found: dict[str, float], least: float = 0.0) -> float:
-    """The better peer over ours."""
+def _ratio(found: dict[str, float], form: str, least: float = 0.0) -> str:
+    """The better peer over ours, or that there is none."""
     peers = [value for name, value in found.items() if name != "ours"]
-    return min(peers, default=float("nan")) / max(found["ours"], least)
+    return form.format(min(peers) / max(found["ours"], least)) if peers else "no peer"
 
 
 def print_one_peak(work: str, name: str) -> None:

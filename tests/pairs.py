@@ -90,6 +90,7 @@ OPTIONS = {
     "spectrum_cost": {"eigenvalues": 2},
     "residual_modes": {"eigenvectors": 3},
     "kernel_ridge": {"ridges": [0.1]},
+    **{kind: {"tolerance": 0.1} for kind in ("kappa", "initial_kappa")},
 }  # fmt: skip
 DRAWS = ("output_covariance", "recursion", "linear_descent", "step_sweep", "initial_kappa",
          "convexity", "early_stopping", "principal_component")  # fmt: skip

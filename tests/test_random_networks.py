@@ -15,7 +15,7 @@ torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 
 FAST = ["layerwise", "jacobian", "vector_product"]
-few = settings(derandomize=True, database=None, max_examples=15)
+few = settings(derandomize=True, database=None, max_examples=5)
 many = settings(derandomize=True, database=None, max_examples=40)
 
 

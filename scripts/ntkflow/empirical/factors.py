@@ -92,7 +92,8 @@ class JacobianFactor:
         mine, other = self, other if isinstance(other, JacobianFactor) else other.summed()
         if mine.turned != other.turned:
             mine, other = mine.upright(), other.upright()
-        return [Term(mine.rows[None], other.rows[None], None)]
+        left = mine.rows[None]
+        return [Term(left, left if other is mine else other.rows[None], None)]
 
     def gradient(self, weights: Float[Tensor, " s"], n: int) -> Float[Tensor, " p"]:
         """Of the weighted outputs of row n."""

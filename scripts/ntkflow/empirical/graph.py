@@ -174,7 +174,11 @@ def _operation(node: Node, of_parameter: bool) -> tuple:
 
 def kind_of(node: Node) -> str:
     """Name of the operation that a node differentiates; custom functions keep their whole name."""
-    name = node.name()
+    return _kind(node.name())
+
+
+@cache
+def _kind(name: str) -> str:
     operation = name.rstrip("0123456789")
     return name if operation == name else operation.removesuffix("Backward")
 
@@ -226,7 +230,7 @@ def _factor(node: Node, kind: str) -> float | None:
 def _uses_of(node: Node, read: dict[int, Parameter]) -> list[Use]:
     """What a node does with the parameters that it reads; nothing unless all of it is known."""
     kind = kind_of(node)
-    if not read or kind not in SLOTS:
+    if not read or kind not in SLOTS or node._input_metadata[0].dtype.is_complex:
         return []
     turned = [slot for slot, parameter in read.items() if parameter.transposed]
     if turned not in ([], WEIGHTS.get(kind, [])):

@@ -118,7 +118,8 @@ def empirical_ntk(
             many outputs; default: x1, of which only half the kernel is computed.
         parameters: of a module: by default those that require a gradient; name to tensor; a name
             or pattern ("head.*"), a part of the module, a parameter, or several of these (the
-            others are held fixed); of a function: any pytree of tensors.
+            others are held fixed); of a function: any pytree of tensors. Of complex ones real and
+            imaginary parts are differentiated; hooks of parameters act on their gradients.
         outputs: "block" (O, O, N1, N2); "diagonal" (O, N1, N2), equal outputs; "trace" (N1, N2),
             their sum; "mean" (N1, N2), their mean; an int (N1, N2), that output alone; a list of S
             ints (S, S, N1, N2), the block of these.

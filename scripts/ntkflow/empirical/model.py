@@ -1,6 +1,6 @@
 """One view of everything that has an empirical kernel: named parameters and a function of them."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +17,9 @@ from torch.utils import _pytree
 
 from ..errors import ConfigurationError, UnsupportedLayerError
 from ..networks.evaluation import draws_masks, uses_batch_statistics
+from .complexes import as_real, hook_of, put_together
 from .inputs import Inputs, call, constant, refuse_call
+from .keeping import kept_attributes
 from .outputs import Pick, as_rows, picked
 from .selection import select_parameters
 
@@ -35,12 +37,13 @@ class Model:
     """Named parameters, the function of them, and the module if there is one.
 
     Attributes:
-        parameters: name to tensor, without graph.
+        parameters: name to tensor, without graph; a complex one as real and imaginary parts.
         run: puts named parameters in place, and calls its second argument with the network.
         module: the module or None.
         build: the same model with everything cast to another type.
         output: part of what the network returns, see `outputs.picked`.
         own: the module's own tensors of these names that could be met in its graph.
+        hooks: what changes the gradients of the parameters of these names.
         operator: makes the outputs of the network, see `differential.as_operator`, or None.
     """
 
@@ -50,6 +53,7 @@ class Model:
     build: Callable[[Cast], "Model"]
     output: Pick = None
     own: dict[str, Tensor] = field(default_factory=dict)
+    hooks: dict[str, list[Callable]] = field(default_factory=dict)
     operator: Applied | None = None
 
     def __call__(self, parameters: Mapping[str, Tensor], x: Inputs) -> Float[Tensor, "n o"]:
@@ -197,13 +201,15 @@ def as_model(
         raise ConfigurationError("parameters: None is not allowed for a function; give a pytree")
     paths, spec = _pytree.tree_flatten_with_path(parameters)
     names = [_path_name(path) for path, _ in paths]
+    pairs = {name for name, (_, leaf) in zip(names, paths, strict=True) if leaf.is_complex()}
 
     def run(named: Mapping[str, Tensor], work: Callable) -> Any:
-        tree = _pytree.tree_unflatten([named[name] for name in names], spec)
+        whole = put_together(named, pairs)
+        tree = _pytree.tree_unflatten([whole[name] for name in names], spec)
         return work(partial(network, tree))
 
     def build(cast: Cast) -> Model:
-        values = [cast(constant(leaf)) for _, leaf in paths]
+        values = [cast(as_real(constant(leaf))) for _, leaf in paths]
         named = dict(zip(names, values, strict=True))
         return Model(named, run, None, build, output, operator=operator)
 
@@ -219,15 +225,21 @@ def _module_model(
     shared = {id(every[name]) for name in chosen}
     others = {name: p for name, p in module.named_parameters() if id(p) not in shared}
     own = {name: every[name] for name in chosen if every[name].requires_grad}
+    hooks = {
+        name: [hook_of(p, hook) for hook in (p._backward_hooks or {}).values()]
+        for name, p in own.items()
+    }
+    pairs = {name for name, p in chosen.items() if p.is_complex()}
     layers = Layers.of(module)
 
     def build(cast: Cast) -> Model:
         def run(named: Mapping[str, Tensor], work: Callable) -> Any:
             fixed = {name: cast(constant(p)) for name, p in others.items()}
-            return run_unchanged(module, fixed | dict(named), work, cast, layers)
+            every = fixed | put_together(named, pairs)
+            return run_unchanged(module, every, work, cast, layers)
 
-        values = {name: cast(constant(p)) for name, p in chosen.items()}
-        return Model(values, run, module, build, output, own, operator)
+        values = {name: cast(as_real(constant(p))) for name, p in chosen.items()}
+        return Model(values, run, module, build, output, own, hooks, operator)
 
     return build(_same)
 
@@ -250,9 +262,8 @@ def run_unchanged(
 ) -> Any:
     """What `work` returns, given the module at these parameters, from the state it is in.
 
-    What the forward pass writes into buffers, or in place of tensors that are no parameters, is
-    lost. Instance normalisation in training mode would write running averages that its outputs do
-    not use, and gets none.
+    What the forward pass writes into buffers or attributes is lost. Instance normalisation in
+    training mode would write running averages that its outputs do not use, and gets none.
     """
     layers = layers or Layers.of(module)
     buffers = {name: cast(buffer).clone() for name, buffer in module.named_buffers()}
@@ -262,7 +273,7 @@ def run_unchanged(
             buffers |= {f"{prefix}running_mean": None, f"{prefix}running_var": None}
     named = {f"network.{name}": value for name, value in (buffers | dict(parameters)).items()}
     every = layers.named.values()
-    with _kept_tensors(every), _plain_layers(every):
+    with kept_attributes(every), _plain_layers(every):
         # The search for tensors that are shared takes longer than a small network.
         options = dict(tie_weights=layers.tied)
         return torch.func.functional_call(_Held(module), named, (work,), **options)
@@ -298,22 +309,6 @@ class _Held(nn.Module):
         return work(self.network)
 
 
-@contextmanager
-def _kept_tensors(layers: Iterable[nn.Module]) -> Iterator[None]:
-    """Put tensors back that are plain attributes, as the weight of a spectral normalisation is."""
-    kept = [
-        (vars(layer), name, value)
-        for layer in layers
-        for name, value in vars(layer).items()
-        if isinstance(value, Tensor)
-    ]
-    try:
-        yield
-    finally:
-        for attributes, name, value in kept:
-            attributes[name] = value
-
-
 def _path_name(path: tuple) -> str:
     """Dotted name of a leaf: `('layers', 0, 'weight')` is 'layers.0.weight'."""
     keys = [getattr(key, "key", getattr(key, "idx", getattr(key, "name", key))) for key in path]
@@ -338,6 +333,11 @@ def check_evaluation_mode(module: nn.Module) -> None:
             raise UnsupportedLayerError(
                 f"layer {name!r}: {type(layer).__name__} with max_norm={layer.max_norm:g} changes "
                 "its weight at every call; shorten its rows once and set max_norm to None"
+            )
+        if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.scale_grad_by_freq:
+            raise UnsupportedLayerError(
+                f"layer {name!r}: {type(layer).__name__} with scale_grad_by_freq=True divides "
+                "gradients by how often a batch looks rows up; set scale_grad_by_freq to False"
             )
 
 

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.utils import _pytree
 from ..checks import as_whole, check_tensors
 from ..errors import ConfigurationError, UnsupportedLayerError
 from ..linalg.estimates import Estimate
+from .complexes import in_precision
 from .differential import Operator, as_operator
 from .inputs import Inputs, Several, apply, as_inputs, constant
 from .jacobian_map import Jacobians
@@ -102,19 +104,25 @@ def _cast(network: nn.Module | Callable, parameters: Any, dtype: torch.dtype) ->
     """Copies in another type; a module's buffers and fixed parameters follow."""
     if not isinstance(network, nn.Module) or isinstance(parameters, Mapping):
         parameters = _pytree.tree_map_only(
-            Tensor, lambda p: constant(p).to(dtype, copy=True), parameters
+            Tensor,
+            lambda p: constant(p).to(dtype.to_complex() if p.is_complex() else dtype, copy=True),
+            parameters,
         )
     elif parameters is not None:
         parameters = list(select_parameters(network, parameters))
     if not isinstance(network, nn.Module):
         return network, parameters
     try:
-        return copy.deepcopy(network).to(dtype), parameters
+        copied = copy.deepcopy(network)._apply(partial(in_precision, dtype=dtype))
     except (RuntimeError, TypeError) as error:  # a tensor that belongs to a graph, a lock
         words = str(error).splitlines()[0]
         raise UnsupportedLayerError(
             f"network: cannot be copied ({words}); cast it yourself and leave out dtype="
         ) from error
+    for p, copy_of in zip(network.parameters(), copied.parameters(), strict=True):
+        for hook in (p._backward_hooks or {}).values():
+            copy_of.register_hook(hook)
+    return copied, parameters
 
 
 def _cast_inputs(x: Inputs, dtype: torch.dtype) -> Inputs:

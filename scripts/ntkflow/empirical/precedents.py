@@ -88,6 +88,8 @@ def _situation(task: Task, method: str) -> tuple | None:
 def _describe(task: Task, method: str) -> tuple:
     model, device = task.model, task.like.device
     parameters = [(name, p.shape, p.dtype) for name, p in model.parameters.items()]
+    held = model.module.named_parameters()
+    hooks = [(name, *map(id, p._backward_hooks.values())) for name, p in held if p._backward_hooks]
     sides = [None if x is None else (len(x), *_form(x)) for x in (task.x1, task.x2)]
     asked = method, tuple(task.selected), task.layout, task.by_layer, task.own_rows
     # Functions may hold the module, which what is kept of it must not.
@@ -95,7 +97,7 @@ def _describe(task: Task, method: str) -> tuple:
     enabled = torch.is_autocast_enabled(device.type)
     mode = str(device), enabled and torch.get_autocast_dtype(device.type)
     layers = [_state(layer) for layer in model.module.modules()]
-    return (*asked, *mode, *map(tuple, (parameters, sides, layers)))
+    return (*asked, *mode, *map(tuple, (parameters, hooks, sides, layers)))
 
 
 def _form(x: Inputs) -> tuple:
@@ -112,10 +114,12 @@ def _state(layer: nn.Module) -> tuple:
 
 def _said(value: object) -> Any:
     """Plain values as they are, also inside of others; identity of others, but of tensors."""
-    if isinstance(value, PLAIN):
+    if type(value) in PLAIN:
         return value
     if isinstance(value, dict):
         return tuple([(name, _said(each)) for name, each in value.items()]) if value else ()
+    if isinstance(value, PLAIN):
+        return value
     if isinstance(value, list | tuple):
         return tuple(map(_said, value))
     if isinstance(value, NAMELESS):

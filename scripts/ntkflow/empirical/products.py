@@ -16,6 +16,8 @@ BATCH_BYTES, BATCH_SHARE = 2**24, 4
 # What takes the time of a multiplication in a large product: so many of one over few places,
 # of what is done for a pair of rows, and of scaling and adding a product, of one place or of more.
 FEW, PAIR_OF_ROWS, ADDED, ADDED_PLACES = 8, 50_000, 20, 75
+# Rows of a Jacobian of at most so many numbers are put side by side into one product.
+SHORT_ROW = 512
 
 
 def fill_products(
@@ -52,7 +54,7 @@ def _fill_batch(
     """Write the sum of some products, or add it to what is there."""
     readouts = [(f, other) for f, other in pairs if isinstance(f, ReadoutFactor)]
     rest = [pair for pair in pairs if not isinstance(pair[0], ReadoutFactor)]
-    terms = [term for factor, other in rest for term in factor.terms(other)]
+    terms = _joined([term for factor, other in rest for term in factor.terms(other)])
     if layout.mode == "trace":
         summed = [term.packed().summed() for term in terms]
         _fill_terms(summed, Layout("diagonal", 1), values[None], symmetric, add)
@@ -64,6 +66,18 @@ def _fill_batch(
             _add_pairs(paired, values, symmetric)
     for factor, other in readouts:
         _add_readout(factor.gram(other), layout, values)
+
+
+def _joined(terms: list[Term]) -> list[Term]:
+    """The same sum, with the terms of short rows as one: a product costs a pass over the kernel."""
+    short = [term for term in terms if term.scale is None and term.left.shape[-1] <= SHORT_ROW]
+    if len(short) < 2:
+        return terms
+    rest = [term for term in terms if all(term is not each for each in short)]
+    left = torch.cat([term.left for term in short], -1)
+    same = all(term.right is term.left for term in short)
+    right = left if same else torch.cat([term.right for term in short], -1)
+    return [Term(left, right, None), *rest]
 
 
 def _sums_one_side(term: Term, layout: Layout) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedLayerError
 from .factors import Factor, ReadoutFactor
-from .inputs import Inputs, in_double
+from .inputs import Inputs, in_double, same_rows
 from .model import Model
 from .rows import row_gradients
 from .task import Factors, Task
@@ -20,6 +20,10 @@ from .task import Factors, Task
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 200 * torch.finfo(torch.float32).eps}
 COARSE = 0.05
 
+CHANCE = (
+    "network: has other outputs for the same row at the next call, so they depend on chance or on "
+    "what earlier calls left behind; fix the random numbers, and keep no state outside the network"
+)
 INTERACT = (
     "network: the outputs of a row change with the rows beside it, so rows interact or are "
     "reordered; call network.eval(), give batch_first=True, keep the rows on the first axis"
@@ -184,6 +188,9 @@ def find_proof(task: Task) -> Proof | None:
         Witness.of(task.model, place, _row(task, *place), weights)
         for place in dict.fromkeys([(False, 0), last])
     ]
+    for row, outputs in task.alone[:1]:
+        if same_rows(row, witnesses[0].row) and witnesses[0].differs(outputs[0]):
+            raise UnsupportedLayerError(CHANCE)
     for second in (False, True)[: 1 if task.x2 is None else 2]:
         _check_rows(task, second, witnesses)
     return Proof(witnesses, task.selected)

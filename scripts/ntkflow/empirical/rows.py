@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import UnsupportedLayerError
+from .complexes import as_real
 from .inputs import Inputs
 from .model import Model
 
@@ -25,6 +26,9 @@ def row_gradients(
         UnsupportedLayerError: if a parameter that was replaced also acts as the module's own.
     """
     leaves = {name: p.detach().requires_grad_() for name, p in model.parameters.items()}
+    for name, hooks in model.hooks.items():
+        for hook in hooks:
+            leaves[name].register_hook(hook)
 
     def work(function: Callable[[Inputs], Tensor]) -> tuple:
         with torch.enable_grad():
@@ -52,6 +56,7 @@ def _gradient(
     for (name, own), part in zip(model.own.items(), found[len(leaves) :], strict=True):
         if part is None:
             continue
+        own, part = as_real(own), as_real(part)
         if not torch.equal(own, leaves[name].to(own.dtype)):
             raise UnsupportedLayerError(
                 f"parameters: {name!r} cannot be replaced, the network also holds it in a plain "

@@ -177,23 +177,21 @@ def _without_padding(gradients: Tensor, indices: Tensor, use: Use) -> Tensor:
 
 def _grouped(seen: Seen, gradients: Tensor) -> Float[Tensor, "s n p"]:
     """Of a grouped convolution: in each group, sum over places of g a'."""
-    node = seen.use.source
-    groups, (c, d) = (
-        node._saved_groups,
-        (seen.use.weight.shape[0], seen.use.weight.shape[1:].numel()),
-    )
+    node, weight = seen.use.source, seen.use.weight.shape
+    groups, filters, d = node._saved_groups, weight[0] // node._saved_groups, weight[1:].numel()
     x = seen.source.rows_first(node._saved_input.detach(), seen.rows)
-    g = gradients.flatten(4)  # s n t c p
+    g = gradients.flatten(4).unflatten(3, (groups, filters))  # s n t groups filters p
     step = max(1, PATCH_BYTES // max(1, x[0].numel() * d * x.element_size()))
-    rows = g.new_empty(len(g), len(x), c * d)
+    rows = g.new_empty(len(g), len(x), groups, filters, d)
     for start in range(0, len(x), step):
         chunk = slice(start, start + step)
-        patches = _patches(x[chunk].flatten(0, 1), node)  # (n t) p (groups d)
-        patches = patches.unflatten(0, (-1, x.shape[1])).unflatten(-1, (groups, d)).to(g)
-        some = g[:, chunk].unflatten(3, (groups, c // groups))
-        found = torch.einsum("sntgcp,ntpgd->sngcd", some, patches)
-        rows[:, chunk] = found.flatten(2)
-    return rows * seen.scale
+        patches = _patches(x[chunk].flatten(0, 1), node).mT  # (n t) (groups d) p
+        patches = patches.reshape(-1, d, patches.shape[-1]).to(g)
+        some = g[:, chunk].permute(1, 2, 3, 0, 4, 5)  # n t groups s filters p
+        found = torch.bmm(some.reshape(len(patches), -1, some.shape[-1]), patches.mT)
+        found = found.view(*some.shape[:-1], d)
+        rows[:, chunk] = found.sum(1).movedim(2, 0)
+    return rows.flatten(2) * seen.scale
 
 
 def _patches(images: Float[Tensor, "n c *pixels"], node) -> Float[Tensor, "n p d"]:
