@@ -44,7 +44,8 @@ def load_plan():
         )
         check_writable(plan.results)
         check_confined(plan.results, plan.experiments)
-        source_files(CLAIMS, plan.sources)
+        claims = source_files(CLAIMS, plan.sources)
+        describe.check_findings(plan, claims.values())
         describe.check_picture(plan, FIGURES)
         for experiment in plan.experiments:
             for folder in (FIGURES, ANIMATIONS):
@@ -197,9 +198,8 @@ def experiment_figures(experiment):
 
 def drawn_tables(wildcards):
     """What a figure or an animation waits for: the tables that its script reads."""
-    figure = wildcards.get("figure")
-    script = f"{FIGURES}/{figure}.py" if figure else f"{ANIMATIONS}/{wildcards.animation}.py"
-    return PLAN.table_sources(wildcards.experiment, sorted(describe.needed_tables(script)))
+    tables = sorted(describe.needed_tables(drawn_script(wildcards)))
+    return PLAN.table_sources(wildcards.experiment, tables)
 
 
 def experiment_animations(experiment):
@@ -222,14 +222,53 @@ def network_tables(experiment):
     return PLAN.table_sources(experiment, {"networks"} & PLAN.tables(experiment).keys())
 
 
-def figure_caption(experiment, figure):
-    return describe.caption(f"{FIGURES}/{figure}.py", PLAN.block(experiment))
+def drawn_script(wildcards):
+    """The script of a figure or an animation; its docstring is the caption."""
+    figure = wildcards.get("figure")
+    return f"{FIGURES}/{figure}.py" if figure else f"{ANIMATIONS}/{wildcards.animation}.py"
 
 
-def figure_labels(wildcards):
-    """Columns of a figure in Snakemake's own report: the claims by it, as they came out."""
-    found = claims_by(f"{RESULTS}/claims.json", wildcards.experiment, wildcards.figure)
-    return {"experiment": wildcards.experiment, "figure": wildcards.figure, "claims": found}
+def drawn_caption(wildcards):
+    return describe.caption(drawn_script(wildcards), PLAN.block(wildcards.experiment))
+
+
+def in_report(pattern, caption, labels):
+    """An output that Snakemake's own report shows, filed by source and experiment."""
+    return report(
+        f"{RESULTS}/{{experiment}}/{pattern}",
+        caption=f"../report/captions/{caption}.rst",
+        category=lambda wildcards: PLAN.block(wildcards.experiment)["source"],
+        subcategory=lambda wildcards: PLAN.block(wildcards.experiment)["title"],
+        labels=labels,
+    )
+
+
+def labels_of(wildcards, **what):
+    """Columns of a figure or a table there: the claims by it, as they came out."""
+    found = claims_by(f"{RESULTS}/claims.json", wildcards.experiment, **what)
+    return {"experiment": wildcards.experiment, **what, "claims": found}
+
+
+def drawn_file(pattern):
+    """The file of a figure or an animation."""
+
+    def labels(wildcards):
+        name = wildcards.get("figure") or wildcards.animation
+        return labels_of(wildcards, figure=name)
+
+    return in_report(pattern, "figure", labels)
+
+
+def derived_table(pattern):
+    """The file of a table made of tables.
+
+    Tables of measurements, a hundred megabytes and more, lie beside it; the report links them.
+    """
+
+    def labels(wildcards):
+        return labels_of(wildcards, table=pattern.format(**wildcards))
+
+    return in_report(f"derived/{pattern}.csv", "table", labels)
 
 
 def all_products(kind):

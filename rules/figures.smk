@@ -2,13 +2,7 @@ rule draw_figure:
     input:
         tables=drawn_tables,
     output:
-        svg=report(
-            f"{RESULTS}/{{experiment}}/figures/{{figure}}.svg",
-            caption="../report/captions/figure.rst",
-            category=lambda wildcards: PLAN.block(wildcards.experiment)["source"],
-            subcategory=lambda wildcards: PLAN.block(wildcards.experiment)["title"],
-            labels=figure_labels,
-        ),
+        svg=drawn_file("figures/{figure}.svg"),
         png=f"{RESULTS}/{{experiment}}/figures/{{figure}}.png",
     log:
         f"{RESULTS}/logs/draw_figure/{{experiment}}/{{figure}}.log",
@@ -23,7 +17,7 @@ rule draw_figure:
         runtime=20,
     params:
         cfg=experiment_config(PLAN.figure_config),
-        note=lambda wildcards: figure_caption(wildcards.experiment, wildcards.figure),
+        note=drawn_caption,
         code=lambda wildcards: code_of("draw_figure", f"figures/{wildcards.figure}"),
     message:
         "Drawing {wildcards.figure} of {wildcards.experiment}"
@@ -35,7 +29,7 @@ rule draw_animation:
     input:
         tables=drawn_tables,
     output:
-        webp=f"{RESULTS}/{{experiment}}/animations/{{animation}}.webp",
+        webp=drawn_file("animations/{animation}.webp"),
         frames=f"{RESULTS}/{{experiment}}/animations/{{animation}}.json",
     log:
         f"{RESULTS}/logs/draw_animation/{{experiment}}/{{animation}}.log",
@@ -50,6 +44,7 @@ rule draw_animation:
         runtime=20,
     params:
         cfg=experiment_config(PLAN.figure_config),
+        note=drawn_caption,
         code=lambda wildcards: code_of("draw_animation", f"animations/{wildcards.animation}"),
     message:
         "Animating {wildcards.animation} of {wildcards.experiment}"

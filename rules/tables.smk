@@ -32,7 +32,7 @@ rule compare_with_prediction:
             wildcards.experiment, [f"trained_{wildcards.kind}", f"prediction_{wildcards.kind}"]
         ),
     output:
-        table=f"{RESULTS}/{{experiment}}/derived/{{kind}}_comparison.csv",
+        table=derived_table("{kind}_comparison"),
     log:
         f"{RESULTS}/logs/compare_with_prediction/{{experiment}}/{{kind}}.log",
     benchmark:
@@ -57,7 +57,7 @@ rule measure_learning_times:
     input:
         tables=made_of("learning_times"),
     output:
-        table=f"{RESULTS}/{{experiment}}/derived/learning_times.csv",
+        table=derived_table("learning_times"),
     log:
         f"{RESULTS}/logs/measure_learning_times/{{experiment}}.log",
     benchmark:
@@ -82,7 +82,7 @@ rule summarise_evolution:
     input:
         tables=made_of("evolution"),
     output:
-        table=f"{RESULTS}/{{experiment}}/derived/evolution.csv",
+        table=derived_table("evolution"),
     log:
         f"{RESULTS}/logs/summarise_evolution/{{experiment}}.log",
     benchmark:

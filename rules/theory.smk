@@ -30,7 +30,7 @@ rule summarise_training:
     input:
         tables=made_of("{summary}_summary"),
     output:
-        table=f"{RESULTS}/{{experiment}}/derived/{{summary}}_summary.csv",
+        table=derived_table("{summary}_summary"),
     log:
         f"{RESULTS}/logs/summarise_training/{{experiment}}/{{summary}}.log",
     benchmark:

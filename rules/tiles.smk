@@ -89,7 +89,7 @@ rule project_tile_costs:
         tables=made_of("tile_costs"),
         benchmarks=tile_benchmarks,
     output:
-        table=f"{RESULTS}/{{experiment}}/derived/tile_costs.csv",
+        table=derived_table("tile_costs"),
     log:
         f"{RESULTS}/logs/project_tile_costs/{{experiment}}.log",
     benchmark:

@@ -17,7 +17,7 @@ from ntkstudy.terminal import Display, Forecast, usual_seconds
 
 JOB = re.compile(r"(?:localrule )?Job (\d+): (.+)")
 FINISHED = re.compile(r"Finished jobid: (\d+)")
-PROGRESS = re.compile(r"(\d+) of (\d+) steps")
+PROGRESS = re.compile(r"(\d+) of (\d+) steps|at work: ")
 TOTAL = re.compile(r"total\s+(\d+)$")
 TARGET = re.compile(r"all\s+1$")
 NOTHING = "Nothing to be done"

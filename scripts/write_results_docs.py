@@ -1,4 +1,5 @@
-"""Write docs/results_<scale>.md, the verdicts of a run as a page, from its claims.json.
+"""Keep a run in the documentation: docs/results_<scale>.md has its verdicts, from claims.json, and
+docs/report_<scale>.html is its report, without animations.
 
 python scripts/write_results_docs.py results/default
 """
@@ -12,14 +13,16 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ntkstudy.report.frozen import frozen
 from write_docs import table
 
 DOCS = Path("docs")
 HEAD = """# Results of the {scale} scale
 
 Verdicts and numbers of one run, kept as they were: revision `{revision}`, {day}, {jobs} jobs,
-{hours:.1f} hours of processor time. `make report{option}` makes the report again; `make compare`
-tells what differs. How a claim is judged: [verdicts](verdicts.md).
+{hours:.1f} hours of processor time. [Its report](report_{scale}.html), less the animations, has
+every number, figure and protocol. `make report{option}` makes it again; `make compare` tells what
+differs. How a claim is judged: [verdicts](verdicts.md).
 """
 LONGEST = 300  # characters of what was measured
 
@@ -66,12 +69,14 @@ def processor_seconds(results: Path) -> list[float]:
 
 
 def main() -> None:
-    """Write the page of the run that the command line names."""
+    """Write both pages of the run that the command line names."""
     results = Path(sys.argv[1])
     call = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
     revision = subprocess.run(call, check=True, capture_output=True, text=True).stdout.strip()
     text = page(results, revision)
+    report = frozen((results / "report" / "index.html").read_text(encoding="utf-8"))
     (DOCS / f"results_{results.name}.md").write_text(text, encoding="utf-8")
+    (DOCS / f"report_{results.name}.html").write_text(report, encoding="utf-8")
 
 
 if __name__ == "__main__":

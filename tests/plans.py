@@ -1,5 +1,7 @@
-"""A small experiment, and plans made of it."""
+"""A small experiment, and plans made of it; the plans of the study."""
 
+import copy
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -36,6 +38,17 @@ def load(folder: Path, *configs: dict, overrides=None) -> Plan:
         files.append(folder / f"{index}.yaml")
         files[-1].write_text(yaml.safe_dump(config, sort_keys=False))
     return load_plan(files, ROOT / "config" / "schema.yaml", overrides)
+
+
+@cache
+def _study_plan(*overlays: str) -> Plan:
+    files = [ROOT / "config" / name for name in ("config.yaml", *overlays)]
+    return load_plan(files, ROOT / "config" / "schema.yaml")
+
+
+def study_plan(*overlays: str) -> Plan:
+    """The plan of the default scale with files of config/ on top, read once; free to be changed."""
+    return copy.deepcopy(_study_plan(*overlays))
 
 
 def wrap(**experiments) -> dict:

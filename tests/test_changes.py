@@ -1,7 +1,7 @@
-from plans import ROOT
+from plans import ROOT, study_plan
 
 from ntkstudy.plan.changes import changed_keys
-from ntkstudy.plan.loading import load_plan, read_defaults
+from ntkstudy.plan.loading import read_defaults
 
 CONFIG = ROOT / "config"
 BLOCK = {"seeds": 10, "network": {"width": 100, "depth": 3}, "sweep": {"network.width": [1, 2]}}
@@ -27,9 +27,9 @@ def test_keys_that_differ_are_told_with_both_values():
 
 
 def test_the_quick_scale_says_what_it_changes():
-    plan = load_plan([CONFIG / "config.yaml", CONFIG / "quick.yaml"], CONFIG / "schema.yaml")
+    plan = study_plan("quick.yaml")
     defaults = read_defaults(CONFIG / "config.yaml", plan.schema)
     changes = changed_keys(plan.config, defaults, plan.experiments)
     assert ("kernel_profile", "sweep.network.width", [100, 500, 2048], [32, 128]) in changes
-    whole = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
+    whole = study_plan()
     assert changed_keys(whole.config, defaults, whole.experiments) == []

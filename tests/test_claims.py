@@ -4,12 +4,12 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from own_claims import CLAIMS, CONFIG, DOCUMENT, FILES, PLAN, SCHEMA
+from own_claims import CLAIMS, DOCUMENT, FILES, PLAN, SCHEMA
+from plans import study_plan
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.claims.document import read_claims
 from ntkstudy.plan.configuration import validate
-from ntkstudy.plan.loading import load_plan
 
 
 def test_sources_come_in_one_order_and_have_experiments_and_claims():
@@ -48,7 +48,7 @@ def test_claims_name_what_the_configuration_makes(claim):
         assert keys | {*([along] if isinstance(along, str) else along)} <= axes
 
 
-QUICK = load_plan([CONFIG / "config.yaml", CONFIG / "quick.yaml"], CONFIG / "schema.yaml")
+QUICK = study_plan("quick.yaml")
 REDUCED = [claim for claim in CLAIMS if "reduced" in claim]
 
 

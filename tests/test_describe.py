@@ -3,18 +3,18 @@ import copy
 from pathlib import Path
 
 import pytest
-from plans import ROOT, SCHEMA, build_plan
+from plans import ROOT, SCHEMA, build_plan, study_plan
 
 from ntkflow.errors import ConfigurationError
 from ntkstudy.plan.describe import (
     caption,
+    check_findings,
     check_picture,
     drawable_figures,
     needed_tables,
     protocol,
     report_config,
 )
-from ntkstudy.plan.loading import load_plan
 from ntkstudy.plan.planning import Plan
 
 CONFIG = ROOT / "config"
@@ -23,7 +23,7 @@ FIGURES, ANIMATIONS = ROOT / "scripts" / "figures", ROOT / "scripts" / "animatio
 
 @pytest.fixture
 def plan():
-    return load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
+    return study_plan()
 
 
 def change(plan, **changes) -> Plan:
@@ -48,7 +48,7 @@ def test_captions_fill_in_values(tmp_path):
 
 @pytest.mark.parametrize("scale", ["quick", "full"])
 def test_own_captions_are_complete(scale):
-    plan = load_plan([CONFIG / "config.yaml", CONFIG / f"{scale}.yaml"], CONFIG / "schema.yaml")
+    plan = study_plan(f"{scale}.yaml")
     for name in plan.experiments:
         for drawn in drawable_figures(plan, name, str(FIGURES)):
             text = caption(FIGURES / f"{drawn}.py", plan.block(name))
@@ -98,6 +98,18 @@ def test_a_picture_that_cannot_be_drawn_is_refused(plan):
     plan.config["report"]["picture"] = "kernel_profile/profile"
     with pytest.raises(ConfigurationError, match=r"'profile' is unknown; .* did you mean profiles"):
         check_picture(plan, str(FIGURES))
+
+
+def test_a_finding_that_nothing_claims_is_refused(plan, tmp_path):
+    files = [str(file) for file in sorted((FIGURES.parents[1] / "config/claims").glob("*.yaml"))]
+    check_findings(plan, files)
+    own = tmp_path / "own.yaml"
+    own.write_text("claims:\n  - {statement: s, id: own.claim}\n")
+    plan.config["report"]["findings"].append("own.claim")
+    check_findings(plan, [*files, str(own)])
+    place = len(plan.config["report"]["findings"]) - 1
+    with pytest.raises(ConfigurationError, match=rf"findings\[{place}\]: 'own.claim' is unknown"):
+        check_findings(plan, files)
 
 
 def test_options_of_a_module_are_in_the_protocol_one_by_one():

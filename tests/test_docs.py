@@ -1,4 +1,7 @@
-"""The documentation builds without a warning, and opens as files that load nothing else."""
+"""The documentation builds without a warning, and opens as files that load nothing else.
+
+What builds it is slow: a minute, and once for every process that runs such a test.
+"""
 
 import importlib
 import os
@@ -57,6 +60,7 @@ def test_pages_of_the_reference_are_those_of_the_code(api):
     assert sorted(named) == ntkflow.__all__
 
 
+@pytest.mark.slow
 def test_every_name_has_its_docstring_in_the_reference(site, api):
     for part, names in api.parts().items():
         page = (site / "api" / f"{part}.html").read_text(encoding="utf-8")
@@ -67,6 +71,7 @@ def test_every_name_has_its_docstring_in_the_reference(site, api):
         assert not re.search(r"<blockquote>|<em>|<[A-Za-z]\w*[,^(]|<[A-Z]", page)
 
 
+@pytest.mark.slow
 def test_pages_load_nothing_from_elsewhere(site):
     pages = set(site.rglob("*.html")) - {site / "404.html"}  # which only servers show
     assert len(pages) > 25

@@ -135,6 +135,7 @@ def test_a_new_activation_has_a_row_by_itself(limit_docs, monkeypatch):
     assert row.startswith("| `torch.cosh` |  | Hermite series |")
 
 
+@pytest.mark.slow
 def test_transformers_approach_their_limit(tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     monkeypatch.syspath_prepend(ROOT / "examples")

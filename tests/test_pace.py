@@ -1,7 +1,10 @@
+import time
+
+import pytest
 import torch
 
 import ntkflow
-from ntkstudy.subjects.pace import Pace
+from ntkstudy.subjects.pace import Pace, told
 
 
 def test_a_line_every_few_seconds_with_step_loss_and_rate(capsys):
@@ -34,3 +37,26 @@ def test_training_tells_its_steps_and_the_losses_there():
     assert [step for step, _ in told] == [4, 6]
     for step, losses in told:
         assert torch.equal(losses, result.losses[:, step - 1])
+
+
+def test_what_takes_long_is_told_with_what_it_is_part_of(capsys):
+    kinds = told(["gram", "kernel"], lambda kind: kind, every=0.05)
+    for kind in kinds:
+        for network in told(range(3), "network", every=0.05):
+            if (kind, network) == ("kernel", 1):
+                time.sleep(0.3)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines
+    assert set(lines) == {"at work: kernel, network 2 of 3, 0 s"}
+
+
+def test_nothing_is_at_work_after_an_error(capsys):
+    def fail():
+        for _ in told([1], "draw", every=0.02):
+            raise ZeroDivisionError("division")
+
+    with pytest.raises(ZeroDivisionError, match="division"):
+        fail()
+    time.sleep(0.1)
+    assert capsys.readouterr().out == ""
+    assert list(told([], "draw")) == []

@@ -1,12 +1,10 @@
 """Overrides that select several cells, or leave cells out."""
 
 import pytest
-from plans import ROOT, SCHEMA
+from plans import SCHEMA, study_plan
 
-from ntkstudy.plan.loading import load_plan
 from ntkstudy.plan.planning import Plan
 
-CONFIG = ROOT / "config"
 OVERRIDES = [
     {"where": {"network.width": [4, 8]}, "set": {"training.engine": "dense"}},
     {"where": {"network.width": 16, "training.learning_rate": [0.5]}, "set": {"seeds": 0}},
@@ -15,7 +13,7 @@ OVERRIDES = [
 
 @pytest.fixture
 def swept():
-    plan = load_plan([CONFIG / "config.yaml", CONFIG / "quick.yaml"], CONFIG / "schema.yaml")
+    plan = study_plan("quick.yaml")
     block = plan.block("fourier_mixture") | {
         "sweep": {"network.width": [4, 8, 16], "training.learning_rate": [1.0, 0.5]},
         "overrides": OVERRIDES,
@@ -44,7 +42,7 @@ def test_memory_of_a_task_on_the_whole_grid(swept):
 
 
 def test_checks_of_theory_train_networks_of_their_own():
-    plan = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
+    plan = study_plan()
     assert not plan.has_stage("linear_training", "train")
     assert plan.has_stage("linear_training", "theory")
     assert {"theory_step_sweep", "theory_convexity"} <= plan.tables("linear_training").keys()
@@ -57,14 +55,14 @@ def test_checks_of_theory_train_networks_of_their_own():
 
 
 def test_summaries_follow_from_the_tables_that_they_need():
-    plan = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
+    plan = study_plan()
     assert {"lazy_summary", "kappa_summary"} <= set(plan.table_names("laziness"))
     assert "rates_summary" in plan.table_names("ellipses")
     assert "kappa_summary" not in plan.table_names("output_scale")
 
 
 def test_collected_tables_stand_behind_one_file_and_derived_ones_for_themselves():
-    plan = load_plan([CONFIG / "config.yaml"], CONFIG / "schema.yaml")
+    plan = study_plan()
     folder = f"{plan.results}/laziness"
     contents, derived = f"{folder}/tables/contents.json", f"{folder}/derived/lazy_summary.csv"
     assert plan.table_sources("laziness", []) == []

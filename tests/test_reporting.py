@@ -14,7 +14,7 @@ from ntkflow.errors import ConfigurationError
 from ntkstudy.numbers import format_interval, format_number
 from ntkstudy.report import page as reporting
 from ntkstudy.report import vector_graphics
-from ntkstudy.report.page import format_duration, render
+from ntkstudy.report.page import format_duration, render, signs
 
 TEMPLATE = Path(__file__).parents[1] / "report" / "template"
 VOID = {"meta", "link", "br", "col", "img", "input", "hr"}
@@ -425,3 +425,16 @@ def test_mistakes_are_shown_for_the_version_in_which_they_were_made(model, html)
 def test_an_inconclusive_claim_says_what_would_decide(html):
     article = html.split('id="claim-lazy-blog.alpha"')[1].split("</article>")[0]
     assert "About 40 networks in place of 10 would decide" in article
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("-0.65 to -0.35", "−0.65 to −0.35"),
+        ("above -.5", "above −.5"),
+        ("1e-4 at most", "1e-4 at most"),
+        ("2-sided, x-1", "2-sided, x-1"),
+    ],
+)
+def test_what_is_allowed_has_minus_signs(text, shown):
+    assert signs(text) == shown

@@ -37,6 +37,7 @@ def test_every_claim_has_a_row_with_its_verdict_under_its_source(tmp_path):
     page = write_results_docs.page(results, "abc1234")
     opening = " ".join(page.split())
     assert "revision `abc1234`" in page
+    assert "[Its report](report_quick.html)" in page
     assert "2 jobs, 2.0 hours" in opening
     assert "make report SCALE=quick" in page
     assert "| indicated | 2 |\n| not run | 1 |" in page

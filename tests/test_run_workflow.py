@@ -23,6 +23,7 @@ total        3
 localrule Job 1: Drawing the data of e
 Finished jobid: 1 (Rule: make_dataset)
 1 of 2 steps (50%) done
+at work: large_errors, draw 2 of 3, 5 s
 Job 0: Training e
 Finished jobid: 0 (Rule: train_ensemble)
 2 of 2 steps (100%) done

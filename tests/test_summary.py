@@ -69,16 +69,18 @@ def test_a_finding_is_the_caption_and_what_came_out():
     )
 
 
-def test_claims_by_a_figure_in_one_line(tmp_path):
+def test_claims_by_a_figure_or_a_table_in_one_line(tmp_path):
     file = tmp_path / "claims.json"
-    assert claims_by(file, "e", "spread") == ""
+    assert claims_by(file, "e", figure="spread") == ""
     both = [
         claim("a.b", "e", "reproduced", figures=["spread"]),
         claim("a.c", "e", "not run", figures=["spread"], criteria=[]),
         claim("a.d", "other", "reproduced", figures=["spread"]),
     ]
     file.write_text(json.dumps({"claims": both}))
-    assert claims_by(file, "e", "spread") == (
+    assert claims_by(file, "e", figure="spread") == (
         "a.b reproduced −0.512 (−0.561 to −0.463), allowed −0.5 ± 0.15; a.c not run"
     )
-    assert claims_by(file, "e", "profiles") == ""
+    assert claims_by(file, "e", figure="profiles") == ""
+    assert claims_by(file, "other", table="profile").startswith("a.d reproduced −0.512")
+    assert claims_by(file, "e", table="dataset") == ""

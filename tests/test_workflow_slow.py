@@ -239,23 +239,29 @@ def test_partial_report_after_a_failed_job(project):
     assert set(read_table(project / RESULTS / "tables/trained_profile.csv")["width"]) == {4, 8}
 
 
-def test_snakemake_report_is_offline_and_has_captions_and_categories(tiny, tmp_path):
-    archive = tmp_path / "report.zip"
+def test_snakemake_report_is_offline_and_has_captions_and_categories(project, tmp_path):
+    archive, kinds = tmp_path / "report.zip", [{"kind": "profile"}, {"kind": "movement"}]
+    moments = (["initialization", "trained", "limit"], ["trained", "prediction"])
+    measured = [kind | {"when": when} for kind, when in zip(kinds, moments, strict=True)]
+    config = write_overlay(project, "tiny", tiny_with(measurements=measured))
+    assert snakemake(project, config=config).status == 0
     offline = ["unshare", "--net"] if os.geteuid() == 0 else []
     call = [*offline, sys.executable, "-m", "snakemake", "--configfile", "config/tiny.yaml"]
     required = seeing_only(closure(PROJECT / "requirements.txt"), tmp_path)
-    done = execute(tiny, *call, "--report", str(archive), env=required)
+    done = execute(project, *call, "--report", str(archive), env=required)
     assert done.status == 0, done.output
     with zipfile.ZipFile(archive) as report:
         names = report.namelist()
         html = "\n".join(report.read(name).decode() for name in names if name.endswith(".html"))
-    assert {"profiles.svg", "training_points.svg", "claims.csv"} <= {
+    assert {"profiles.svg", "training_points.svg", "claims.csv", "movement_comparison.csv"} <= {
         Path(name).name for name in names
     }
     assert "exp001" in html
     assert "The kernel profile on the circle" in html
     assert "One panel per cell of the sweep" in html  # caption of profiles
     assert "Every claim, a row a criterion" in html
+    assert "A table made of tables of" in html
+    assert "ERROR" not in done.output  # as a caption that is no reStructuredText
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']https?:", html)
 
 

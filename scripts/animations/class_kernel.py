@@ -7,13 +7,14 @@ up to that step. Optimizer {training.optimizer}, step {training.learning_rate}; 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.plotting import COLOURS, WIDTH, line_key
+from ntkstudy.report.colours import GREEN, QUANTITIES
+from ntkstudy.report.plotting import WIDTH, line_key
 
 TABLES = ("training_class_kernel", "training_classification", "training_kernel")
 STYLES = {
-    "train_accuracy": ("training", {"color": COLOURS[0]}),
-    "test_accuracy": ("test", {"color": COLOURS[1], "ls": "--"}),
-    "alignment": ("alignment", {"color": COLOURS[2], "ls": ":"}),
+    "train_accuracy": ("training", {"color": QUANTITIES["train"]}),
+    "test_accuracy": ("test", {"color": QUANTITIES["test"], "ls": "--"}),
+    "alignment": ("alignment", {"color": GREEN, "ls": ":"}),
 }
 
 

@@ -1,14 +1,15 @@
 """The kernel as an ellipse around the targets, the outputs at the two training points on their way
 there, and the functions (below), for several output scales α. Time is that of each α's own
 training, on a logarithmic scale. Half axes are proportional to 1/√λᵢ along the eigenvectors of the
-kernel; grey: at the start. Centred networks of width {network.width}, step
+kernel; blue: at the start. Centred networks of width {network.width}, step
 {training.learning_rate} on mean (f(x) − y)² / α².
 """
 
 import matplotlib.pyplot as plt
 
 from figures.ellipses import outline
-from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH
+from ntkstudy.report.colours import GREEN, INK, QUANTITIES
+from ntkstudy.report.plotting import WIDTH
 
 TABLES = ("training_ellipse", "training_function")
 SHOWN = 4  # scales
@@ -27,13 +28,13 @@ def draw(tables, cfg):
     for above, below, scale in zip(*panels, scales, strict=True):
         run = table[table["output_scale"] == scale].set_index("step")
         values = functions[functions["output_scale"] == scale]
-        above.plot(*outline(run.iloc[0], run.iloc[0], centre), color=LIMIT_COLOUR, lw=1)
-        (ring,) = above.plot([], [], color=COLOURS[1], lw=1.5)
-        (path,) = above.plot([], [], color=COLOURS[0], lw=1)
-        (dot,) = above.plot([], [], "o", color=COLOURS[0], ms=4)
+        above.plot(*outline(run.iloc[0], run.iloc[0], centre), color=QUANTITIES["start"], lw=1)
+        (ring,) = above.plot([], [], color=QUANTITIES["trained"], lw=1.5)
+        (path,) = above.plot([], [], color=GREEN, lw=1)
+        (dot,) = above.plot([], [], "o", color=GREEN, ms=4)
         above.plot(*centre, "x", color=INK, ms=6)
         above.set(title=f"α = {scale:g}", aspect="equal", xlim=(-1, 5.5), ylim=(-4, 2.5))
-        (curve,) = below.plot([], [], color=COLOURS[0])
+        (curve,) = below.plot([], [], color=GREEN)
         below.plot(inputs, centre, "x", color=INK, ms=6)
         below.set(xlim=tuple(cfg["task"]["probe_range"]), ylim=(-4, 8), xlabel="x")
         drawn.append((run, values, ring, path, dot, curve))

@@ -1,6 +1,6 @@
-"""Networks learn the target mode by mode. Left: the target (grey), the infinitely wide network
-(dashed) and one line per seed. Right: amplitude of each Fourier mode k: target (outline), mean
-over seeds (bars), infinitely wide network (dash). Loss mean (f(x) − y)², step size η =
+"""Networks learn the target mode by mode. Left: the target (dotted), the infinitely wide network
+(grey) and one line per seed. Right: amplitude of each Fourier mode k: target (outline), mean over
+seeds (bars), infinitely wide network (dash). Loss mean (f(x) − y)², step size η =
 {training.learning_rate}, output scale α = {training.output_scale}; time runs on a logarithmic
 scale.
 """
@@ -8,7 +8,8 @@ scale.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_angle_axis, line_key
+from ntkstudy.report.colours import LIMIT_COLOUR, QUANTITIES
+from ntkstudy.report.plotting import WIDTH, label_angle_axis, line_key
 
 TABLES = ("training_function", "training_modes", "prediction_function", "prediction_modes")
 
@@ -23,15 +24,16 @@ def draw(tables, cfg):
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(WIDTH, 3.0), width_ratios=(3, 2), constrained_layout=True
     )
-    left.plot(goal["gamma"], goal["target"], color=LIMIT_COLOUR, lw=3, alpha=0.6)
+    goal_style = dict(color=QUANTITIES["target"], lw=1.4, ls=":")
+    left.plot(goal["gamma"], goal["target"], **goal_style)
     runs = {seed: run for seed, run in functions.groupby("seed")}
-    style = dict(color=COLOURS[0], lw=0.8, alpha=0.7)
+    style = dict(color=QUANTITIES["network"], lw=0.8, alpha=0.7)
     lines = {seed: left.plot([], [], **style)[0] for seed in runs}
-    (limit,) = left.plot([], [], "--", color=COLOURS[1], lw=1.4)
+    (limit,) = left.plot([], [], color=LIMIT_COLOUR, lw=2.5, zorder=1)
     key = [
-        ("target", {"color": LIMIT_COLOUR, "lw": 3, "alpha": 0.6}),
+        ("target", goal_style),
         ("networks", style),
-        ("infinite width", {"color": COLOURS[1], "ls": "--"}),
+        ("infinite width", {"color": LIMIT_COLOUR, "lw": 2.5}),
     ]
     figure.legend(handles=line_key(key), loc="outside upper left", ncols=3)
     label_angle_axis(left)
@@ -39,9 +41,9 @@ def draw(tables, cfg):
     left.set(ylim=(-bound, bound), ylabel="f(x(γ))")
     place = np.arange(len(present))
     target = at_modes(wide_modes[wide_modes["step"] == 0], "target", present)
-    right.bar(place, target, fill=False, edgecolor=LIMIT_COLOUR, lw=1.5)
-    bars = right.bar(place, 0 * place, color=COLOURS[0], alpha=0.7)
-    dashes = right.hlines(0 * target, place - 0.4, place + 0.4, color=COLOURS[1], lw=2)
+    right.bar(place, target, fill=False, edgecolor=QUANTITIES["target"], lw=1)
+    bars = right.bar(place, 0 * place, color=QUANTITIES["network"], alpha=0.7)
+    dashes = right.hlines(0 * target, place - 0.4, place + 0.4, color=LIMIT_COLOUR, lw=2.5)
     right.set_xticks(place, [str(mode) for mode in present])
     right.set(xlabel="Fourier mode k", ylabel="amplitude")
     clock = right.set_title("")

@@ -15,7 +15,10 @@ TABLES = ("training_gram_spectrum",)
 def draw(tables, cfg):
     """Figure of the last step, a function that shows another step, and the number of steps."""
     table = tables["training_gram_spectrum"]
-    steps, colours = np.array(sorted(table["step"].unique())), spread_colours(table["l2"])
+    steps, colours = (
+        np.array(sorted(table["step"].unique())),
+        spread_colours(table["l2"], "strength"),
+    )
     runs = {key: run for key, run in table.groupby(["l2", "seed", "step"])}
     top = table[table["rank"] == 1].groupby(["l2", "step"])["eigenvalue"].median()
     figure, (left, right) = plt.subplots(

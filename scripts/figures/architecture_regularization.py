@@ -37,7 +37,7 @@ def draw(tables, cfg):
         line[0].set(yscale="log", ylabel=r"$\lambda_{\max}$ / at start")
         label_log_axis(line[0].yaxis)
     for axes in grid.flat:
-        axes.tick_params(labelsize="x-small")
+        axes.tick_params(labelsize=8)
     key = [("without", COLOURS[0]), ("L2", COLOURS[1]), ("dropout", COLOURS[2])]
     lines = [(label, {"color": colour}) for label, colour in key]
     lines.append(("decay alone", {"color": INK, "ls": "--", "lw": 0.8}))

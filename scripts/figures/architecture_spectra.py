@@ -6,10 +6,11 @@ test images (dashed). Thick: mean over networks and sets of images; band: 10 to 
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import COLOURS, WIDTH, label_log_axis, line_key
+from ntkstudy.report.colours import QUANTITIES
+from ntkstudy.report.plotting import WIDTH, label_log_axis, line_key
 
 TABLES = ("training_kernel", "training_gram_rank", "training_classification")
-STYLES = {"test_accuracy": ("--", COLOURS[1])}
+STYLES = {"test_accuracy": ("--", QUANTITIES["test"])}
 
 
 def draw(tables, cfg):
@@ -41,9 +42,9 @@ def draw(tables, cfg):
     for axes in grid[-1]:
         axes.set_xlabel("step", fontsize="small")
     for axes in grid.flat:
-        axes.tick_params(labelsize="x-small")
-    key = [("training images", {"color": COLOURS[0]})]
-    key += [("test images", {"color": COLOURS[1], "ls": "--"})]
+        axes.tick_params(labelsize=8)
+    key = [("training images", {"color": QUANTITIES["train"]})]
+    key += [("test images", {"color": QUANTITIES["test"], "ls": "--"})]
     figure.legend(handles=line_key(key), loc="outside lower right", ncols=2, fontsize="small")
     return figure
 
@@ -54,7 +55,7 @@ def _draw(axes, rows, column, *, relative):
     values = rows.pivot(index="step", columns=networks, values=column)
     values = values / values.iloc[0] if relative else values
     values = 100 * values if "accuracy" in column else values
-    style, colour = STYLES.get(column, ("-", COLOURS[0]))
+    style, colour = STYLES.get(column, ("-", QUANTITIES["train"]))
     low, high = values.quantile(0.1, axis=1), values.quantile(0.9, axis=1)
     axes.fill_between(values.index, low, high, color=colour, alpha=0.2, lw=0)
     axes.plot(values.index, values.mean(axis=1), style, color=colour, lw=1.5)

@@ -6,7 +6,8 @@ seeds; crosses: values of the source.
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import COLOURS, WIDTH, draw_spread, published
+from ntkstudy.report.colours import QUANTITIES
+from ntkstudy.report.plotting import WIDTH, draw_spread, label_log_axis, published
 
 TABLES = ("trained_kernel", "trained_movement")
 
@@ -16,13 +17,15 @@ def draw(tables, cfg):
     kernel, movement = tables["trained_kernel"], tables["trained_movement"]
     kernel, movement = (table[table["step"] > 0] for table in (kernel, movement))
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
-    draw_spread(left, kernel, "output_scale", "drift", colour=COLOURS[0], label="measured")
+    style = dict(colour=QUANTITIES["drift"], label="measured")
+    draw_spread(left, kernel, "output_scale", "drift", **style)
     marks = published(cfg, "kernel_change")
-    left.plot(*marks, "x", color=COLOURS[1], mew=2, label="published")
+    left.plot(*marks, "x", color=QUANTITIES["published"], mew=2, label="published")
     left.set(ylabel="‖Θ_T − Θ₀‖ / ‖Θ₀‖")
-    draw_spread(right, movement, "output_scale", "scaled", colour=COLOURS[2])
+    draw_spread(right, movement, "output_scale", "scaled", colour=QUANTITIES["movement"])
     right.set(ylabel="α ‖θ_T − θ₀‖")
     for axes in (left, right):
         axes.set(xscale="log", yscale="log", xlabel="output scale α")
+    label_log_axis(right.yaxis)
     left.legend()
     return figure

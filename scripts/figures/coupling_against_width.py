@@ -4,7 +4,8 @@ after training, against the width. Points: networks; lines: means. Dashed: width
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import COLOURS, WIDTH, draw_inverse_root, draw_means, scale_width_axes
+from ntkstudy.report.colours import QUANTITIES
+from ntkstudy.report.plotting import WIDTH, draw_inverse_root, draw_means, scale_width_axes
 
 TABLES = ("trained_block_structure",)
 
@@ -13,8 +14,9 @@ def draw(tables, cfg):
     """Before and after training."""
     table = tables["trained_block_structure"]
     figure, axes = plt.subplots(figsize=(0.62 * WIDTH, 3.2))
-    for (step, rows), colour in zip(table.groupby("step"), COLOURS, strict=False):
+    for step, rows in table.groupby("step"):
         label = f"after {step} steps" if step else "at initialisation"
+        colour = QUANTITIES["trained" if step else "start"]
         draw_means(axes, rows, "coupling", colour=colour, label=label)
         if not step:
             draw_inverse_root(axes, rows, "coupling")

@@ -5,7 +5,8 @@ points. Values below 10⁻¹⁷ are drawn there: they are zero up to rounding.
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
+from ntkstudy.report.colours import LIMIT_COLOUR, QUANTITIES
+from ntkstudy.report.plotting import WIDTH
 
 TABLES = ("theory_definiteness",)
 FLOOR = 1e-17
@@ -17,11 +18,11 @@ def draw(tables, cfg):
     cases = list(dict.fromkeys(table["case"]))[::-1]
     place = table["case"].map(cases.index)
     figure, axes = plt.subplots(figsize=(0.85 * WIDTH, 3.2))
-    axes.plot(
-        table["smallest"].clip(lower=FLOOR), place, ".", color=COLOURS[0], ms=4, label="networks"
-    )
+    smallest, style = table["smallest"].clip(lower=FLOOR), dict(color=QUANTITIES["network"], ms=4)
+    axes.plot(smallest, place, ".", label="networks", zorder=3, **style)
     limit = table["limit"].clip(lower=FLOOR)
-    axes.plot(limit, place, "|", color=COLOURS[1], ms=16, mew=2, label="infinite width")
+    style = dict(color=QUANTITIES["limit"], ms=16, mew=2.5)
+    axes.plot(limit, place, "|", label="infinite width", **style)
     axes.axvspan(FLOOR / 2, 1e-14, color=LIMIT_COLOUR, alpha=0.25, lw=0, label="rounding")
     axes.set_yticks(range(len(cases)), cases)
     axes.set(

@@ -1,8 +1,7 @@
 """Left: dispersion ln(E[K²]/E[K]²) over initialisations of the on-diagonal kernel K = Θ(x, x)
 against β = Σ 1/width over the hidden layers; curve: prediction for the weights' part of deep and
 wide networks. Right: mean change of K in one step of gradient descent on (f(x) − y)², divided by
-E[K], for the target and step size of the protocol. One marker per width; bars: 95 % bootstrap
-intervals.
+E[K], for the target and step size of the protocol. One marker per width; bars: 95 % intervals.
 """
 
 import matplotlib.pyplot as plt

@@ -9,7 +9,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ntkstudy.claims.uncertainty import interval
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, scale_width_axes
+from ntkstudy.report.colours import COLOURS, LIMIT_COLOUR, QUANTITIES
+from ntkstudy.report.plotting import WIDTH, scale_width_axes
 
 TABLES = ("initialization_limit_distance",)
 
@@ -22,9 +23,8 @@ def draw(tables, cfg):
     figure, axes = plt.subplots(figsize=(0.62 * WIDTH, 3.2))
     alone = groups["sample"].mean().to_numpy()
     spread = groups["sample"].std().to_numpy()
-    axes.errorbar(
-        widths, alone, yerr=spread, marker="o", capsize=3, color=COLOURS[0], label="one network"
-    )
+    style = dict(marker="o", capsize=3, color=QUANTITIES["network"], label="one network")
+    axes.errorbar(widths, alone, yerr=spread, **style)
     squares = groups["mean_square"].mean().to_numpy()
     ends = np.array([interval(rows.to_numpy(), "mean").high for _, rows in groups["mean_square"]])
     seen = squares > 0

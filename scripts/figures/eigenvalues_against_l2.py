@@ -19,7 +19,7 @@ def draw(tables, cfg):
     table = tables["training_gram_spectrum"]
     last = table[(table["step"] == table["step"].max()) & (table["decay"] == "seed")]
     first = last[last["seed"] == 0]
-    colours = spread_colours(first["l2"])
+    colours = spread_colours(first["l2"], "strength")
     figure, (strip, raw, shared) = plt.subplots(1, 3, figsize=(WIDTH, 3.2), sharey=False)
     for place, (l2, rows) in enumerate(first.groupby("l2")):
         kept = rows.loc[rows["eigenvalue"] > FLOOR, "eigenvalue"]
@@ -36,6 +36,8 @@ def draw(tables, cfg):
         xscale="log", xlim=(FLOOR, None), xlabel="eigenvalue", ylabel="share of eigenvalues below"
     )
     shared.set(xscale="log", xlim=(1e-6, None), xlabel="eigenvalue / trace")
-    handles = line_key(colour_key("l2 = {:g}", colours))
-    figure.legend(handles=handles, loc="outside upper center", ncols=6)
+    shown = first.loc[first["eigenvalue"] > FLOOR, "l2"]
+    key = {l2: colour for l2, colour in colours.items() if l2 in set(shown)}
+    handles = line_key(colour_key("l2 = {:g}", key))
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure

@@ -1,5 +1,5 @@
 """Outputs of one network at its two training points during training (line, from 0 to the targets at
-the cross) and the kernel as an ellipse around the targets, before (grey) and after training, for
+the cross) and the kernel as an ellipse around the targets, before and after training, for
 centred networks f = α (h − h₀) of width {network.width}, {training.steps} steps of size
 {training.learning_rate} on mean (f(x) − y)² / α². The ellipse holds the r with r' Θ r = const:
 half axes proportional to 1/√λᵢ along the eigenvectors, scaled so that the initial long axis is
@@ -10,7 +10,8 @@ columns.)
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH
+from ntkstudy.report.colours import GREEN, INK, QUANTITIES
+from ntkstudy.report.plotting import WIDTH
 
 TABLES = ("training_ellipse",)
 LONG = 2.0  # half the initial long axis, in units of the outputs
@@ -30,9 +31,11 @@ def draw(tables, cfg):
         run = table[table["output_scale"] == scale].sort_values("step")
         centre = cfg["task"]["targets"]
         first, last = run.iloc[0], run.iloc[-1]
-        axes.plot(*outline(first, first, centre), color=LIMIT_COLOUR, lw=1.5, label="Θ before")
-        axes.plot(*outline(last, first, centre), color=COLOURS[1], lw=1.5, label="Θ after")
-        axes.plot(run["f_0"], run["f_1"], ".-", color=COLOURS[0], ms=2, lw=0.8, label="outputs")
+        style = dict(color=QUANTITIES["start"], lw=1.5, label="Θ before")
+        axes.plot(*outline(first, first, centre), **style)
+        style = dict(color=QUANTITIES["trained"], lw=1.5, label="Θ after")
+        axes.plot(*outline(last, first, centre), **style)
+        axes.plot(run["f_0"], run["f_1"], ".-", color=GREEN, ms=2, lw=0.8, label="outputs")
         axes.plot(*centre, "x", color=INK, ms=6)
         axes.set(title=f"α = {scale:g}", aspect="equal")
     for axes in panels.flat[len(scales) :]:

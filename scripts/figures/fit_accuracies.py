@@ -9,11 +9,13 @@ start, or ridge regression. Where the read-out is swept: accuracies only, a pane
 import matplotlib.pyplot as plt
 
 from ntkstudy.data.tables import axes_of
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, line_key, published
+from ntkstudy.report.colours import LIMIT_COLOUR, QUANTITIES
+from ntkstudy.report.plotting import WIDTH, line_key, published
 
 TABLES = ("machines_kernel_classifiers",)
 
 DIFFERENCE = "minus the network's"
+MACHINES = ("random", "zero", "ridge")
 
 
 def draw(tables, cfg):
@@ -41,11 +43,12 @@ def draw(tables, cfg):
     panels[0, 0].set_yticks(range(len(names)), names)
     panels[0, 0].set_ylabel("kernel, outputs, machine")
     panels[0, 0].set_ylim(len(names) - 0.5, -0.5)
-    machines = [name for name in _MACHINES if any(fit.endswith(name) for fit in names)]
+    machines = [name for name in MACHINES if any(fit.endswith(name) for fit in names)]
     key = [
-        ("network", {"color": LIMIT_COLOUR, "marker": "o", "ls": ""}),
-        *[(name, {"color": _colour(name), "marker": "o", "ls": ""}) for name in machines],
-        *[("published", {"color": LIMIT_COLOUR, "marker": "x", "ls": ""})] * ("head" not in table),
+        ("network", {"color": QUANTITIES["network"], "marker": "o", "ls": ""}),
+        *[(name, {"color": QUANTITIES[name], "marker": "o", "ls": ""}) for name in machines],
+        *[("published", {"color": QUANTITIES["published"], "marker": "x", "ls": ""})]
+        * ("head" not in table),
     ]
     figure.legend(handles=line_key(key), loc="outside upper center", ncols=len(key))
     return figure
@@ -62,24 +65,18 @@ def _draw_fits(axes, group, names):
     """Splits, their mean and standard deviation as bars, and as numbers beside the panel."""
     for row, name in enumerate(names):
         values = group.loc[group["fit"] == name, "test_accuracy"]
-        colour = LIMIT_COLOUR if name == "network" else _colour(name)
+        colour = QUANTITIES[name.split()[-1]]
         mean, spread = values.mean(), values.std() if len(values) > 1 else 0.0
         axes.plot(values, [row] * len(values), "o", ms=3.5, color=colour, alpha=0.45)
         axes.errorbar(mean, row, xerr=spread, fmt="|", ms=11, color=colour, capsize=3)
         numbers = f"{mean:.3f} ± {spread:.3f}" if len(values) > 1 else f"{mean:.3f}"
         place = axes.get_yaxis_transform()
-        axes.text(1.02, row, numbers, transform=place, fontsize=7, va="center")
+        axes.text(1.02, row, numbers, transform=place, fontsize=8, va="center")
     axes.grid(axis="x", alpha=0.25)
-
-
-_MACHINES = {"random": COLOURS[1], "zero": COLOURS[4], "ridge": COLOURS[0]}
-
-
-def _colour(name):
-    return _MACHINES[name.split()[-1]]
 
 
 def _mark_published(axes, names, cfg):
     for name, value in zip(*published(cfg, "accuracy"), strict=True):
         if name in names:
-            axes.plot(value, names.index(name), "x", color=LIMIT_COLOUR, ms=7, mew=1.8)
+            style = dict(color=QUANTITIES["published"], ms=7, mew=1.8)
+            axes.plot(value, names.index(name), "x", **style)

@@ -1,12 +1,20 @@
 """Functions learned by the networks on the circle, averaged over seeds, after {training.steps}
 steps of size {training.learning_rate} on the loss mean (f(x) − y)², with the target, kernel ridge
 regression (t = ∞) and the mean of infinitely wide networks at the same time. Grey band: mean ± 2
-standard deviations over their initialisations. Below: distance of the averages from that mean.
+standard deviations over their initialisations. Below: distance of the averages from that mean. At
+most eight widths.
 """
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import INK, LIMIT_COLOUR, WIDTH, label_angle_axis, spread_colours
+from ntkstudy.report.plotting import (
+    INK,
+    LIMIT_COLOUR,
+    WIDTH,
+    few,
+    label_angle_axis,
+    spread_colours,
+)
 
 TABLES = ("trained_function", "prediction_function")
 
@@ -33,7 +41,7 @@ def draw(tables, cfg):
     above.plot(gamma, limit["target"], color=INK, lw=1, ls=":", label="target")
     above.plot(gamma, limit["ridge"], color=INK, lw=1, label="ridge regression")
     above.plot(gamma, mean, color=LIMIT_COLOUR, lw=3, label="infinite width")
-    colours = spread_colours(trained["width"])
+    colours = spread_colours(few(trained["width"]))
     for width, colour in colours.items():
         rows = trained[trained["width"] == width]
         average = rows.pivot(index="gamma", columns="seed", values="f_0").mean(axis=1).to_numpy()

@@ -23,5 +23,5 @@ def draw(tables, cfg):
             name = f"{', '.join(kind)}: {tell_slope(rows, 'width', column)}"
             draw_spread(axes, rows, "width", column, colour=colour, label=name)
         axes.set(xscale="log", yscale="log", xlabel="width m", title=label)
-        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.22))
+        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.22))
     return figure

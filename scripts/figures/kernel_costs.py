@@ -5,7 +5,8 @@ Dashed: the published 3 GB for 1,000 images, scaled to fewer.
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis, published
+from ntkstudy.report.colours import QUANTITIES
+from ntkstudy.report.plotting import WIDTH, label_log_axis, published
 
 TABLES = ("initialization_kernel_cost",)
 WAYS = {"loop": "loop", "vmap": "vmap(jacrev)", "layerwise": "layer by layer"}
@@ -16,12 +17,15 @@ def draw(tables, cfg):
     table = tables["initialization_kernel_cost"]
     mean = table.groupby("train_points").mean()
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
-    for (way, label), colour in zip(WAYS.items(), COLOURS, strict=False):
+    for way, label in WAYS.items():
+        colour = QUANTITIES[way]
         panels[0].plot(mean.index, mean[f"{way}_seconds"], "o-", color=colour, label=label)
         panels[1].plot(mean.index, mean[f"{way}_bytes"] / 1e6, "o-", color=colour)
     for images, gigabytes in zip(*published(cfg, "gigabytes"), strict=True):
         megabytes = 1000 * gigabytes / images * mean.index
-        panels[1].plot(mean.index, megabytes, "--", color=LIMIT_COLOUR, label="published")
+        panels[1].plot(
+            mean.index, megabytes, "--", color=QUANTITIES["published"], label="published"
+        )
     for axes, label in zip(panels, ("seconds", "peak memory, MB"), strict=True):
         axes.set_xscale("log")
         axes.set_yscale("log")

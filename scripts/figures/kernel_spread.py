@@ -5,7 +5,8 @@ network (left), and its relative standard deviation against the width (right; gr
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+from ntkstudy.report.colours import LIMIT_COLOUR, QUANTITIES
+from ntkstudy.report.plotting import WIDTH, label_log_axis
 
 TABLES = ("initialization_kernel",)
 
@@ -16,11 +17,10 @@ def draw(tables, cfg):
     groups = table.groupby("width")["trace"]
     spread = groups.std() / groups.mean()
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.0))
-    left.plot(
-        table["width"], table["trace"] / groups.transform("mean"), ".", color=COLOURS[0], ms=3
-    )
+    colour = QUANTITIES["trace"]
+    left.plot(table["width"], table["trace"] / groups.transform("mean"), ".", color=colour, ms=3)
     left.set(ylabel="trace of the kernel over its mean", ylim=(0, None))
-    right.plot(spread.index, spread, "o-", color=COLOURS[0], label="networks")
+    right.plot(spread.index, spread, "o-", color=colour, label="networks")
     middle = spread.index[len(spread) // 2]
     law = spread[middle] * np.sqrt(middle / spread.index.to_numpy(float))
     right.plot(spread.index, law, color=LIMIT_COLOUR, lw=2, zorder=0, label="slope −1/2")

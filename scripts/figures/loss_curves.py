@@ -1,8 +1,15 @@
 """Training loss, mean (f(x) − y)², against the training time η t, t steps of size η: median over
-seeds; bands: 10 to 90 %. Where several step sizes are run: the largest.
+seeds; bands: 10 to 90 %. Where several step sizes are run: the largest; of many widths: eight.
 """
 
-from ntkstudy.report.plotting import label_log_axis, panel_row, spread_colours, with_configured
+from ntkstudy.report.plotting import (
+    draw_median,
+    few,
+    label_log_axis,
+    panel_row,
+    spread_colours,
+    with_configured,
+)
 
 TABLES = ("losses",)
 FLOOR = 1e-12  # losses below are left out: rounding
@@ -15,15 +22,12 @@ def draw(tables, cfg):
     table = table[table["learning_rate"] == rate]
     kinds = sorted(table["centred"].unique())
     figure, panels = panel_row(len(kinds), 3.3, sharex=True)
-    colours = spread_colours(table["width"])
+    colours = spread_colours(few(table["width"]))
     for axes, centred in zip(panels, kinds, strict=True):
         for width, colour in colours.items():
             rows = table[(table["width"] == width) & (table["centred"] == centred)]
             groups = rows[rows["step"] > 0].groupby("step")["loss"]
-            median = groups.median()
-            axes.plot(rate * median.index, median, color=colour, label=f"width {width}")
-            low, high = groups.quantile(0.1), groups.quantile(0.9)
-            axes.fill_between(rate * median.index, low, high, color=colour, alpha=0.15, lw=0)
+            draw_median(axes, groups, colour=colour, unit=rate, label=f"width {width}")
         axes.set(
             yscale="log",
             xlabel="training time η t",

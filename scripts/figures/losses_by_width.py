@@ -1,12 +1,19 @@
-"""Training with step 5 on {task.train_points} digits by width, median over {seeds} networks. Left:
-loss on training (solid) and test images (dotted). Middle: test loss against training loss, where
-networks of all widths can be compared. Right: largest eigenvalue of the Gram matrix. Cross-entropy,
-mean over samples.
+"""Training with step 5 on {task.train_points} digits by width, median over {seeds} networks with
+the middle half of them (bands). Left: loss on training (solid) and test images (dotted). Middle:
+test loss against training loss, where networks of all widths can be compared. Right: largest
+eigenvalue of the Gram matrix. Cross-entropy, mean over samples.
 """
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import INK, WIDTH, colour_key, line_key, spread_colours
+from ntkstudy.report.plotting import (
+    INK,
+    WIDTH,
+    colour_key,
+    draw_median,
+    line_key,
+    spread_colours,
+)
 
 TABLES = ("training_gram", "training_classification")
 
@@ -19,19 +26,20 @@ def draw(tables, cfg):
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(WIDTH, 3.2))
     for width, colour in colours.items():
         train, test, top = (
-            table[(table["width"] == width) & (table["learning_rate"] == rate)]
-            .groupby("step")[column]
-            .median()
+            table[(table["width"] == width) & (table["learning_rate"] == rate)].groupby("step")[
+                column
+            ]
             for table, column in (
                 (losses, "train_loss"),
                 (losses, "test_loss"),
                 (gram, "lambda_max"),
             )
         )
-        left.plot(train.index, train, color=colour, lw=1.2)
-        left.plot(test.index, test, ":", color=colour, lw=1.2)
-        middle.plot(train, test, color=colour, lw=1.2)
-        right.plot(top.index, top, color=colour, lw=1.2)
+        style = dict(colour=colour, shares=(0.25, 0.75), lw=1.2)
+        draw_median(left, train, **style)
+        draw_median(left, test, ":", **style)
+        middle.plot(train.median(), test.median(), color=colour, lw=1.2)
+        draw_median(right, top, **style)
     left.set(xlabel="epoch", ylabel="loss")
     middle.set(xlabel="training loss", ylabel="test loss")
     middle.invert_xaxis()

@@ -5,7 +5,8 @@ over jacrev, and layer by layer. Points: mean over networks. Grey: the square of
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+from ntkstudy.report.colours import LIMIT_COLOUR, QUANTITIES
+from ntkstudy.report.plotting import WIDTH, label_log_axis
 
 TABLES = ("initialization_kernel_cost",)
 WAYS = {"loop": "loop", "vmap": "vmap(jacrev)", "layerwise": "layer by layer"}
@@ -15,7 +16,8 @@ def draw(tables, cfg):
     """Bytes of each way."""
     mean = tables["initialization_kernel_cost"].groupby("width").mean()
     figure, axes = plt.subplots(figsize=(0.8 * WIDTH, 3.4))
-    for (way, label), colour in zip(WAYS.items(), COLOURS, strict=False):
+    for way, label in WAYS.items():
+        colour = QUANTITIES[way]
         axes.loglog(mean.index, mean[f"{way}_bytes"] / 1e6, "o-", color=colour, label=label)
     widths = mean.index.to_numpy(float)
     law = mean["vmap_bytes"].iloc[-1] / 1e6 * (widths / widths[-1]) ** 2

@@ -1,13 +1,13 @@
 """Amplitude of each Fourier mode of the target, learned after {training.steps} steps of size
 {training.learning_rate} on the loss mean (f(x) − y)²: target (dotted), infinite width at the same
-time (grey line) and networks of growing width, centred where the experiment trains such, with the
+time (grey line) and at most eight widths, centred where the experiment trains such, with the
 largest step where it has several (mean over seeds; bars: standard deviation).
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.plotting import INK, LIMIT_COLOUR, WIDTH, spread_colours
+from ntkstudy.report.plotting import INK, LIMIT_COLOUR, WIDTH, few, spread_colours
 
 TABLES = ("modes_comparison",)
 
@@ -27,7 +27,7 @@ def draw(tables, cfg):
     axes.plot(
         place, once["predicted_amplitude"], color=LIMIT_COLOUR, lw=2.5, label="infinite width"
     )
-    colours = spread_colours(table["width"])
+    colours = spread_colours(few(table["width"]))
     for index, (width, colour) in enumerate(colours.items()):
         groups = table[table["width"] == width].groupby("mode")["amplitude"]
         shift = 0.4 * ((index + 0.5) / len(colours) - 0.5)

@@ -1,12 +1,12 @@
 """Amplitude of f − target in each Fourier mode of the target, relative to the target's, against the
-training time η t (loss mean (f(x) − y)²). Lines: mean over the seeds of a width; grey: infinite
-width. Largest step size of the experiment.
+training time η t (loss mean (f(x) − y)²). Lines: median over the seeds of a width, at most
+eight widths; bands: 10 to 90 %; grey: infinite width. Largest step size of the experiment.
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.plotting import LIMIT_COLOUR, WIDTH, spread_colours
+from ntkstudy.report.plotting import LIMIT_COLOUR, WIDTH, draw_median, few, spread_colours
 
 TABLES = ("training_modes", "prediction_modes")
 
@@ -21,7 +21,7 @@ def draw(tables, cfg):
     modes = np.sort(table.loc[table["target"] > 1e-9, "mode"].unique())
     columns = -(-len(modes) // 2)
     figure, panels = plt.subplots(2, columns, figsize=(WIDTH, 4.2), sharex=True, sharey=True)
-    colours = spread_colours(table["width"])
+    colours = spread_colours(few(table["width"]))
     for axes, mode in zip(panels.flat, modes, strict=False):
         rows = limit[(limit["mode"] == mode) & (limit["step"] > 0)]
         axes.plot(
@@ -29,16 +29,14 @@ def draw(tables, cfg):
             label="infinite width",
         )  # fmt: skip
         rows = table[(table["mode"] == mode) & (table["step"] > 0)]
-        for width, group in rows.groupby("width"):
-            mean = group.groupby("step")[["residual", "target"]].mean()
-            axes.plot(
-                rate * mean.index, mean["residual"] / mean["target"], color=colours[width], lw=1,
-                label=f"width {width}",
-            )  # fmt: skip
+        rows = rows.assign(left=rows["residual"] / rows["target"])
+        for width, colour in colours.items():
+            runs = rows[rows["width"] == width].groupby("step")["left"]
+            draw_median(axes, runs, colour=colour, unit=rate, lw=1, label=f"width {width}")
         axes.set(title=f"mode {mode}", xscale="log", ylim=(0, 1.2))
     for axes in panels.flat[len(modes) :]:
         axes.set_axis_off()
-        axes.legend(*panels[0][0].get_legend_handles_labels(), fontsize=7, loc="center")
+        axes.legend(*panels[0][0].get_legend_handles_labels(), fontsize=8, loc="center")
     for axes in panels[-1]:
         axes.set_xlabel("η t")
     figure.supylabel("residual / target", fontsize=10)

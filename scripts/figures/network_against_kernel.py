@@ -10,12 +10,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ntkstudy.claims.uncertainty import interval
-from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_log_axis
+from ntkstudy.report.colours import INK, LIMIT_COLOUR, QUANTITIES
+from ntkstudy.report.plotting import WIDTH, label_log_axis
 
 TABLES = ("theory_network_against_kernel",)
 LEARNERS = {
-    "network": ("network, early stopped", {"marker": "o", "color": COLOURS[1]}),
-    "kernel": ("limit kernel, ridge", {"marker": "s", "color": COLOURS[0], "ls": "--"}),
+    "network": ("network, early stopped", {"marker": "o", "color": QUANTITIES["network"]}),
+    "kernel": (
+        "limit kernel, ridge",
+        {"marker": "s", "color": QUANTITIES["limit"], "ls": "--"},
+    ),
 }
 
 

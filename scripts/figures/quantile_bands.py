@@ -6,7 +6,8 @@ time (grey band and line).
 
 import numpy as np
 
-from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, label_angle_axis, panel_row
+from ntkstudy.report.colours import INK, LIMIT_COLOUR
+from ntkstudy.report.plotting import label_angle_axis, panel_row, spread_colours
 
 TABLES = ("trained_function", "prediction_function", "dataset")
 REACH = 1.2816  # standard deviations from the median to the 10th and 90th percentile
@@ -20,7 +21,8 @@ def draw(tables, cfg):
     limit = limit[limit["step"] == limit["step"].max()].sort_values("gamma")
     widths = sorted(trained["width"].unique())
     figure, panels = panel_row(len(widths), 3.2)
-    for axes, width, colour in zip(panels, widths, COLOURS, strict=False):
+    colours = spread_colours(widths)
+    for axes, (width, colour) in zip(panels, colours.items(), strict=True):
         low, high = (limit["mean"] + sign * REACH * limit["deviation"] for sign in (-1, 1))
         axes.fill_between(limit["gamma"], low, high, color=LIMIT_COLOUR, alpha=0.35, lw=0)
         axes.plot(limit["gamma"], limit["mean"], color=LIMIT_COLOUR, lw=2.5)

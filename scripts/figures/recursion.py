@@ -7,7 +7,8 @@ slides (dashed).
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.plotting import COLOURS, INK, WIDTH
+from ntkstudy.report.colours import LIMIT_COLOUR, QUANTITIES
+from ntkstudy.report.plotting import WIDTH
 
 TABLES = ("theory_recursion",)
 
@@ -18,13 +19,13 @@ def draw(tables, cfg):
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.0))
     for axes, (cosine, rows) in zip(panels, table.groupby("cosine"), strict=True):
         jitter = np.random.default_rng(0).uniform(-0.3, 0.3, len(rows))
-        axes.plot(
-            jitter, rows["measured"], ".", color=COLOURS[0], ms=3, alpha=0.5, label="networks"
-        )
+        style = dict(color=QUANTITIES["network"])
+        axes.plot(jitter, rows["measured"], ".", ms=3, alpha=0.4, label="networks", **style)
         mean, error = rows["measured"].mean(), 2 * rows["measured"].sem()
-        axes.errorbar(0, mean, error, fmt="o", color=INK, capsize=4, label="mean", zorder=4)
-        axes.axhline(rows["right"].iloc[0], color=COLOURS[2], lw=2, label="recursion")
-        axes.axhline(rows["printed"].iloc[0], color=COLOURS[1], lw=2, ls="--", label="as printed")
+        axes.errorbar(0, mean, error, fmt="o", capsize=4, label="mean", zorder=4, **style)
+        axes.axhline(rows["right"].iloc[0], color=LIMIT_COLOUR, lw=2, label="recursion")
+        style = dict(color=QUANTITIES["published"], lw=2, ls="--", label="as printed")
+        axes.axhline(rows["printed"].iloc[0], **style)
         place = "x = x₀" if cosine > 0 else "x = −x₀"
         axes.set(title=place, xlim=(-1, 1), xticks=[], xlabel="networks", ylim=(0, None))
     panels[0].set_ylabel("Θ(x₀, x)")

@@ -2,8 +2,8 @@
 f∞ being kernel ridge regression (left) or the mean of infinitely wide networks at the same training
 time (right). Loss: mean (f(x) − y)². Dots: seeds; line: their median; band: 10 to 90 % of them.
 Crosses: error of the average over seeds, freed of the noise of few seeds, where it is above two
-standard errors. Grey line: infinite width (left), width to the power −1/2 through the last centred
-median (right).
+standard errors. Grey line: infinite width (left); where networks are centred, width to the power
+−1/2 through their last median (right).
 """
 
 import matplotlib.pyplot as plt

@@ -38,6 +38,7 @@ def draw(tables, cfg):
         axes.plot(widths, law, color=LIMIT_COLOUR, lw=2, zorder=0)
         axes.set(xscale="log", yscale="log", xlabel="width", title=title)
         label_log_axis(axes.xaxis, list(widths[::2]))
-        axes.tick_params(axis="x", labelsize=8)
+        label_log_axis(axes.yaxis)
+        axes.tick_params(labelsize=8)
         axes.legend(fontsize=8)
     return figure

@@ -1,10 +1,16 @@
 """Edge of stability: 2 η λₘₐₓ of the tangent kernel K / M on the training set along training,
 against the training time η t (loss mean (f(x) − y)², step η as in the title). Above the grey line
 at 2 gradient descent with this step is unstable. Thin lines: one network each, at most five of a
-width.
+width and eight widths.
 """
 
-from ntkstudy.report.plotting import LIMIT_COLOUR, panel_row, spread_colours, with_configured
+from ntkstudy.report.plotting import (
+    LIMIT_COLOUR,
+    few,
+    panel_row,
+    spread_colours,
+    with_configured,
+)
 
 TABLES = ("training_kernel",)
 
@@ -15,9 +21,10 @@ def draw(tables, cfg):
     table = table[table["seed"] < 5]
     rates = sorted(table["learning_rate"].unique(), reverse=True)
     figure, panels = panel_row(len(rates), 3.4, sharex=True)
-    colours = spread_colours(table["width"])
+    colours = spread_colours(few(table["width"]))
     for axes, rate in zip(panels, rates, strict=True):
         rows = table[(table["learning_rate"] == rate) & (table["step"] > 0)]
+        rows = rows[rows["width"].isin(colours)]
         for (width, seed), one in rows.groupby(["width", "seed"]):
             label = f"width {width}" if seed == 0 else None
             axes.plot(

@@ -1,13 +1,14 @@
 """Gradient descent with steps below and above the largest stable one, 1/λₘₐₓ of K/M at the start,
 on the loss mean (f(x) − y)²: linearised networks, and centred networks with output scale α =
 {training.output_scale}. Left: last loss over the first after {training.steps} steps. Right: share
-of steps that raised the loss. Dots: networks; lines: medians; grey: 1/L (dotted) and 2/L, with L
-the curvature.
+of steps that raised the loss. Dots: networks; lines: medians, bands from 10 to 90 %; grey: 1/L
+(dotted) and 2/L, with L the curvature.
 """
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, draw_spread
+from ntkstudy.report.colours import LIMIT_COLOUR, QUANTITIES
+from ntkstudy.report.plotting import WIDTH, draw_spread
 
 TABLES = ("theory_step_sweep",)
 
@@ -21,8 +22,8 @@ def draw(tables, cfg):
     )  # fmt: skip
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
     for name, label, colour in (
-        ("linear", "linearised", COLOURS[0]),
-        ("network", "network", COLOURS[1]),
+        ("linear", "linearised", QUANTITIES["linearized"]),
+        ("network", "network", QUANTITIES["network"]),
     ):
         draw_spread(left, table, "fraction", f"{name}_fall", colour=colour, label=label)
         draw_spread(right, table, "fraction", f"{name}_rises", colour=colour, label=label)

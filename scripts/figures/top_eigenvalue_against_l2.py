@@ -8,7 +8,8 @@ Double: the source's decay, keep = 1 − 1.02 l2; once: keep = 1 − 2η l2, η 
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import COLOURS, INK, WIDTH, published
+from ntkstudy.report.colours import COLOURS, INK, QUANTITIES
+from ntkstudy.report.plotting import WIDTH, published
 
 TABLES = ("training_gram",)
 NONE = 2e-5  # where l2 = 0 is drawn
@@ -38,7 +39,7 @@ def draw(tables, cfg):
         ratio.errorbar(places, excess, error, fmt="o", color=colour, capsize=3)
     strengths, values = published(cfg, "lambda_max")
     places = [l2 or NONE for l2 in strengths]
-    top.plot(places, values, "x", color=INK, ms=8, label="published")
+    top.plot(places, values, "x", color=QUANTITIES["published"], ms=8, label="published")
     top.set(xscale="log", yscale="log", ylabel="λ_max of Θ")
     top.set_ylim(last.loc[last["lambda_max"] > 0, "lambda_max"].min() / 3, 40)
     top.legend()

@@ -6,10 +6,11 @@ training. Grey lines: infinite width. Kernel averaged over outputs.
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH
+from ntkstudy.report.colours import LIMIT_COLOUR, QUANTITIES
+from ntkstudy.report.plotting import WIDTH
 
 TABLES = ("initialization_gram", "limit_gram")
-QUANTITIES = {"trace": "trace", "lambda_max": "largest eigenvalue"}
+SHOWN = {"trace": "trace", "lambda_max": "largest eigenvalue"}
 
 
 def draw(tables, cfg):
@@ -18,13 +19,11 @@ def draw(tables, cfg):
     limit = tables["limit_gram"].set_index("train_points").sort_index()
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.1))
     for axes, suffix in zip(panels, ("", "_per_n"), strict=True):
-        for colour, (name, label) in zip(COLOURS, QUANTITIES.items(), strict=False):
+        for name, label in SHOWN.items():
             rows = table[name + suffix]
             axes.plot(limit.index, limit[name + suffix], color=LIMIT_COLOUR, lw=1.8, zorder=0)
-            axes.errorbar(
-                rows.mean().index, rows.mean(), rows.std(), fmt="o", color=colour, capsize=3,
-                label=label,
-            )  # fmt: skip
+            style = dict(fmt="o", color=QUANTITIES[name], capsize=3, label=label)
+            axes.errorbar(rows.mean().index, rows.mean(), rows.std(), **style)
         axes.set(xlabel="number of samples n", ylabel="of Θ/n" if suffix else "of Θ")
         axes.set_xlim(0, None)
         axes.set_ylim(0, None)

@@ -7,7 +7,8 @@ over networks, and width to the power −1/2 through the last point (dashed). Gr
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_log_axis, published
+from ntkstudy.report.colours import INK, LIMIT_COLOUR, QUANTITIES
+from ntkstudy.report.plotting import WIDTH, label_log_axis, published
 
 TABLES = ("initialization_gram", "limit_gram")
 
@@ -21,8 +22,8 @@ def draw(tables, cfg):
         samples = [table.loc[table["width"] == width, column] for width in widths]
         axes.boxplot(
             samples, whis=(2.5, 97.5), showfliers=False, widths=0.6,
-            boxprops={"color": COLOURS[0]}, medianprops={"color": COLOURS[1]},
-            whiskerprops={"color": COLOURS[0]}, capprops={"color": COLOURS[0]},
+            medianprops={"color": INK},
+            **{f"{part}props": {"color": QUANTITIES[column]} for part in ("box", "whisker", "cap")},
         )  # fmt: skip
         axes.axhline(limit[column], color=LIMIT_COLOUR, lw=1.8, zorder=0)
         axes.set_xticks(range(1, len(widths) + 1), [str(width) for width in widths], fontsize=8)
@@ -30,14 +31,16 @@ def draw(tables, cfg):
         axes.set_ylim(0, None)
     marks = zip(*published(cfg, "lambda_max"), strict=True)
     seen = [(widths.index(width) + 1, value) for width, value in marks if width in widths]
-    top.plot(*np.reshape(seen, (-1, 2)).T, "x", color=INK, ms=8, label="published")
+    top.plot(
+        *np.reshape(seen, (-1, 2)).T, "x", color=QUANTITIES["published"], ms=8, label="published"
+    )
     top.set_ylabel("λ_max of Θ")
     share.set_ylabel("λ_max / trace")
     top.legend()
     stds = table.groupby("width")["lambda_max"].std()
-    spread.plot(stds.index, stds, "o", color=COLOURS[0])
+    spread.plot(stds.index, stds, "o", color=QUANTITIES["lambda_max"])
     line = stds.iloc[-1] * (stds.index / stds.index[-1]) ** -0.5
-    spread.plot(stds.index, line, "--", color=COLOURS[0], lw=1)
+    spread.plot(stds.index, line, "--", color=LIMIT_COLOUR, lw=1)
     spread.set(xscale="log", yscale="log", xlabel="width", ylabel="standard deviation of λ_max")
     label_log_axis(spread.xaxis, widths)
     spread.tick_params(axis="x", labelsize=8)

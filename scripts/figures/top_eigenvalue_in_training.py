@@ -12,9 +12,10 @@ from ntkstudy.report.plotting import (
     INK,
     TRAINING_AXES,
     WIDTH,
+    draw_median,
     label_log_axis,
     line_key,
-    spread_colours,
+    training_colours,
     training_key,
 )
 
@@ -26,7 +27,7 @@ def draw(tables, cfg):
     """Panels side by side; on logarithmic axes where networks are regularised."""
     table = tables["training_gram"]
     axis = next(name for name in TRAINING_AXES if name in table)
-    colours, widths = spread_colours(table[axis]), sorted(table["width"].unique())
+    colours, widths = training_colours(axis, table), sorted(table["width"].unique())
     figure, panels = plt.subplots(
         1, len(widths), figsize=(WIDTH if len(widths) > 1 else 0.7 * WIDTH, 3.4), squeeze=False
     )
@@ -36,9 +37,7 @@ def draw(tables, cfg):
             free = cells[min(cells)].groupby("step")["lambda_max"].median()
         for value, rows in cells.items():
             runs = rows.groupby("step")["lambda_max"]
-            low, middle, high = (runs.quantile(share) for share in (0.25, 0.5, 0.75))
-            axes.plot(middle.index, middle, color=colours[value], lw=1.4)
-            axes.fill_between(middle.index, low, high, color=colours[value], alpha=0.18, lw=0)
+            draw_median(axes, runs, colour=colours[value], shares=(0.25, 0.75), lw=1.4)
             factor = rows.groupby("step")["null_factor"].first()
             if axis in PENALTIES and value > 0:
                 axes.plot(factor.index, free * factor, "--", color=colours[value], lw=0.8)

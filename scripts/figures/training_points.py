@@ -5,7 +5,7 @@ the kernel is measured. Training happens off the circle: the kernel on it is a p
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.plotting import INK, WIDTH, anchor_angle
+from ntkstudy.report.plotting import INK, LIMIT_COLOUR, WIDTH, anchor_angle
 
 TABLES = ("dataset",)
 
@@ -23,7 +23,7 @@ def draw(tables, cfg):
         cmap="PuOr",
         vmin=-bound,
         vmax=bound,
-        edgecolors="#8a8a8a",
+        edgecolors=LIMIT_COLOUR,
         linewidths=0.3,
     )
     angle = np.linspace(-np.pi, np.pi, 361)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 COUNT = re.compile(r"([a-z_]\w*)\s+(\d+)$")
 FINISHED = re.compile(r"Finished jobid: \d+ \(Rule: (\w+)\)")
-STEP = re.compile(r"step \d+ of \d+, loss ")
+STEP = re.compile(r"step \d+ of \d+, loss |at work: ")
 TARGETS = {"all", "experiments"}
 REDRAW_S = 1.0
 _DIM, _BOLD, _PLAIN, _CLEAR = "\x1b[2m", "\x1b[1m", "\x1b[0m", "\r\x1b[K"

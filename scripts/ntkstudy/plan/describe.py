@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ from ntkflow.errors import ConfigurationError, unknown
 
 from ..schemas import keys_at_default
 from .changes import changed_keys
+from .configuration import read_yaml
 from .planning import Plan
 from .stages import STAGES
+
+_CLAIM_ID = re.compile(r"^ *(?:- )?id: *(\S+)$", re.MULTILINE)
 
 
 def caption(script: str | Path, block: Mapping[str, Any]) -> str:
@@ -162,6 +165,28 @@ def check_picture(plan: Plan, folder: str) -> None:
         raise unknown(where, experiment, list(plan.config["experiments"]))
     if not Path(folder, f"{name}.py").exists():
         raise unknown(where, name, sorted(path.stem for path in Path(folder).glob("*.py")))
+
+
+def check_findings(plan: Plan, files: Iterable[str]) -> None:
+    """Refuse findings of the first screen that no file claims.
+
+    Args:
+        plan: the plan of the run.
+        files: of claims.
+
+    Raises:
+        ConfigurationError: if one of them is unknown.
+    """
+    wanted = plan.config["report"]["findings"]
+    texts = {file: Path(file).read_text(encoding="utf-8") for file in files} if wanted else {}
+    # As claims are written, one line has the id; to parse all files would be a tenth of a plan.
+    known = {name for text in texts.values() for name in _CLAIM_ID.findall(text)}
+    if known.issuperset(wanted):
+        return
+    ids = [claim["id"] for file in texts for claim in read_yaml(file)["claims"]]
+    for index, name in enumerate(wanted):
+        if name not in ids:
+            raise unknown(f"{plan.source}: report.findings[{index}]", name, ids)
 
 
 def report_config(

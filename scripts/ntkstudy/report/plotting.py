@@ -25,16 +25,13 @@ from matplotlib.ticker import (
     NullLocator,
     StrMethodFormatter,
 )
+from pandas.core.groupby import SeriesGroupBy
 from PIL import Image
 
 from ..data.storage import replacing
 from ..data.tables import axes_of, with_axes
+from .colours import COLOURS, INK, LIMIT_COLOUR, MOST, QUANTITIES, SCALES
 
-# Okabe and Ito's palette without black and yellow: told apart by colour-blind readers, and visible
-# on white and on dark backgrounds.
-COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
-LIMIT_COLOUR = "#7f7f7f"
-INK = "#1a2b3c"  # text and axes; the report replaces it by the page's own text colour
 WIDTH = 7.2  # inches, the report's column
 
 _STYLE = {
@@ -83,20 +80,39 @@ TRAINING_AXES = {
 }
 
 
+def training_colours(axis: str, table: pd.DataFrame) -> dict:
+    """A colour for each value of an axis of `TRAINING_AXES`."""
+    strengths = ("l1", "l2", "dropout")
+    return spread_colours(table[axis], "strength" if axis in strengths else "size")
+
+
 def training_key(axis: str, colours: Mapping[Any, Any]) -> list[tuple[str, dict]]:
     """(label, line style) of every value of an axis of `TRAINING_AXES`, for `line_key`."""
     number = "{}" if any(isinstance(value, str) for value in colours) else "{:g}"
     return colour_key(f"{TRAINING_AXES[axis]} = {number}", colours)
 
 
-def spread_colours(values: Iterable) -> dict:
-    """A colour for each distinct value of an ordered axis (a width), dark to light in sorted order.
+def spread_colours(values: Iterable, scale: str = "size") -> dict:
+    """A colour for each distinct value of an ordered axis, dark to light in sorted order.
 
-    The ends of the map are left out: too dark for a dark page, too light for a white one.
+    Args:
+        values: of the axis.
+        scale: a name of `SCALES`.
     """
+    name, first, last = SCALES[scale]
     distinct = sorted(set(values))
-    shades = plt.get_cmap("viridis")(np.linspace(0.2, 0.85, len(distinct)))
+    shades = plt.get_cmap(name)(np.linspace(first, last, len(distinct)))
     return dict(zip(distinct, shades, strict=True))
+
+
+def few(values: Iterable, most: int = MOST) -> list:
+    """Distinct values in sorted order, the ends and evenly spread others where there are more."""
+    distinct = sorted(set(values))
+    if len(distinct) <= most:
+        return distinct
+    return [
+        distinct[place] for place in np.linspace(0, len(distinct) - 1, most).round().astype(int)
+    ]
 
 
 def panel_row(count: int, height: float, **shared: bool) -> tuple[Figure, list[Axes]]:
@@ -191,7 +207,7 @@ def draw_functions(axes: Axes, table: pd.DataFrame, *, width: int) -> None:
     """The functions of all networks of a width on the line, thin."""
     rows = table[table["width"] == width]
     lines = rows.pivot(index="position", columns="seed", values="f_0")
-    axes.plot(lines.index, lines, color=COLOURS[0], lw=0.5, alpha=0.4)
+    axes.plot(lines.index, lines, color=QUANTITIES["network"], lw=0.5, alpha=0.4)
     axes.set(title=f"width {width}, {lines.shape[1]} networks", xlabel="x")
 
 
@@ -200,12 +216,25 @@ def draw_spread(
 ) -> None:
     """Median over seeds of a column against an axis, a band from 10 to 90 %, a dot a seed."""
     table = table[np.isfinite(table[column])]
-    groups = table.groupby(along)[column]
-    median = groups.median()
     axes.plot(table[along], table[column], ".", color=colour, ms=3, alpha=0.4)
-    low, high = groups.quantile(0.1), groups.quantile(0.9)
-    axes.fill_between(median.index, low, high, color=colour, alpha=0.2, lw=0)
-    axes.plot(median.index, median, "o-", color=colour, ms=4, label=label)
+    draw_median(axes, table.groupby(along)[column], "o-", colour=colour, ms=4, label=label)
+
+
+def draw_median(
+    axes: Axes,
+    groups: SeriesGroupBy,
+    style: str = "-",
+    *,
+    colour: Any,
+    shares: tuple[float, float] = (0.1, 0.9),
+    unit: float = 1.0,
+    **line: Any,
+) -> None:
+    """Median of each group against its key times a unit, and a band between two quantiles."""
+    median, (low, high) = groups.median(), (groups.quantile(share) for share in shares)
+    places = unit * median.index.to_numpy()
+    axes.fill_between(places, low, high, color=colour, alpha=0.14, lw=0)
+    axes.plot(places, median, style, color=colour, **line)
 
 
 def draw_means(axes: Axes, table: pd.DataFrame, column: str, *, colour: Any, label: str) -> None:

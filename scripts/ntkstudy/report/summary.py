@@ -87,17 +87,21 @@ def _judged(file: Path) -> list[Claim]:
     return json.loads(file.read_text(encoding="utf-8"))["claims"]
 
 
-def claims_by(file: str | Path, experiment: str, figure: str) -> str:
-    """The claims that stand by a figure, in one line: id, verdict, number and what is allowed.
+def claims_by(
+    file: str | Path, experiment: str, *, figure: str | None = None, table: str | None = None
+) -> str:
+    """The claims by a figure, or from a table, in one line: id, verdict, number, what is allowed.
 
     Args:
         file: claims.json, which need not exist yet.
         experiment: name of an experiment.
         figure: name of one of its figures.
+        table: name of one of its tables.
     """
     path, said = Path(file), []
     for claim in _judged(path) if path.exists() else []:
-        if claim["experiment"] == experiment and figure in claim["figures"]:
+        tables = {criterion["table"] for criterion in claim["criteria"]}
+        if claim["experiment"] == experiment and (figure in claim["figures"] or table in tables):
             number = telling(claim)
             told = f" {tell(number)}, allowed {number['allowed']}" if number else ""
             said.append(f"{claim['id']} {claim['verdict']}{told}")

@@ -25,6 +25,7 @@ from ..data.dataset import DataSet
 from ..data.storage import Array
 from .members import Members
 from .networks import build_narrow, build_network
+from .pace import told
 
 # Variance of torch.nn's default weights times fan-in; infinitely wide layers have no biases.
 PYTORCH_SIGMA_W = 3**-0.5
@@ -54,7 +55,7 @@ def kernel_classifiers(options: Any, network: Members, data: DataSet) -> dict[st
     own = ClassifierFit(*(network.outputs(each).T[None] for each in (x, test_x)))
     rows = {"network": (own, classifier_scores(own, *labels, own.test[0]))}
     kernels = Kernels(options, network, data, seed)
-    for whose, wanted in _kernels_of(options.fits).items():
+    for whose, wanted in told(_kernels_of(options.fits).items(), "{0[0]} kernel".format):
         pairs = kernels.kernels(whose, list(wanted))
         for outputs, machines in wanted.items():
             for machine, fit in _fit(pairs.pop(outputs), machines, y, options, seed).items():
@@ -134,7 +135,7 @@ class Kernels:
         count = options.samples if whose == "average" else 1
         # Their own seeds, so that none is the trained network's start.
         first, total = 10**6 + self.seed * 10**3, None
-        for one in range(first, first + count):
+        for one in told(range(first, first + count), "sample"):
             drawn = member(draw_parameters(sample, [one], **network.where), 0)
             found = self._empirical(sample, drawn, outputs)
             total = found if total is None else KernelPair(*map(Tensor.add_, total, found))

@@ -15,6 +15,7 @@ from ..data.tables import WIDE
 from ..needs import ONE_MODE
 from ..options import read_options
 from ..registry import MEASUREMENTS, STAGE_AXES, Measurement
+from .pace import told
 
 
 def measure(
@@ -39,7 +40,7 @@ def measure(
     """
     arrays: dict[str, Array] = {}
     with torch.no_grad():
-        for entry in entries:
+        for entry in told(entries, lambda entry: entry["kind"]):
             found = _measure(MEASUREMENTS[entry["kind"]], entry, when, subject, data)
             arrays |= {f"{entry['kind']}/{name}": array for name, array in found.items()}
     return arrays
@@ -57,7 +58,9 @@ def _measure(
             f"{ONE_MODE.text}"
         )
     if variant.each:
-        found = stack([variant.measure(options, one, data) for one in subject], "seed")
+        found = stack(
+            [variant.measure(options, one, data) for one in told(subject, "network")], "seed"
+        )
     else:
         found = variant.measure(options, subject, data)
     declared = {data.axis if axis == "probe" else axis for axis in variant.axes}

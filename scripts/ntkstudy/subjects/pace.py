@@ -1,11 +1,18 @@
-"""What a long training says of itself: a line every few seconds with step, loss and rate."""
+"""What a long job says of itself every few seconds: step, loss and rate, or what is at work."""
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from operator import length_hint
+from typing import TypeVar
 
 from torch import Tensor
 
 EVERY_S = 5.0
+AT_WORK = "at work: "
+
+T = TypeVar("T")
+_at_work: list[str] = []  # the outermost first
 
 
 class Pace:
@@ -37,3 +44,33 @@ class Pace:
             rate, loss = (step - self._step) / (now - self._time), losses.nanmean().item()
             print(f"step {step} of {self.steps}, loss {loss:.4g}, {rate:.3g} steps/s", flush=True)
             self._step, self._time = step, now
+
+
+def told(items: Iterable[T], what: str | Callable[[T], str], every: float = EVERY_S) -> Iterator[T]:
+    """The items one by one; while one takes long, a line every few seconds says which it is.
+
+    Within others the line names these too: "at work: gram, network 2 of 5, 12 s".
+
+    Args:
+        items: what is worked on.
+        what: a name for each, which gets its number, or what makes a name from an item.
+        every: seconds between lines.
+    """
+    of = f" of {count}" if (count := length_hint(items)) else ""
+    for number, item in enumerate(items, start=1):
+        done, inside = threading.Event(), len(_at_work) > 0
+        _at_work.append(f"{what} {number}{of}" if isinstance(what, str) else what(item))
+        if not inside:
+            threading.Thread(target=_speak, args=(done, every), daemon=True).start()
+        try:
+            yield item
+        finally:
+            done.set()
+            _at_work.pop()
+
+
+def _speak(done: threading.Event, every: float) -> None:
+    """Print what is at work, and for how long, until it is done."""
+    start = time.monotonic()
+    while not done.wait(every):
+        print(f"{AT_WORK}{', '.join(_at_work)}, {time.monotonic() - start:.0f} s", flush=True)

@@ -18,6 +18,7 @@ from ntkflow.regression.fitting import kernel_ridge
 from ..data.dataset import DataSet
 from ..data.storage import Array
 from ..subjects.limit import Limit
+from ..subjects.pace import told
 from .costs import peak_gigabytes
 from .setting import axis
 
@@ -85,7 +86,8 @@ def _choose(options: Any, x: Tensor, y: Tensor) -> _Choice:
     x, y = x[:count].double(), y[:count].double()
     judging = torch.arange(count - max(1, round(options.held_out * count)), count)
     labels, misread, squared = y[judging].argmax(1), [], []
-    for depth, sigma_b in itertools.product(options.depths, options.sigma_bs):
+    candidates = list(itertools.product(options.depths, options.sigma_bs))
+    for depth, sigma_b in told(candidates, "candidate"):
         gram = limit_kernels(_network(options, depth, sigma_b, x, y), x).ntk
         scale = gram.diagonal().mean().item()
         ridges = [ridge * scale for ridge in options.ridges]

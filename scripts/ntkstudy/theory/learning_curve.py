@@ -19,6 +19,7 @@ from ntkflow.regression.learning_curve import learning_curve as expected_curve
 from ..data.dataset import DataSet
 from ..data.storage import Array
 from ..subjects.limit import Limit
+from ..subjects.pace import told
 from .setting import axis, by_seed
 
 # Modes of the fitted tail over rows of the pool; what lies behind acts like a ridge, or like noise.
@@ -35,7 +36,8 @@ def learning_curve(options: Any, limit: Limit, data: DataSet) -> dict[str, Array
     y = torch.cat([data.training_set(**limit.where)[1], data.targets(**limit.where)])
     _check_sizes(options, len(x))
     gram = limit_kernels(limit.network, x).ntk
-    draws = [_divided(options, gram, y, seed) for seed in range(options.draws)]
+    seeds = told(range(options.draws), "draw")
+    draws = [_divided(options, gram, y, seed) for seed in seeds]
     share = Array(np.array(options.sizes) / options.pool, ["n"], "n / M")
     axes = axis("ridge", options.ridges) | axis("n", options.sizes)
     return by_seed(draws, "ridge", "n") | axes | {"share": share}

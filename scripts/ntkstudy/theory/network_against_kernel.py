@@ -19,6 +19,7 @@ from ntkflow.training.classification import accuracies, cross_entropies
 
 from ..data.storage import Array
 from ..plan.schedule import spread_steps
+from ..subjects.pace import told
 from ..subjects.training import build_objective, build_optimizer
 from .setting import Setting, axis, by_seed
 
@@ -47,7 +48,8 @@ def network_against_kernel(options: Any, setting: Setting) -> dict[str, Array]:
     training = _Rows(*setting.data.training_set(**where))
     _check_sizes(options, len(training.x))
     test = _Rows(setting.data.probe(**where), setting.data.targets(**where))
-    draws = [_draw(options, setting, training, test, seed) for seed in range(options.draws)]
+    seeds = told(range(options.draws), "draw")
+    draws = [_draw(options, setting, training, test, seed) for seed in seeds]
     return by_seed(draws, "n") | axis("n", options.sizes)
 
 
@@ -66,7 +68,7 @@ def _draw(
     """One network and the kernel on the first n rows of one order, for every n."""
     order = generator(seed, "split").permutation(len(training.x))
     found = []
-    for n in options.sizes:
+    for n in told(options.sizes, "{:,} images".format):
         rows = training[torch.as_tensor(order[:n], device=training.x.device)]
         judging = max(1, round(options.held_out * n))
         network, stop = _network(setting, rows, judging, test, seed)
