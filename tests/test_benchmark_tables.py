@@ -59,7 +59,9 @@ def test_a_benchmark_that_was_never_run_has_no_table(run, monkeypatch):
 
 def test_kept_results_name_their_machines():
     module = load()
-    kept = {script for script in module.SCRIPTS | module.ALONE if module.result_file(script).exists()}
+    kept = {
+        script for script in module.SCRIPTS | module.ALONE if module.result_file(script).exists()
+    }
     assert kept == module.machines().keys()
 
 

@@ -2,8 +2,8 @@
 intervals, right of 0 where the first of the two is better. Network: trained; random: regression
 with the kernel of the same network before training; limit: with that of its infinitely wide twin,
 both with a ridge that folds of the learned images choose. Numbers at the right: mean test accuracy
-in per cent of the network, of regression with its kernel as a mean over outputs and of all pairs of
-outputs, and of the limit kernel.
+in per cent of the network, of regression with its kernel as a mean over outputs and, on the first
+split, of all pairs of outputs, and of the limit kernel.
 """
 
 import matplotlib.pyplot as plt

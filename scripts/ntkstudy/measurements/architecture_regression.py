@@ -20,6 +20,9 @@ class ArchitectureRegressionOptions(Draws):
         Rule("candidates, over the mean of the kernel's diagonal", minItems=1, uniqueItems=True),
     ] = field(default_factory=lambda: [1e-4, 1e-3, 1e-2, 1e-1, 1.0])
     folds: Annotated[int, Rule("parts of the learned images that choose the ridge", minimum=2)] = 5
+    block_draws: Annotated[
+        int, Rule("first splits whose kernel of all pairs of outputs is made too", minimum=0)
+    ] = 1
 
 
 @measurement(
@@ -35,9 +38,10 @@ def architecture_regression(options, setting, data):
 
     Splits are drawn from the training set, the pool, whose limit kernel is made once. In every
     split another network is trained; `random` is regression with its kernel (mean over outputs)
-    before training, `block` with the same network's kernel of all pairs of outputs, `limit` with
-    that of its infinitely wide twin, each with a ridge that folds of the learned images choose.
-    Differences are paired: the same images for all.
+    before training, `limit` with that of its infinitely wide twin, each with a ridge that folds of
+    the learned images choose. Differences are paired: the same images for all three. `block` is
+    regression with the random network's kernel of all pairs of outputs, in the first splits: it has
+    as many times more entries as there are pairs.
     """
     from ..theory.architecture_regression import architecture_regression
 
