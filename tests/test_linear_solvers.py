@@ -5,7 +5,7 @@ import torch
 from ridge_problems import problem, relative
 
 from ntkflow.errors import KernelError
-from ntkflow.linalg import conjugate_gradients, triangles
+from ntkflow.linalg import conjugate_gradients, solving, triangles
 from ntkflow.linalg.conjugate_gradients import (
     BlockConjugateGradients,
     NegativeCurvature,
@@ -242,7 +242,8 @@ def test_one_space_serves_all_shifts(preconditioned):
 
 
 @pytest.mark.parametrize("vectors", [9, 40], ids=["skinny", "wide"])
-def test_products_with_a_stored_matrix_do_not_depend_on_threads(vectors):
+def test_products_with_a_stored_matrix_do_not_depend_on_threads(monkeypatch, vectors):
+    monkeypatch.setattr(solving, "_WORTH_THREADS", 1)
     _, _, _, kernel, *_ = problem(n=700, dtype=torch.float32)
     v = torch.randn(vectors, 700, generator=torch.Generator().manual_seed(0))
     before, found = torch.get_num_threads(), []

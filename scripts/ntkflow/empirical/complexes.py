@@ -8,7 +8,7 @@ from torch import Tensor
 
 def as_real(tensor: Tensor) -> Tensor:
     """A complex tensor (*d) as its real and imaginary parts (*d, 2), another as it is."""
-    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def put_together(named: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
@@ -19,7 +19,7 @@ def put_together(named: Mapping[str, Tensor], names: Collection[str]) -> dict[st
     }
 
 
-def in_precision(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+def in_precision(tensor: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
     """In a type of real numbers, a complex tensor in that of two of them; whole numbers stay."""
     if tensor.is_complex():
         return tensor.to(dtype.to_complex())

@@ -1,70 +1,124 @@
-"""What a forward pass changes in the attributes of a network is put back."""
+"""What a forward pass changes in the attributes of a network is put back, or refused."""
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from operator import is_
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-CONTAINERS = frozenset([list, dict, set, deque, OrderedDict])
-# What every module has: tensors, which are swapped for a call, parts and hooks.
+from ..errors import UnsupportedLayerError
+
+CONTAINERS = (list, dict, set, deque)
+# What every module has, and the tables among it that are put back.
 COMMON = frozenset(vars(nn.Module()))
+TABLES = ("_parameters", "_buffers", "_modules")
+# Objects of a container, and numbers of all tensors, that are kept: of what is larger it is only
+# noticed that it was changed.
+MOST, MOST_NUMBERS = 1000, 2**16
 
 
 @contextmanager
 def kept_attributes(layers: Iterable[nn.Module]) -> Iterator[None]:
-    """Inside, a network may write into its attributes: counts, states, caches, and tensors.
+    """Inside, a network may give its attributes other values: counts, states, caches.
 
-    At the end attributes are the objects that they were, lists, sets and dictionaries among them
-    hold what they held, and tensors that are no parameters the same numbers.
+    At the end attributes are the objects that they were; lists, sets, deques and dictionaries among
+    them hold what they held, and tensors the same numbers.
+
+    Raises:
+        UnsupportedLayerError: if a tensor that is neither parameter nor buffer was written into, of
+            more than 65,536 numbers together, or a container of more than 1000 objects has another
+            length.
     """
-    before, contents = [], {}
-    for layer in layers:
-        attributes = vars(layer)
-        before.append((attributes, attributes.copy()))
-        for name in attributes.keys() - COMMON:
-            value = attributes[name]
-            if type(value) in CONTAINERS and id(value) not in contents:
-                _gather(value, contents)
-            elif type(value) is Tensor and not value.requires_grad:
-                attributes[name] = value.clone()
+    attributes = [(layer, vars(layer).copy()) for layer in layers]
+    present = [held[name] for _, held in attributes for name in TABLES if name in held]
+    tables = [(table, table.copy()) for table in present]  # scripted layers have none
+    watched = _Watched()
+    for layer, held in attributes:
+        for name in held.keys() - COMMON:
+            watched.look_at(held[name], f"{type(layer).__name__}.{name}")
     try:
         yield
     finally:
-        for attributes, old in before:
-            _put_back(attributes, old)
-        for container, old in contents.values():
-            _put_back(container, old)
+        for layer, old in attributes:
+            _put_back(vars(layer), old)
+        for table, old in tables:
+            _put_back(table, old)
+        changed = watched.put_back()
+    if changed is not None:
+        raise UnsupportedLayerError(
+            f"network: its forward pass writes into {changed}, so the next call has other outputs; "
+            "make it a buffer (register_buffer), or give the attribute another value instead"
+        )
 
 
-def _gather(container: Any, contents: dict[int, tuple]) -> None:
-    """The container and those that it holds, each with a copy; it may hold itself."""
-    contents[id(container)] = container, container.copy()
-    if not container:
-        return
-    for value in container.values() if isinstance(container, dict) else container:
-        if type(value) in CONTAINERS and id(value) not in contents:
-            _gather(value, contents)
+class _Watched:
+    """Containers and tensors with what they held, or what tells whether it is the same."""
+
+    def __init__(self):
+        self.contents: dict[int, tuple[Any, Any]] = {}
+        self.lengths: list[tuple[Any, int, str]] = []
+        self.tensors: dict[int, tuple[Tensor, int, Tensor | None, str]] = {}
+        self.room = MOST_NUMBERS
+
+    def look_at(self, value: Any, name: str) -> None:
+        """At a value, and at those that it contains, which may contain it."""
+        ahead = [value]
+        while ahead:
+            value = ahead.pop()
+            if isinstance(value, Tensor):
+                if id(value) not in self.tensors and not value.is_inference():
+                    fits = value.numel() <= self.room
+                    self.room -= value.numel() * fits
+                    kept = value.detach().clone() if fits else None
+                    self.tensors[id(value)] = value, value._version, kept, name
+            elif isinstance(value, CONTAINERS) and id(value) not in self.contents:
+                if len(value) > MOST or len(self.contents) > MOST:
+                    self.lengths.append((value, len(value), name))
+                    continue
+                self.contents[id(value)] = value, _references(value)
+                ahead += value.values() if isinstance(value, dict) else value
+
+    def put_back(self) -> str | None:
+        """What containers held; the name of something else that was changed, if there is any."""
+        for value, old in self.contents.values():
+            if isinstance(value, dict):
+                _put_back(value, old)
+            elif isinstance(value, set):
+                value.symmetric_difference_update(value ^ old)
+            elif len(value) != len(old) or any(a is not b for a, b in zip(value, old, strict=True)):
+                value.clear()
+                value.extend(old)
+        changed = [name for value, length, name in self.lengths if len(value) != length]
+        for tensor, version, kept, name in self.tensors.values():
+            if tensor._version != version:
+                if kept is None:
+                    changed.append(name)
+                else:
+                    _write(tensor, kept)
+        return changed[0] if changed else None
 
 
-def _put_back(container: Any, old: Any) -> None:
-    """The objects that it held, in their order."""
-    if _is_as_before(container, old):
-        return
-    container.clear()
-    if isinstance(container, dict | set):
-        container.update(old)
-    else:
-        container.extend(old)
+def _references(container: Any) -> Any:
+    if isinstance(container, dict):
+        return dict(container)
+    return set(container) if isinstance(container, set) else list(container)
 
 
-def _is_as_before(container: Any, old: Any) -> bool:
-    if len(container) != len(old):
-        return False
-    if isinstance(container, set):
-        return container == old
-    if isinstance(container, dict) and not all(map(is_, container.values(), old.values())):
-        return False
-    return all(map(is_, container, old))
+def _put_back(table: dict[Any, Any], old: dict[Any, Any]) -> None:
+    """The objects that a dictionary held, one by one: it is never empty in between."""
+    for name, value in old.items():
+        if name not in table or table[name] is not value:
+            table[name] = value
+    if len(table) > len(old):
+        for name in [name for name in table if name not in old]:
+            del table[name]
+
+
+def _write(tensor: Tensor, old: Tensor) -> None:
+    """The numbers that it held; it belongs to no graph again."""
+    with torch.no_grad():
+        if not tensor.is_leaf:
+            tensor.detach_()
+        tensor.copy_(old)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import NtkflowError, UnsupportedLayerError, first_words
 from .blocks import as_budget
+from .complexes import in_precision
 from .differential import KeptGraphs, Operator, as_operator
 from .inputs import Inputs, Several, as_inputs, constant, in_type
 from .layout import Layout
@@ -211,8 +212,8 @@ def pose(
     model = as_model(network, parameters, output, operator)
     x1, x2 = constant(x1), None if x2 is None else constant(x2)
     if dtype is not None:
-        cast = partial(in_type, dtype=dtype)
-        model, x1, x2 = model.build(cast), cast(x1), None if x2 is None else cast(x2)
+        model, cast = model.build(partial(in_precision, dtype=dtype)), partial(in_type, dtype=dtype)
+        x1, x2 = cast(x1), None if x2 is None else cast(x2)
     with nullcontext() if operator is None else KeptGraphs():
         like = _first(model, x1, name, dtype)
         alone = [(x1[:1], like)]

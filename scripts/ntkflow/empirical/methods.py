@@ -54,6 +54,11 @@ def try_methods(task: Task, method: str) -> Computed:
     if found is not None:
         return found
     attempts = _attempts(task) if method == "auto" else {method: METHODS[method]}
+    if method not in ("auto", "autograd") and task.model.has_hooks:
+        raise Refusal(
+            f"method: {method!r} passes over hooks of parameters; use 'auto' or 'autograd'",
+            "passes over hooks of parameters",
+        )
     # A network may raise anything where it is transformed or differentiated.
     with refusing("autograd"):
         proof = find_proof(task)
@@ -117,6 +122,8 @@ def refusing(name: str) -> Iterator[None]:
 
 def _attempts(task: Task) -> dict[str, Callable[[Task], dict[str, Tensor]]]:
     """Methods of "auto" in the order of trial."""
+    if task.model.has_hooks:
+        return {"autograd": autograd_kernel}
     found = {"layerwise": _layerwise_if_most}
     if 1 in (len(task.x1), len(task.other)) and not task.own_rows:
         found["vector_product"] = vector_product_kernel

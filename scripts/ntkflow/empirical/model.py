@@ -56,6 +56,11 @@ class Model:
     hooks: dict[str, list[Callable]] = field(default_factory=dict)
     operator: Applied | None = None
 
+    @property
+    def has_hooks(self) -> bool:
+        """Whether gradients are changed on their way: plain autograd alone is right then."""
+        return any(self.hooks.values())
+
     def __call__(self, parameters: Mapping[str, Tensor], x: Inputs) -> Float[Tensor, "n o"]:
         """Outputs of the rows of x, every axis after the first flattened into one."""
         return self.at(parameters, lambda function: function(x))
@@ -201,7 +206,9 @@ def as_model(
         raise ConfigurationError("parameters: None is not allowed for a function; give a pytree")
     paths, spec = _pytree.tree_flatten_with_path(parameters)
     names = [_path_name(path) for path, _ in paths]
-    pairs = {name for name, (_, leaf) in zip(names, paths, strict=True) if leaf.is_complex()}
+    leaves = {name: leaf for name, (_, leaf) in zip(names, paths, strict=True)}
+    pairs = {name for name, leaf in leaves.items() if leaf.is_complex()}
+    hooks = {name: _hooks(name, leaf) for name, leaf in leaves.items()}
 
     def run(named: Mapping[str, Tensor], work: Callable) -> Any:
         whole = put_together(named, pairs)
@@ -211,7 +218,7 @@ def as_model(
     def build(cast: Cast) -> Model:
         values = [cast(as_real(constant(leaf))) for _, leaf in paths]
         named = dict(zip(names, values, strict=True))
-        return Model(named, run, None, build, output, operator=operator)
+        return Model(named, run, None, build, output, hooks=hooks, operator=operator)
 
     return build(_same)
 
@@ -225,10 +232,8 @@ def _module_model(
     shared = {id(every[name]) for name in chosen}
     others = {name: p for name, p in module.named_parameters() if id(p) not in shared}
     own = {name: every[name] for name in chosen if every[name].requires_grad}
-    hooks = {
-        name: [hook_of(p, hook) for hook in (p._backward_hooks or {}).values()]
-        for name, p in own.items()
-    }
+    hooks = {name: _hooks(name, p) for name, p in own.items()}
+    _check_frequencies(module, own)
     pairs = {name for name, p in chosen.items() if p.is_complex()}
     layers = Layers.of(module)
 
@@ -246,6 +251,32 @@ def _module_model(
 
 def _same(tensor: Tensor) -> Tensor:
     return tensor
+
+
+def _hooks(name: str, parameter: Tensor) -> list[Callable]:
+    """What changes its gradients, of any type.
+
+    Raises:
+        UnsupportedLayerError: if a hook waits for accumulated gradients, which there are none of.
+    """
+    if getattr(parameter, "_post_accumulate_grad_hooks", None):
+        raise UnsupportedLayerError(
+            f"parameter {name!r}: a hook after the accumulation of gradients is never called here; "
+            "use register_hook, which a kernel follows"
+        )
+    return [hook_of(parameter, hook) for hook in (parameter._backward_hooks or {}).values()]
+
+
+def _check_frequencies(module: nn.Module, chosen: Mapping[str, Tensor]) -> None:
+    """Raise an UnsupportedLayerError where gradients of a batch are not sums of those of rows."""
+    identities = {id(p) for p in chosen.values()}
+    for name, layer in module.named_modules():
+        scaled = isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.scale_grad_by_freq
+        if scaled and id(layer.weight) in identities:
+            raise UnsupportedLayerError(
+                f"layer {name!r}: {type(layer).__name__} with scale_grad_by_freq=True divides "
+                "gradients by how often a batch looks rows up; set scale_grad_by_freq to False"
+            )
 
 
 def call_unchanged(module: nn.Module, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
@@ -333,11 +364,6 @@ def check_evaluation_mode(module: nn.Module) -> None:
             raise UnsupportedLayerError(
                 f"layer {name!r}: {type(layer).__name__} with max_norm={layer.max_norm:g} changes "
                 "its weight at every call; shorten its rows once and set max_norm to None"
-            )
-        if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.scale_grad_by_freq:
-            raise UnsupportedLayerError(
-                f"layer {name!r}: {type(layer).__name__} with scale_grad_by_freq=True divides "
-                "gradients by how often a batch looks rows up; set scale_grad_by_freq to False"
             )
 
 

@@ -1,6 +1,6 @@
 """What was shown of a module before: how its kernel is made, and for which graphs that was right.
 
-A fast kernel was compared with plain autograd. While the module, its modes, hooks and plain
+A fast kernel was compared with plain autograd. While the module, its modes and plain
 attributes, the arguments and the operations of the graph are the same, it is not compared again.
 """
 
@@ -45,7 +45,7 @@ _KEPT: WeakKeyDictionary[nn.Module, dict[tuple, Precedent]] = WeakKeyDictionary(
 
 def find_precedent(task: Task, method: str) -> Precedent | None:
     """What is known of the network in the same situation."""
-    if task.model.module is None or task.like.is_meta:
+    if task.model.module is None or task.model.has_hooks or task.like.is_meta:
         return None
     kept = _KEPT.get(task.model.module)
     situation = _situation(task, method) if kept else None
@@ -88,8 +88,6 @@ def _situation(task: Task, method: str) -> tuple | None:
 def _describe(task: Task, method: str) -> tuple:
     model, device = task.model, task.like.device
     parameters = [(name, p.shape, p.dtype) for name, p in model.parameters.items()]
-    held = model.module.named_parameters()
-    hooks = [(name, *map(id, p._backward_hooks.values())) for name, p in held if p._backward_hooks]
     sides = [None if x is None else (len(x), *_form(x)) for x in (task.x1, task.x2)]
     asked = method, tuple(task.selected), task.layout, task.by_layer, task.own_rows
     # Functions may hold the module, which what is kept of it must not.
@@ -97,7 +95,7 @@ def _describe(task: Task, method: str) -> tuple:
     enabled = torch.is_autocast_enabled(device.type)
     mode = str(device), enabled and torch.get_autocast_dtype(device.type)
     layers = [_state(layer) for layer in model.module.modules()]
-    return (*asked, *mode, *map(tuple, (parameters, hooks, sides, layers)))
+    return (*asked, *mode, *map(tuple, (parameters, sides, layers)))
 
 
 def _form(x: Inputs) -> tuple:

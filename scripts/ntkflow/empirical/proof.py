@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import UnsupportedLayerError
+from .complexes import in_precision
 from .factors import Factor, ReadoutFactor
 from .inputs import Inputs, in_double, same_rows
 from .model import Model
@@ -88,7 +89,7 @@ class Witness:
     @cached_property
     def _double(self) -> "Witness":
         place, cast = (self.second, self.index), (in_double(self.row), self.weights.double())
-        return Witness.of(self.model.build(in_double), place, *cast)
+        return Witness.of(self.model.build(in_precision), place, *cast)
 
     def deviates(self, names: tuple[str, ...], factor: Factor, n: int, selected: list[int]) -> bool:
         """Whether row n of the factor is not this gradient, relative to the whole gradient."""

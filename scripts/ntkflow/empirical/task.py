@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .complexes import in_precision
 from .factors import Factor, mapped
 from .inputs import Inputs, in_double, in_type
 from .layout import Layout
@@ -101,7 +102,7 @@ class Task:
         x2 = None if self.x2 is None else in_double(self.x2)
         casts = dict(x1=in_double(self.x1), x2=x2, like=in_double(self.like))
         casts |= dict(proof=None, evidence=None, alone=())
-        return replace(self, model=self.model.build(in_double), **casts)
+        return replace(self, model=self.model.build(in_precision), **casts)
 
 
 def _in_type(make: Callable[[], Factor], dtype: torch.dtype) -> Factor:

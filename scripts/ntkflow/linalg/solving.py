@@ -19,6 +19,8 @@ _TILE = 2048
 _PIECE = {torch.float32: 512, torch.float64: 512}
 # Sums that tiles of a stored matrix are dealt out to, and vectors up to which this is worth while.
 _SHARES, _SKINNY = 16, 32
+# Rows from which tiles take longer than starting threads.
+_WORTH_THREADS = 4096
 
 
 def columns(targets: Tensor) -> Float[Tensor, "m k"]:
@@ -108,9 +110,9 @@ def stored_product(
 ) -> Float[Tensor, "k n"]:
     """Products v'K in float64 for a symmetric K whose `tile(i, j)`, for j from i on, is in memory.
 
-    On a CPU every thread takes tiles of its own, because a skinny product is too small to be
-    shared. Tiles are dealt out to a fixed number of sums, so the result does not depend on how many
-    threads there are.
+    On a CPU, threads take tiles of their own where rows are many, because a skinny product is too
+    small to be shared. Tiles are dealt out to a fixed number of sums, so the result does not depend
+    on how many threads there are.
     """
     pairs = list(tile_pairs(vectors.shape[1], side))
     alone = vectors.device.type != "cpu" or len(vectors) > _SKINNY
@@ -124,14 +126,14 @@ def stored_product(
         return product
 
     count = torch.get_num_threads()
-    if 1 in (count, shares):
+    if 1 in (count, shares) or vectors.shape[1] < _WORTH_THREADS:
         return sum(map(share, range(shares)))
     workers = min(count, shares)
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             return sum(pool.map(share, range(shares)))
-        finally:
-            torch.set_num_threads(count)  # MKL has one number for all threads
+    finally:
+        torch.set_num_threads(count)  # MKL has one number for all threads
 
 
 def _largest(values: Tensor) -> float:

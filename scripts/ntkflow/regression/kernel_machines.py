@@ -107,7 +107,8 @@ class _Machines:
 
     def _multiply(self, c: Float[Tensor, "s o m"]) -> Float[Tensor, "s o m"]:
         """Products K c; a block kernel is large, and one triangle of it is all that is read."""
-        if len(self.gram) == c.shape[-1] or self.gram.device.type != "cpu":
+        wide = self.gram.dtype in (torch.float32, torch.float64)
+        if len(self.gram) == c.shape[-1] or self.gram.device.type != "cpu" or not wide:
             return evaluate(self.gram, c)
         found = stored_product(lambda i, j: self.gram[i, j], c.flatten(-2).contiguous(), _TILE)
         return found.to(c).reshape(c.shape)
