@@ -94,7 +94,12 @@ def test_figure_shows_the_interval_that_is_judged():
             rows.append((name, seed, *rng.uniform(0.7, 0.9, 4)))
     columns = ["architecture", "seed", "network", "random", "block", "limit"]
     table = pd.DataFrame(rows, columns=columns)
-    for better, worse in (("network", "random"), ("limit", "network"), ("limit", "random")):
+    for better, worse in (
+        ("network", "random"),
+        ("limit", "network"),
+        ("limit", "random"),
+        ("block", "random"),
+    ):
         table[f"{better}_over_{worse}"] = table[better] - table[worse]
     use_style()
     drawn = figure.draw({"theory_architecture_regression": table}, {})

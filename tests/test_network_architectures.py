@@ -286,7 +286,6 @@ def test_dropout_leaves_the_evaluated_network_as_it_is():
     [
         ({"architecture": "lstm", "dropout": 0.5}, "dropout 0 of lstm and gru"),
         ({"architecture": "gru", "normalization": "usual"}, "normalization none"),
-        ({"architecture": "rnn", "normalization": "usual"}, "a known infinite width"),
         ({"architecture": "mlp", "normalization": "usual"}, "without dropout and batch norm"),
         ({"architecture": "cnn", "dropout": 0.1}, "without dropout and batch norm"),
     ],

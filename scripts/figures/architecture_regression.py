@@ -2,8 +2,8 @@
 intervals, right of 0 where the first of the two is better. Network: trained; random: regression
 with the kernel of the same network before training; limit: with that of its infinitely wide twin,
 both with a ridge that folds of the learned images choose. Numbers at the right: mean test accuracy
-in per cent of the network, of regression with its kernel as a mean over outputs and, on the first
-split, of all pairs of outputs, and of the limit kernel.
+of network, random and limit kernel in per cent; in brackets, on the first split, by how many points
+the kernel of all pairs of outputs of that random network does better than its mean over outputs.
 """
 
 import matplotlib.pyplot as plt
@@ -34,8 +34,9 @@ def draw(tables, cfg):
                 xerr=[[points.mean() - low], [high - points.mean()]], fmt=marker, ms=5,
                 capsize=3, color=COLOURS[index], label=label if place == 0 else None,
             )  # fmt: skip
-        means = (100 * rows[each].mean() for each in ("network", "random", "block", "limit"))
+        means = (100 * rows[each].mean() for each in ("network", "random", "limit"))
         text = " / ".join(f"{mean:.0f}" for mean in means)
+        text += f" ({100 * rows['block_over_random'].mean():+.0f})".replace("-", "−")
         axes.annotate(
             text, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize="small"
         )

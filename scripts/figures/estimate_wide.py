@@ -12,13 +12,12 @@ from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axi
 
 TABLES = ("initialization_estimate_wide",)
 ALLOWED = 0.05
-COLUMNS = {"one": "one network", "widest": "mean kernel", "gap": "extrapolated"}
+COLUMNS = {"single": "one network", "widest": "mean kernel", "gap": "extrapolated"}
 
 
 def draw(tables, cfg):
     """Three columns of dots for each architecture."""
     table = tables["initialization_estimate_wide"]
-    table = table.assign(one=np.sqrt(table["single"]))
     names = list(dict.fromkeys(table["architecture"]))
     figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
     for place, (column, colour) in enumerate(zip(COLUMNS, COLOURS, strict=False)):

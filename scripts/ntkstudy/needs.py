@@ -114,12 +114,11 @@ ONE_PARAMETER = Need(
 WIDTH = Need("a network with a width", lambda facts: hasattr(facts.options, "width"))
 NTK = Need(
     "a known infinite width (network.parameterization ntk, or network.has_limit of a module; not "
-    "lstm, gru, nor an rnn whose states are normalised)",
+    "lstm or gru)",
     lambda facts: _has_limit(facts.options),
 )
 LAYERS_WITH_LIMIT = Need(
-    "layers whose infinite width is known in NTK parameterization (not lstm, gru, nor an rnn "
-    "whose states are normalised)",
+    "layers whose infinite width is known in NTK parameterization (not lstm or gru)",
     lambda facts: hasattr(facts.options, "parameterization") or _has_limit(facts.options),
 )
 RELU = Need(

@@ -33,8 +33,8 @@ def summarise_evolution(gram: pd.DataFrame, classification: pd.DataFrame) -> pd.
         loss minus training loss) where the training loss first falls to 0.5; `gap_at_end`; `share`
         of the largest eigenvalue in the trace at the start; `unrest`, root of the mean square, over
         the steps, of the logarithm of the largest eigenvalue minus its mean over steps and seeds;
-        `unrest_start`, its size at the start, over the mean there; and, with a swept width, rank
-        correlations over widths, the same for all widths of a seed: `order_kept` of the largest
+        `unrest_start`, the size of that logarithm at the start minus its mean over seeds there;
+        and, with a swept width, rank correlations over widths, the same for all widths of a seed: `order_kept` of the largest
         eigenvalue at start and end, `share_speed` of `share` and `top_speed` of `start` with
         `step_at_level`, over the networks that get there.
     """

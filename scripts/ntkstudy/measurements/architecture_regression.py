@@ -10,7 +10,7 @@ from .common import Draws
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArchitectureRegressionOptions(Draws):
+class SplitOptions(Draws):
     """Sizes of the splits, and what the ridge is chosen from."""
 
     train: Annotated[int, Rule("images of a split that are learned", minimum=2)] = 200
@@ -20,6 +20,12 @@ class ArchitectureRegressionOptions(Draws):
         Rule("candidates, over the mean of the kernel's diagonal", minItems=1, uniqueItems=True),
     ] = field(default_factory=lambda: [1e-4, 1e-3, 1e-2, 1e-1, 1.0])
     folds: Annotated[int, Rule("parts of the learned images that choose the ridge", minimum=2)] = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchitectureRegressionOptions(SplitOptions):
+    """Those of the splits, and how many of them have a block kernel."""
+
     block_draws: Annotated[
         int, Rule("first splits whose kernel of all pairs of outputs is made too", minimum=0)
     ] = 1

@@ -52,10 +52,12 @@ def estimate_wide(options, networks, data):
     Every seed is an estimate of its own: the kernels of so many random networks, with one output,
     of the width and of its halves are averaged width by width and extrapolated as a + b / n. f is
     kernel ridge regression with a on the test inputs, f_inf that with the limit kernel. `gap`:
-    ||f - f_inf|| / ||f_inf||; `widest`: the same of the mean kernel of the largest width.
+    ||f - f_inf|| / ||f_inf||; `widest`: the same of the mean kernel of the largest width;
+    `single`: of one network of that width.
+    Negative eigenvalues of an extrapolated kernel count as zero.
     `mean_square`: <f - f_inf, f' - f_inf> / ||f_inf||^2 with the next estimate's f', the squared
-    distance without the noise of few networks; `single`: the squared distance of regression with
-    one network's kernel.
+    distance without the noise of few networks; `widest_square` and `narrowest_square`: the same of
+    the mean kernels of the largest and of the smallest width, without extrapolation.
     """
     from ..subjects.estimate_wide import estimate_wide
 

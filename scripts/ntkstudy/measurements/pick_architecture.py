@@ -8,11 +8,11 @@ from ..networks.architecture import ARCHITECTURES
 from ..networks.common import ActivationRule
 from ..options import Rule
 from ..registry import measurement
-from .architecture_regression import ArchitectureRegressionOptions
+from .architecture_regression import SplitOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class PickArchitectureOptions(ArchitectureRegressionOptions):
+class PickArchitectureOptions(SplitOptions):
     """The networks that are compared, and which splits choose a score."""
 
     width: Annotated[int, Rule("of all networks", minimum=1)]

@@ -114,8 +114,7 @@ class ArchitectureOptions:
     @property
     def has_limit(self) -> bool:
         """Whether the infinite width is known."""
-        normalised_states = ARCHITECTURES[self.architecture].kind == "rnn" and self.normalized
-        return self.architecture not in WITHOUT_LIMIT and not normalised_states
+        return self.architecture not in WITHOUT_LIMIT
 
     @property
     def normalized(self) -> bool:

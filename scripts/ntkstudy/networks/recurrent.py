@@ -51,11 +51,6 @@ class RnnOptions(RecurrentOptions):
         ),
     ] = 0.0
 
-    @property
-    def has_limit(self) -> bool:
-        """Whether the infinite width is known: not of states that are normalised."""
-        return self.normalization == "none"
-
 
 @dataclass(frozen=True, kw_only=True)
 class GatedOptions(RecurrentOptions):

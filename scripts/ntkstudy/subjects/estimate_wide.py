@@ -21,8 +21,10 @@ from .networks import build_network
 UNITS = {
     "gap": "relative to infinite width",
     "widest": "relative to infinite width",
+    "single": "relative to infinite width",
     "mean_square": "squared, relative to infinite width",
-    "single": "squared, relative to infinite width",
+    "widest_square": "squared, relative to infinite width",
+    "narrowest_square": "squared, relative to infinite width",
 }
 
 
@@ -41,7 +43,7 @@ def estimate_wide(options: Any, networks: Members, data: DataSet) -> dict[str, A
         lambda: _predict(options, limit_kernels(module, inputs, x).ntk, y),
     )
     widths = options.widths(networks.described["width"])
-    estimates, widest, single = [], [], []
+    estimates, widest, narrowest, single = [], [], [], []
     for seed in networks.seeds:
         kernels = [
             _kernels(networks, width, inputs, len(x), _seeds(options, seed, place))
@@ -51,13 +53,16 @@ def estimate_wide(options: Any, networks: Members, data: DataSet) -> dict[str, A
         for found, kernel in (
             (estimates, extrapolate_width(means, widths)),
             (widest, means[0]),
+            (narrowest, means[-1]),
             (single, kernels[0][0]),
         ):
             found.append(_predict(options, kernel, y))
-    extrapolated, mean, one = (
-        relative_distances(torch.stack(each), f_inf) for each in (estimates, widest, single)
+    extrapolated, wide, narrow, one = (
+        relative_distances(torch.stack(each), f_inf)
+        for each in (estimates, widest, narrowest, single)
     )
-    columns = (extrapolated.sample, mean.sample, extrapolated.mean_square, one.sample**2)
+    columns = [each.sample for each in (extrapolated, wide, one)]
+    columns += [each.mean_square for each in (extrapolated, wide, narrow)]
     return {
         name: Array(to_numpy(values), ["seed"], unit)
         for (name, unit), values in zip(UNITS.items(), columns, strict=True)
@@ -88,7 +93,11 @@ def _kernels(
 def _predict(
     options: Any, kernel: Float[Tensor, "n m"], y: Float[Tensor, "m o"]
 ) -> Float[Tensor, "k o"]:
-    """Kernel ridge regression on the inputs behind the first rows, which are the training set."""
+    """Kernel ridge regression on the inputs behind the first rows, which are the training set.
+
+    An extrapolated Gram matrix may be indefinite; negative eigenvalues count as zero.
+    """
     gram, cross = kernel[: len(y)], kernel[len(y) :]
-    ridge = options.ridge * gram.diagonal().mean()
-    return cross @ torch.linalg.solve(gram + ridge * torch.eye(len(y)).to(gram), y)
+    values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
+    ridged = values.clamp(min=0) + options.ridge * gram.diagonal().mean()
+    return cross @ (vectors @ ((vectors.T @ y) / ridged[:, None]))

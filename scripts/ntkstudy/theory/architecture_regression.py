@@ -104,6 +104,7 @@ def architecture_regression(options: Any, setting: Setting) -> dict[str, Array]:
         row["network_over_random"] = row["network"] - row["random"]
         row["limit_over_network"] = row["limit"] - row["network"]
         row["limit_over_random"] = row["limit"] - row["random"]
+        row["block_over_random"] = row["block"] - row["random"]
         rows.append(row)
     return by_seed(rows)
 
