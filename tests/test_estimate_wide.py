@@ -50,7 +50,7 @@ def test_every_number_is_that_of_its_definition(tmp_path):
     with digits_data(tmp_path) as data:
         found = measured("estimate_wide", networks, data, "initialization", **options)
         x, y, test, _ = in_float64(data)
-    inputs, off, wide, narrow = torch.cat([x, test]), [], [], []
+    inputs, off, wide = torch.cat([x, test]), [], []
     limit = regressed(limit_kernels(network, inputs, x).ntk, y)
     for place, seed in enumerate([2, 5]):
         means = []
@@ -66,12 +66,12 @@ def test_every_number_is_that_of_its_definition(tmp_path):
         off.append((regressed(estimate, y) - limit) / limit.norm())
         assert found["gap"][place] == pytest.approx(off[-1].norm().item(), rel=1e-6)
         wide.append((regressed(means[0].mean(0), y) - limit) / limit.norm())
-        narrow.append((regressed(means[1].mean(0), y) - limit) / limit.norm())
         assert found["widest"][place] == pytest.approx(wide[-1].norm().item(), rel=1e-6)
         single = (regressed(means[0][0], y) - limit).norm() / limit.norm()
         assert found["single"][place] == pytest.approx(single.item(), rel=1e-6)
-    squares = {"mean_square": off, "widest_square": wide, "narrowest_square": narrow}
-    for name, (first, second) in squares.items():
+    linear = (regressed(inputs @ x.T, y) - limit).norm() / limit.norm()
+    np.testing.assert_allclose(found["linear_square"], linear.item() ** 2, rtol=1e-6)
+    for name, (first, second) in {"mean_square": off, "widest_square": wide}.items():
         np.testing.assert_allclose(found[name], (first * second).sum().item(), rtol=1e-6)
 
 

@@ -1,8 +1,8 @@
 """Left: kernel of the network ({network.architecture}) on {task.train_points} digits in training,
-mean over outputs, the images sorted by class (lines), over the mean of its diagonal. Right: share of the
-training (solid) and test images (dashed) that it reads right, and alignment of the kernel with the
-classes (dotted), up to that step. Optimizer {training.optimizer}, step {training.learning_rate},
-loss {training.loss}.
+mean over outputs, the images sorted by class (lines), over the mean of its diagonal. Right: share
+of the training (solid) and test images (dashed) that it reads right, and alignment of the kernel
+with the classes (dotted), up to that step. Optimizer {training.optimizer}, step
+{training.learning_rate}, loss {training.loss}.
 """
 
 import matplotlib.pyplot as plt

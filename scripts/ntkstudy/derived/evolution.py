@@ -34,9 +34,9 @@ def summarise_evolution(gram: pd.DataFrame, classification: pd.DataFrame) -> pd.
         of the largest eigenvalue in the trace at the start; `unrest`, root of the mean square, over
         the steps, of the logarithm of the largest eigenvalue minus its mean over steps and seeds;
         `unrest_start`, the size of that logarithm at the start minus its mean over seeds there;
-        and, with a swept width, rank correlations over widths, the same for all widths of a seed: `order_kept` of the largest
-        eigenvalue at start and end, `share_speed` of `share` and `top_speed` of `start` with
-        `step_at_level`, over the networks that get there.
+        and, with a swept width, rank correlations over widths, the same for all widths of a seed:
+        `order_kept` of the largest eigenvalue at start and end, `share_speed` of `share` and
+        `top_speed` of `start` with `step_at_level`, over the networks that get there.
     """
     keys = [*axes_of(gram, besides=("seed", "step")), "seed"]
     runs = gram.merge(classification, on=[*keys, "step"]).sort_values("step")

@@ -56,8 +56,8 @@ def estimate_wide(options, networks, data):
     `single`: of one network of that width.
     Negative eigenvalues of an extrapolated kernel count as zero.
     `mean_square`: <f - f_inf, f' - f_inf> / ||f_inf||^2 with the next estimate's f', the squared
-    distance without the noise of few networks; `widest_square` and `narrowest_square`: the same of
-    the mean kernels of the largest and of the smallest width, without extrapolation.
+    distance without the noise of few networks; `widest_square`: the same of the mean kernel of the
+    largest width; `linear_square`: the squared distance of regression with the kernel x . x'.
     """
     from ..subjects.estimate_wide import estimate_wide
 

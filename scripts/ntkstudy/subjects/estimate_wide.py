@@ -24,7 +24,7 @@ UNITS = {
     "single": "relative to infinite width",
     "mean_square": "squared, relative to infinite width",
     "widest_square": "squared, relative to infinite width",
-    "narrowest_square": "squared, relative to infinite width",
+    "linear_square": "squared, relative to infinite width",
 }
 
 
@@ -43,7 +43,7 @@ def estimate_wide(options: Any, networks: Members, data: DataSet) -> dict[str, A
         lambda: _predict(options, limit_kernels(module, inputs, x).ntk, y),
     )
     widths = options.widths(networks.described["width"])
-    estimates, widest, narrowest, single = [], [], [], []
+    estimates, widest, single = [], [], []
     for seed in networks.seeds:
         kernels = [
             _kernels(networks, width, inputs, len(x), _seeds(options, seed, place))
@@ -53,16 +53,16 @@ def estimate_wide(options: Any, networks: Members, data: DataSet) -> dict[str, A
         for found, kernel in (
             (estimates, extrapolate_width(means, widths)),
             (widest, means[0]),
-            (narrowest, means[-1]),
             (single, kernels[0][0]),
         ):
             found.append(_predict(options, kernel, y))
-    extrapolated, wide, narrow, one = (
-        relative_distances(torch.stack(each), f_inf)
-        for each in (estimates, widest, narrowest, single)
+    extrapolated, wide, one = (
+        relative_distances(torch.stack(each), f_inf) for each in (estimates, widest, single)
     )
+    linear = _predict(options, inputs @ x.T, y) - f_inf
     columns = [each.sample for each in (extrapolated, wide, one)]
-    columns += [each.mean_square for each in (extrapolated, wide, narrow)]
+    columns += [extrapolated.mean_square, wide.mean_square]
+    columns.append((linear.norm() / f_inf.norm()).square().expand(len(estimates)))
     return {
         name: Array(to_numpy(values), ["seed"], unit)
         for (name, unit), values in zip(UNITS.items(), columns, strict=True)
