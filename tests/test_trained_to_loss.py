@@ -87,7 +87,7 @@ def test_the_gap_is_asked_of_architectures_with_a_limit_alone(data):
     ask = {"kind": "trained_to_loss", "when": ["initialization"]}
     cell = dict(task=digits, network=lstm, sweep={"network.width": [4]})
     build_plan(**cell, measurements=[ask | {"against_limit": False}])
-    with pytest.raises(ConfigurationError, match="lstm, gru"):
+    with pytest.raises(ConfigurationError, match="lstm or gru"):
         build_plan(**cell, measurements=[ask])
     options = OPTIONS | {"against_limit": False}
     without = measured("trained_to_loss", untrained(1), data, "initialization", **options)

@@ -32,8 +32,8 @@ def kept_attributes(layers: Iterable[nn.Module]) -> Iterator[None]:
             length.
     """
     attributes = [(layer, vars(layer).copy()) for layer in layers]
-    present = [held[name] for _, held in attributes for name in TABLES if name in held]
-    tables = [(table, table.copy()) for table in present]  # scripted layers have none
+    found = (held.get(name) for _, held in attributes for name in TABLES)
+    tables = [(each, each.copy()) for each in found if isinstance(each, dict)]  # not if scripted
     watched = _Watched()
     for layer, held in attributes:
         for name in held.keys() - COMMON:
