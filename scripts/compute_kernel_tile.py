@@ -9,7 +9,7 @@ from ntkflow.empirical.tile_files import write_kernel_tile
 from ntkstudy.data.dataset import open_dataset
 from ntkstudy.data.storage import Array, add_arrays, replacing
 from ntkstudy.registry import load
-from ntkstudy.subjects.pace import told
+from ntkstudy.subjects.pace import at_work
 from ntkstudy.subjects.tiles import TiledKernel
 
 
@@ -21,7 +21,8 @@ def main(input: dict, output: dict, cfg: dict, device: str) -> None:
         kernel = TiledKernel.prepare(cfg, data, device)
     with replacing(output["tile"]) as temporary:
         begin = time.perf_counter()
-        (values,) = (kernel.at(*at) for at in told([place], "tile {0[0]}-{0[1]}".format))
+        with at_work(f"tile {place[0]}-{place[1]}"):
+            values = kernel.at(*place)
         write_kernel_tile(
             temporary,
             values,

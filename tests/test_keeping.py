@@ -184,3 +184,6 @@ def test_frequencies_matter_where_the_weight_is_differentiated():
     with pytest.raises(UnsupportedLayerError, match="divides gradients by how often"):
         empirical_ntk(network, x)
     assert empirical_ntk(network, x, parameters="2.*").values.isfinite().all()
+    network.requires_grad_(False)
+    with pytest.raises(UnsupportedLayerError, match="divides gradients by how often"):
+        empirical_ntk(network, x, parameters={"0.weight": torch.randn(7, 3)})

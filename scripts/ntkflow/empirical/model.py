@@ -233,7 +233,7 @@ def _module_model(
     others = {name: p for name, p in module.named_parameters() if id(p) not in shared}
     own = {name: every[name] for name in chosen if every[name].requires_grad}
     hooks = {name: _hooks(name, p) for name, p in own.items()}
-    _check_frequencies(module, own)
+    _check_frequencies(module, shared)
     pairs = {name for name, p in chosen.items() if p.is_complex()}
     layers = Layers.of(module)
 
@@ -267,12 +267,14 @@ def _hooks(name: str, parameter: Tensor) -> list[Callable]:
     return [hook_of(parameter, hook) for hook in (parameter._backward_hooks or {}).values()]
 
 
-def _check_frequencies(module: nn.Module, chosen: Mapping[str, Tensor]) -> None:
-    """Raise an UnsupportedLayerError where gradients of a batch are not sums of those of rows."""
-    identities = {id(p) for p in chosen.values()}
+def _check_frequencies(module: nn.Module, chosen: Collection[int]) -> None:
+    """Raise an UnsupportedLayerError where gradients of a batch are not sums of those of rows.
+
+    Parameters that are differentiated, or that others take the place of, are told by identity.
+    """
     for name, layer in module.named_modules():
         scaled = isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.scale_grad_by_freq
-        if scaled and id(layer.weight) in identities:
+        if scaled and id(layer.weight) in chosen:
             raise UnsupportedLayerError(
                 f"layer {name!r}: {type(layer).__name__} with scale_grad_by_freq=True divides "
                 "gradients by how often a batch looks rows up; set scale_grad_by_freq to False"

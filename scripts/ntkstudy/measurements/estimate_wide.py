@@ -51,10 +51,9 @@ def estimate_wide(options, networks, data):
 
     Every seed is an estimate of its own: the kernels of so many random networks, with one output,
     of the width and of its halves are averaged width by width and extrapolated as a + b / n. f is
-    kernel ridge regression with a on the test inputs, f_inf that with the limit kernel. `gap`:
-    ||f - f_inf|| / ||f_inf||; `widest`: the same of the mean kernel of the largest width;
-    `single`: of one network of that width.
-    Negative eigenvalues of an extrapolated kernel count as zero.
+    kernel ridge regression with a on the test inputs, f_inf that with the limit kernel; negative
+    eigenvalues of an extrapolated kernel count as zero. `gap`: ||f - f_inf|| / ||f_inf||; `widest`:
+    the same of the mean kernel of the largest width; `single`: of one network of that width.
     `mean_square`: <f - f_inf, f' - f_inf> / ||f_inf||^2 with the next estimate's f', the squared
     distance without the noise of few networks; `widest_square`: the same of the mean kernel of the
     largest width; `linear_square`: the squared distance of regression with the kernel x . x'.

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from operator import length_hint
 from typing import TypeVar
 
@@ -46,10 +47,29 @@ class Pace:
             self._step, self._time = step, now
 
 
-def told(items: Iterable[T], what: str | Callable[[T], str], every: float = EVERY_S) -> Iterator[T]:
-    """The items one by one; while one takes long, a line every few seconds says which it is.
+@contextmanager
+def at_work(what: str, every: float = EVERY_S) -> Iterator[None]:
+    """While what is inside takes long, a line every few seconds says so: "at work: gram, 12 s".
 
-    Within others the line names these too: "at work: gram, network 2 of 5, 12 s".
+    Within another one the line names that too, and its time: "at work: gram, network 2 of 5, 12 s".
+
+    Args:
+        what: a name.
+        every: seconds between lines.
+    """
+    done, inside = threading.Event(), len(_at_work) > 0
+    _at_work.append(what)
+    if not inside:
+        threading.Thread(target=_speak, args=(done, every), daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+        _at_work.pop()
+
+
+def told(items: Iterable[T], what: str | Callable[[T], str], every: float = EVERY_S) -> Iterator[T]:
+    """The items one by one, each `at_work` until the next is asked for.
 
     Args:
         items: what is worked on.
@@ -58,15 +78,9 @@ def told(items: Iterable[T], what: str | Callable[[T], str], every: float = EVER
     """
     of = f" of {count}" if (count := length_hint(items)) else ""
     for number, item in enumerate(items, start=1):
-        done, inside = threading.Event(), len(_at_work) > 0
-        _at_work.append(f"{what} {number}{of}" if isinstance(what, str) else what(item))
-        if not inside:
-            threading.Thread(target=_speak, args=(done, every), daemon=True).start()
-        try:
+        name = f"{what} {number}{of}" if isinstance(what, str) else what(item)
+        with at_work(name, every):
             yield item
-        finally:
-            done.set()
-            _at_work.pop()
 
 
 def _speak(done: threading.Event, every: float) -> None:
