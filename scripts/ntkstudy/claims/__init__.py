@@ -16,6 +16,7 @@ from ntkflow.errors import ConfigurationError
 
 from ..options import read_options
 from ..texts import explain_claim
+from . import lines  # noqa: F401, criteria are known once they are imported
 from .criteria import combine
 from .horizon import horizon
 from .registry import CRITERIA

@@ -8,7 +8,7 @@ bound otherwise. Fewer draws make intervals longer, so that they can only make a
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from scipy import stats
@@ -21,7 +21,6 @@ from .samples import Sample
 from .uncertainty import (
     LEAST,
     LEVEL,
-    Estimate,
     Interval,
     linear_interval,
     mean_errors,
@@ -35,7 +34,8 @@ def combine(statuses: Iterable[str]) -> str:
     return next((status for status in ("fails", "straddles") if status in found), "holds")
 
 
-def _inside(found: Interval, lower: float, upper: float) -> str:
+def inside(found: Interval, lower: float, upper: float) -> str:
+    """The status of an interval."""
     if lower <= found.low and found.high <= upper:
         return "holds"
     return "fails" if found.high < lower or found.low > upper else "straddles"
@@ -51,24 +51,10 @@ def _deciding(
 
     So the interval that a reader sees is the one that the status follows from.
     """
-    statuses = [_inside(each, *allowed) for each in intervals]
+    statuses = [inside(each, *allowed) for each in intervals]
     worst = combine(statuses)
     index = max((i for i, one in enumerate(statuses) if one == worst), key=lambda i: badness[i])
     return Outcome(float(values[index]), intervals[index], worst, len(intervals))
-
-
-def _linear_outcome(
-    sample: Sample,
-    estimates: Sequence[Estimate],
-    weights: np.ndarray,
-    method: str,
-    allowed: Sequence[float],
-) -> Outcome:
-    """The outcome of a weighted sum over the points."""
-    value = float(sum(w * each.value for w, each in zip(weights, estimates, strict=True)))
-    found = linear_interval(estimates, weights, method)
-    found = Interval.exact(value) if sample.exact else found
-    return Outcome(value, found, _inside(found, *allowed))
 
 
 # Options that several criteria have.
@@ -78,20 +64,6 @@ Distance = Annotated[
 ]
 Along = Annotated[str, Rule("axis whose points are compared")]
 Axes = Annotated[str | list[str], Rule("axis, or axes")]
-Counting = Annotated[
-    dict[str, Any] | None,
-    Rule(
-        "fit only so many of the largest points of the axis, of those where a column has a mean "
-        "below a bound; null means all points",
-        properties={
-            "column": {"type": "string"},
-            "below": {"type": "number"},
-            "points": {"type": "integer", "minimum": 2},
-        },
-        required=["column", "below", "points"],
-        additionalProperties=False,
-    ),
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,91 +121,6 @@ def _matches(options: Matches, sample: Sample) -> Outcome:
         for each, wanted in zip(sample.intervals("mean"), expected, strict=True)
     ]
     return _deciding(means, intervals, (-tolerance, tolerance), np.abs(means))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slope(WithStatistic):
-    """A power law."""
-
-    along: Annotated[str, Rule("axis on the horizontal scale")]
-    range: Range
-    counting: Counting = None
-
-
-@criterion("slope", options=Slope, allowed="{range[0]:g} to {range[1]:g}", trend=True)
-def _slope(options: Slope, sample: Sample) -> Outcome:
-    """The statistic is a power law along an axis: slope in log-log axes in the allowed range."""
-    name = options.statistic
-    if sample.statistics(name).min() <= 0:  # no power law, and no logarithm
-        ends = [each.high for each in sample.intervals(name)]
-        return Outcome(None, None, "fails" if min(ends) <= 0 else "straddles")
-    log_points = np.log(sample.points.astype(float))
-    weights = log_points - log_points.mean()
-    weights = weights / (weights**2).sum()
-    method = f"Welch's t of logarithms ({name})"
-    return _linear_outcome(sample, sample.log_estimates(name), weights, method, options.range)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Intercept(Criterion):
-    """An asymptote."""
-
-    along: Annotated[str, Rule("axis x of the fit a + b x^power")]
-    power: Annotated[float, Rule("power of x in the fit")]
-    range: Range
-
-
-@criterion("intercept", options=Intercept, allowed="{range[0]:g} to {range[1]:g}", trend=True)
-def _intercept(options: Intercept, sample: Sample) -> Outcome:
-    """The mean is a + b x^power along an axis, by least squares, with a in the allowed range."""
-    points = sample.points.astype(float) ** options.power
-    # a is linear in the means: its weights are the first row of the design's pseudo-inverse.
-    weights = np.linalg.pinv(np.stack([np.ones_like(points), points], axis=1))[0]
-    return _linear_outcome(sample, sample.mean_estimates(), weights, "Welch's t", options.range)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Linear(Criterion):
-    """A line."""
-
-    along: Along
-    bound: Annotated[float, Rule("lowest R^2")]
-
-
-@criterion("linear", options=Linear, allowed="R² above {bound:g}", trend=True)
-def _linear(options: Linear, sample: Sample) -> Outcome:
-    """The means lie on a line along an axis: R^2 of the least-squares fit above a bound.
-
-    R^2 = 1 - (r/c)^2 with the norm r of the residuals and c of the deviations from the mean. The
-    errors of the means move each by at most the norm of their own residuals or deviations, whose
-    quantiles bound r and c.
-    """
-    points = sample.points.astype(float)
-    design = np.stack([np.ones_like(points), points], axis=1)
-    residual = np.eye(len(points)) - design @ np.linalg.pinv(design)
-    centre = np.eye(len(points)) - 1 / len(points)
-    means = sample.statistics("mean")
-    r, c = (float(np.linalg.norm(part @ means)) for part in (residual, centre))
-    value = 1 - (r / c) ** 2
-    if sample.exact:
-        found = Interval.exact(value)
-    else:
-        found = _explained(sample, (r, residual), (c, centre))
-    return Outcome(value, found, _inside(found, options.bound, inf))
-
-
-def _explained(sample: Sample, *parts: tuple[float, np.ndarray]) -> Interval:
-    """Interval of R^2 from the two norms, each with the matrix that makes it from the means."""
-    errors = mean_errors(sample.mean_estimates())
-    if not np.isfinite(errors).all():
-        return Interval(-inf, inf, "Student's t, norms")
-    (r, r_moves), (c, c_moves) = (
-        (norm, np.quantile(np.linalg.norm(part @ errors, axis=0), (1 + LEVEL) / 2))
-        for norm, part in parts
-    )
-    low = 1 - ((r + r_moves) / (c - c_moves)) ** 2 if c > c_moves else -inf
-    high = 1 - (max(r - r_moves, 0) / (c + c_moves)) ** 2
-    return Interval(float(low), float(high), "Student's t, norms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,7 +206,7 @@ def _rank(options: Rank, sample: Sample) -> Outcome:
             low, high = np.quantile(correlation(means[:, None] + errors), tails)
             low, high = min(low, 2 * value - high), max(high, 2 * value - low)
             found = Interval(float(max(low, -1)), float(min(high, 1)), found.method)
-    return Outcome(value, found, _inside(found, *options.range))
+    return Outcome(value, found, inside(found, *options.range))
 
 
 @criterion("above", options=Bound, allowed="above {bound:g} everywhere")
@@ -391,7 +278,7 @@ def _draw(options: Draw, sample: Sample) -> Outcome:
     distance = (options.expected - values.mean()) / spread
     reach = student_quantile(n - 1.0) * np.sqrt(1 / n + distance**2 / (2 * (n - 1)))
     found = _magnitude(Interval(float(distance - reach), float(distance + reach), method))
-    return Outcome(float(abs(distance)), found, _inside(found, -inf, options.deviations))
+    return Outcome(float(abs(distance)), found, inside(found, -inf, options.deviations))
 
 
 @dataclass(frozen=True, kw_only=True)
