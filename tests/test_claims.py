@@ -48,6 +48,16 @@ def test_claims_name_what_the_configuration_makes(claim):
         assert keys | {*([along] if isinstance(along, str) else along)} <= axes
 
 
+ARCHITECTURES = [claim for claim in CLAIMS if claim["source"] == "architectures"]
+
+
+@pytest.mark.parametrize("claim", ARCHITECTURES, ids=lambda claim: claim["id"])
+def test_claims_on_small_images_say_so(claim):
+    side = PLAN.block(claim["experiment"])["task"]["image_size"]
+    said = any(f"of {side} × {side} pixels" in text for text in claim["deviations"])
+    assert side == 14 or said
+
+
 QUICK = study_plan("quick.yaml")
 REDUCED = [claim for claim in CLAIMS if "reduced" in claim]
 
