@@ -6,7 +6,7 @@ import re
 import pytest
 from report_model import draw_figure
 
-from ntkstudy.numbers import format_interval, format_number
+from ntkstudy.numbers import format_interval, format_measured, format_number
 from ntkstudy.report import vector_graphics
 from ntkstudy.report.page import format_duration, signs
 
@@ -81,10 +81,26 @@ def test_format_number(value, uncertainty, text):
         (None, None, "—"),
         (0.5, 0.5, "0.5 to 0.5"),
         (0, 0.25, "0 to 0.25"),
+        (0.051, 226.3, "0.051 to 230"),
+        (-0.0021, 0.52, "0.00 to 0.52"),
     ],
 )
 def test_format_interval(low, high, text):
     assert format_interval(low, high) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.3, 0.5, "0.40"),
+        (0.05, 226.0, "0.40"),
+        (None, 226.0, "0.4"),
+        (0.4, 0.5, "0.400"),
+        (0.5, 2.5, "0.4"),
+    ],
+)
+def test_a_number_is_given_to_the_digits_that_the_nearer_end_leaves(low, high, text):
+    assert format_measured({"value": 0.4, "low": low, "high": high}) == text
 
 
 @pytest.mark.parametrize(

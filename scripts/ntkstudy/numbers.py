@@ -1,6 +1,8 @@
 """Numbers as people read them: to the digits that their uncertainty leaves."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 Number = float | int
 
@@ -28,8 +30,25 @@ def format_number(value: Number | None, uncertainty: Number | None = None) -> st
     return _to_place(value, place, exponent, trim=not spread) + _power(exponent)
 
 
+def format_measured(judged: Mapping[str, Any], field: str = "value") -> str:
+    """A number of a judged criterion to two significant digits of its uncertainty.
+
+    That is half the width of the interval, or the way to its nearer end: the interval of a
+    logarithm may reach far to one side.
+    """
+    value, low, high = (judged[name] for name in ("value", "low", "high"))
+    if value is None or low is None or high is None:
+        return format_number(judged[field])
+    sides = [side for side in (value - low, high - value) if side > 0]
+    half = (high - low) / 2
+    return format_number(judged[field], min(*sides, half) if len(sides) == 2 else half)
+
+
 def format_interval(low: Number | None, high: Number | None) -> str:
-    """Return "low to high" to two digits of half the width; None stands for an open end."""
+    """Return "low to high" to two digits of half the width; None stands for an open end.
+
+    An end that is less than that, and of the sign of the other, has two digits of its own.
+    """
     if low is None and high is None:
         return ABSENT
     if low is None:
@@ -37,7 +56,10 @@ def format_interval(low: Number | None, high: Number | None) -> str:
     if high is None:
         return f"≥ {format_number(low)}"
     half = (high - low) / 2
-    return f"{format_number(low, half)} to {format_number(high, half)}"
+    ends = (
+        format_number(end, min(half, abs(end)) if low * high > 0 else half) for end in (low, high)
+    )
+    return " to ".join(ends)
 
 
 def _exponent_of(value: float, digits: int) -> int:

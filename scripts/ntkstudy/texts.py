@@ -12,7 +12,7 @@ from typing import Any
 
 from ntkflow.errors import ConfigurationError, unknown
 
-from .numbers import format_number
+from .numbers import format_measured
 
 FIELDS = ("value", "low", "high")
 NUMBER = re.compile(r"\{(?:([\w.-]+):)?([\w-]+)\.([\w-]+)\}")
@@ -106,10 +106,7 @@ def fill(text: str, numbers: Mapping[str, Iterable[Mapping]]) -> str:
     named = {(claim, one["name"]): one for claim, criteria in numbers.items() for one in criteria}
 
     def number(match: re.Match) -> str:
-        one = named[match[1] or "", match[2]]
-        low, high = one["low"], one["high"]
-        spread = (high - low) / 2 if low is not None and high is not None else None
-        return format_number(one[match[3]], spread)
+        return format_measured(named[match[1] or "", match[2]], match[3])
 
     return NUMBER.sub(number, text)
 

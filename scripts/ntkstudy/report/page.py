@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from ntkflow.errors import unknown
 
-from ..numbers import ABSENT, MINUS, Number, format_interval, format_number
+from ..numbers import ABSENT, MINUS, Number, format_interval, format_measured, format_number
 from . import summary
 from .summary import VERDICTS
 from .vector_graphics import embed_svg
@@ -65,6 +65,7 @@ def render(model: dict, template_dir: Path) -> str:
         "inline": inline,
         "signs": signs,
         "number": format_number,
+        "measured": format_measured,
         "interval": format_interval,
         "duration": format_duration,
         "basis": describe_basis,

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..numbers import format_interval, format_number
+from ..numbers import format_interval, format_measured
 
 Claim = Mapping[str, Any]  # as in claims.json
 
@@ -40,10 +40,10 @@ def telling(claim: Claim) -> Mapping[str, Any] | None:
 def tell(criterion: Mapping[str, Any]) -> str:
     """A criterion's number with its unit and interval: "−0.51 (−0.56 to −0.46)"."""
     low, high = criterion["low"], criterion["high"]
-    spread = (high - low) / 2 if low is not None and high is not None else None
     unit = "" if criterion["unit"] == "1" else f" {criterion['unit']}"
-    interval = f" ({format_interval(low, high)})" if spread else ""
-    return f"{format_number(criterion['value'], spread)}{unit}{interval}"
+    known = low is not None and high is not None and low < high
+    interval = f" ({format_interval(low, high)})" if known else ""
+    return f"{format_measured(criterion)}{unit}{interval}"
 
 
 def answer(claims: Sequence[Claim]) -> str:
