@@ -38,8 +38,9 @@ def main(input: dict, output: dict, cfg: dict) -> None:
         for file in as_list(input, "figures") + as_list(input, "animations")
     }
     tables = tables_by_experiment(as_list(input, "tables"))
-    times = read_times(Path(cfg["results"], "benchmarks"))
-    jobs = read_jobs(Path(cfg["results"], "logs"))
+    run = [name for name, block in cfg["experiments"].items() if block["status"] == "run"]
+    times = read_times(Path(cfg["results"], "benchmarks"), run)
+    jobs = read_jobs(Path(cfg["results"], "logs"), run)
     scale, front = Path(cfg["results"]).name, cfg["front"]
     measured = json.loads(Path(input["mutations"]).read_text(encoding="utf-8"))
     experiments = explained(cfg["experiments"], judged["claims"], scale)
