@@ -86,4 +86,8 @@ def test_records_of_other_runs_in_the_same_folder_are_left_out(tmp_path):
         ("download_mnist", ""), ("judge", ""), ("train", "e"),
     ]  # fmt: skip
     made = makers(read_jobs(tmp_path, ["e"]))
-    assert made == {"download_mnist/images": "download_mnist", "judge": "judge", "train/e/a": "train"}
+    assert made == {
+        "download_mnist/images": "download_mnist",
+        "judge": "judge",
+        "train/e/a": "train",
+    }
