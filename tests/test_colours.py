@@ -155,4 +155,33 @@ def test_a_median_has_its_band():
     for place, low, high in ((1, 1, 9), (2, 11, 19)):
         ends = corners[corners[:, 0] == place, 1]
         np.testing.assert_allclose([ends.min(), ends.max()], [low, high])
+    groups = table.assign(other=100 - table["y"]).groupby("x")
+    draw_median(axes, groups["y"], colour=COLOURS[0], along=groups["other"])
+    np.testing.assert_allclose(axes.lines[1].get_xdata(), [95, 85])
     plt.close("all")
+
+
+def bare_medians(text: str) -> list[str]:
+    """What a script plots that is a median of groups by itself, without its band."""
+    tree, found = ast.parse(text), []
+    is_median = re.compile(r"\.median\(\)(?:\.\w+\([^()]*\))*$")
+    medians = {
+        ast.unparse(node.targets[0])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and is_median.search(ast.unparse(node.value))
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in {
+            *("plot", "loglog", "semilogx", "semilogy", "step"),
+        }:
+            drawn = [ast.unparse(one) for one in node.args]
+            found += [one for one in drawn if one in medians or is_median.search(one)]
+    return found
+
+
+def test_no_figure_draws_a_median_without_its_band():
+    assert bare_medians("m = g.median()\naxes.plot(m.index, m)") == ["m"]
+    assert bare_medians("axes.plot(x, g['y'].median().clip(lower=1))")
+    assert bare_medians("axes.plot(x, g.median() * law)") == []
+    for script in SCRIPTS:
+        assert bare_medians(script.read_text(encoding="utf-8")) == [], script.name

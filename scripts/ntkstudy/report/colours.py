@@ -8,8 +8,8 @@ LIMIT_COLOUR = "#7f7f7f"
 INK = "#1a2b3c"  # text and axes; the report replaces it by the page's own text colour
 
 # What figures show has the same colour in all of them; no two in the same axes share theirs. Lines
-# that are values of an axis, such as widths or activations, have the colours of `SCALES` or a colour
-# each from `COLOURS`, whatever they are lines of.
+# that are values of an axis, such as widths or activations, have colours of `SCALES` or `COLOURS`,
+# whatever they are lines of.
 QUANTITIES = {
     # Whose it is.
     "network": BLUE,

@@ -228,11 +228,23 @@ def draw_median(
     colour: Any,
     shares: tuple[float, float] = (0.1, 0.9),
     unit: float = 1.0,
+    along: SeriesGroupBy | None = None,
     **line: Any,
 ) -> None:
-    """Median of each group against its key times a unit, and a band between two quantiles."""
+    """Median of each group against its key times a unit, and a band between two quantiles.
+
+    Args:
+        axes: to draw in.
+        groups: rows by key.
+        style: of the line.
+        colour: of line and band.
+        shares: of the rows that lie below the band, and below its upper end.
+        unit: of the keys.
+        along: another column in the same groups, whose medians take the place of their keys.
+        **line: other properties of the line.
+    """
     median, (low, high) = groups.median(), (groups.quantile(share) for share in shares)
-    places = unit * median.index.to_numpy()
+    places = unit * (median.index if along is None else along.median()).to_numpy()
     axes.fill_between(places, low, high, color=colour, alpha=0.14, lw=0)
     axes.plot(places, median, style, color=colour, **line)
 
