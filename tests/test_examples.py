@@ -42,6 +42,8 @@ def test_docstring_examples(name, tmp_path, monkeypatch):
     for example in doctest.DocTestFinder().find(module, globs=dict(NAMES)):
         runner.run(example)
     assert runner.failures == 0
+    text = Path(module.__file__).read_text(encoding="utf-8")
+    assert (runner.tries > 0) == bool(re.search(r"^\s*>>> ", text, re.M))
 
 
 @pytest.mark.parametrize("name", ntkflow.__all__)

@@ -227,6 +227,23 @@ def test_a_card_says_how_its_numbers_are_checked(html):
         assert text in check
 
 
+def test_a_card_says_why(model):
+    claims = [
+        claim("a.why", "simple_task", "reproduced"),
+        claim(
+            "a.other", "simple_task", "inconclusive", explanation="", explanation_note="Another."
+        ),
+    ]
+    html = render({**model, "findings": [], "claims": claims}, TEMPLATE)
+    why, other = (
+        html.split(f'id="claim-{name}"')[1].split("</article>")[0] for name in ("a.why", "a.other")
+    )
+    assert '<p class="why">Why</p><p>Wider averages fluctuate less.</p>' in why
+    assert "<p>So the spread falls like <code>n**-0.5</code>.</p>" in why
+    assert "Why" not in other
+    assert '<p class="reason">Another.</p>' in other
+
+
 def test_figures_say_in_words_what_was_found(html):
     figure = html.split('id="figure-kernel_profile.profiles"')[1]
     label = re.search(r'role="img" aria-label="([^"]*)"', figure)[1]
