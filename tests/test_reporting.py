@@ -228,11 +228,10 @@ def test_a_card_says_how_its_numbers_are_checked(html):
 
 
 def test_a_card_says_why(model):
+    texts = dict(explanation="", explanation_note="Another.")
     claims = [
         claim("a.why", "simple_task", "reproduced"),
-        claim(
-            "a.other", "simple_task", "inconclusive", explanation="", explanation_note="Another."
-        ),
+        claim("a.other", "simple_task", "inconclusive", **texts),
     ]
     html = render({**model, "findings": [], "claims": claims}, TEMPLATE)
     why, other = (
