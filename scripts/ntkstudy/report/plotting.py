@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat, SupportsInt
 
 import matplotlib
 
@@ -122,7 +122,7 @@ def panel_row(count: int, height: float, **shared: bool) -> tuple[Figure, list[A
     return figure, list(panels[0])
 
 
-def label_log_axis(axis: Axis, ticks: Sequence[float | int] | None = None) -> None:
+def label_log_axis(axis: Axis, ticks: Sequence[SupportsFloat] | None = None) -> None:
     """Plain numbers on a logarithmic axis: round ones, more within a decade, or the given ticks."""
     low, high = axis.get_view_interval()
     enough = (1,) if high > 1000 * low else (1, 2, 5)
@@ -203,7 +203,7 @@ def colour_key(label: str, colours: Mapping[Any, Any]) -> list[tuple[str, dict]]
     return [(label.format(value), {"color": colour}) for value, colour in colours.items()]
 
 
-def draw_functions(axes: Axes, table: pd.DataFrame, *, width: int) -> None:
+def draw_functions(axes: Axes, table: pd.DataFrame, *, width: SupportsInt) -> None:
     """The functions of all networks of a width on the line, thin."""
     rows = table[table["width"] == width]
     lines = rows.pivot(index="position", columns="seed", values="f_0")
