@@ -266,10 +266,11 @@ def test_snakemake_report_is_offline_and_has_captions_and_categories(project, tm
     assert "One panel per cell of the sweep" in html  # caption of profiles
     # The claim by this figure, its number and what is allowed: as a label and in the caption.
     number = r"exp001\.profile-concentrates \w+ [−\d.]+[^;<\"]*, allowed −0\.65 to −0\.35"
-    assert re.search(rf'"claims": "[^"]*{number}', html)
-    assert re.search(rf"Claims by this figure: [^<]*{number}", html)
-    assert "No claim that was judged stands by this figure" in html  # training_points
-    assert "No claim is judged from it" in html  # movement_comparison
+    text = html.replace(r"\u2212", "−")
+    assert re.search(rf'"claims": "[^"]*{number}', text)
+    assert re.search(rf"<p>Claims by this figure: [^<]*{number}", text)
+    assert "<p>No claim that was judged stands by this figure.</p>" in html  # training_points
+    assert "<p>No claim is judged from it.</p>" in html  # movement_comparison
     assert "Every claim, a row a criterion" in html
     assert "A table made of tables of" in html
     assert "ERROR" not in done.output  # as a caption that is no reStructuredText

@@ -1,6 +1,7 @@
 """Numbers as people read them: to the digits that their uncertainty leaves."""
 
 import math
+import re
 
 Number = float | int
 
@@ -38,6 +39,11 @@ def format_interval(low: Number | None, high: Number | None) -> str:
         return f"≥ {format_number(low)}"
     half = (high - low) / 2
     return f"{format_number(low, half)} to {format_number(high, half)}"
+
+
+def signs(text: str) -> str:
+    """Return `text` with a minus sign before numbers in place of a hyphen."""
+    return re.sub(r"(?<![\w.])-(?=[\d.])", MINUS, text)
 
 
 def _exponent_of(value: float, digits: int) -> int:

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from ntkflow.errors import unknown
 
-from ..numbers import ABSENT, MINUS, Number, format_interval, format_number
+from ..numbers import ABSENT, Number, format_interval, format_number, signs
 from . import summary
 from .summary import VERDICTS
 from .vector_graphics import embed_svg
@@ -239,11 +239,6 @@ def prose(text: str) -> Markup:
 def inline(text: str) -> Markup:
     """Return one run of HTML: backticks mark code, the rest is escaped."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def signs(text: str) -> str:
-    """Return `text` with a minus sign before numbers in place of a hyphen."""
-    return re.sub(r"(?<![\w.])-(?=[\d.])", MINUS, text)
 
 
 def describe_method(criterion: dict) -> str:
