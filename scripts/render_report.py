@@ -167,6 +167,7 @@ def describe_provenance(cfg: dict, times: pd.DataFrame) -> dict[str, Any]:
         "config": yaml.safe_dump(cfg["config"], sort_keys=False, width=100, allow_unicode=True),
         "overlays": cfg["overlays"],
         "only": cfg["only"],
+        "restricted": cfg["restricted"],
         "partial": cfg["config"]["partial"],
         "changes": cfg["changes"],
         "seeds": cfg["seeds"],

@@ -30,19 +30,21 @@ def rows(html: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("only", "partial", "said"),
+    ("only", "restricted", "partial", "said"),
     [
-        ([], False, "finds nothing to do: this page was the last job."),
-        (["a"], False, "makes all other experiments, and this page again with them"),
-        ([], True, "makes what this partial run left out: experiments and cells without results."),
-        (["a", "b"], True, "without results. It makes all other experiments"),
+        ([], False, False, "finds nothing to do: this page was the last job."),
+        (["a"], False, False, "finds nothing to do: this page was the last job."),  # as at quick
+        (["a"], True, False, "makes the other experiments of this scale, and this page again"),
+        ([], False, True, "makes what this partial run left out: experiments and cells without"),
+        (["a", "b"], True, True, "without results. It makes the other experiments of this scale"),
     ],
 )
-def test_a_plain_re_run_does_what_is_said(model, only, partial, said):
-    (text,) = rows(section_of(model, only=only, partial=partial))["A plain re-run"]
+def test_a_plain_re_run_does_what_is_said(model, only, restricted, partial, said):
+    html = section_of(model, only=only, restricted=restricted, partial=partial)
+    (text,) = rows(html)["A plain re-run"]
     assert said in text
-    assert ("nothing to do" in text) == (not only and not partial)
-    assert (f"this run was of {', '.join(only)} alone." in text) == bool(only)
+    assert ("nothing to do" in text) == (not restricted and not partial)
+    assert (f"this run was of {', '.join(only)} alone." in text) == restricted
     assert text.endswith("From an empty folder jobs take the time above, shared by the cores.")
 
 
