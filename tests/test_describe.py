@@ -218,7 +218,8 @@ def test_report_knows_what_was_left_out(plan):
         assert bool(block["captions"]) is not bool(reason)
 
 
-def test_a_run_is_restricted_where_the_command_line_asks_for_less(plan, tmp_path):
+def test_a_run_is_restricted_where_the_command_line_asks_for_less(tmp_path):
+    plan = build_plan()
     overlays = [str(tmp_path / name) for name in ("a.yaml", "b.yaml", "c.yaml")]
     for file, only in zip(overlays, ("only: [x]", "only: [y, z]", "threads: 1"), strict=True):
         Path(file).write_text(only)

@@ -107,7 +107,7 @@ def shown():
         caption = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         yield path.name, re.sub(r"\{[\w.]+\}", "", caption)
     for path in ROOT.glob("config/*/*.yaml"):
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         document.pop("title", None)  # of the source
         for text in strings(document):
             yield f"{path.parent.name}/{path.name}", text
