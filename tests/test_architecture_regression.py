@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from plans import build_plan
 from study_cases import measured, noisy_classes
 
 from figures import architecture_regression as figure
@@ -81,10 +82,16 @@ def test_every_number_is_that_of_its_definition(data):
         assert (difference != 0).any()
 
 
-def test_a_pool_that_is_too_small_is_named(data):
-    message = "^measurements: train 30 and test 11 are not allowed for a pool of 40 images"
-    with pytest.raises(ConfigurationError, match=message):
-        found(data, train=30, test=11)
+def test_a_pool_that_is_too_small_is_refused_before_any_work():
+    digits = {"kind": "mnist", "train_points": 40, "test_points": 10}
+    entry = {"kind": "architecture_regression", "when": ["theory"], "train": 30, "test": 11}
+    with pytest.raises(ConfigurationError) as error:
+        build_plan(task=digits, sweep={"network.width": [4]}, measurements=[entry])
+    assert str(error.value) == (
+        "a.yaml: experiments.e.measurements[0].kind: 'architecture_regression' (theory) is not "
+        "allowed here: it needs task.train_points of at least train + test (30 + 11) "
+        "(in cell width~4)"
+    )
 
 
 def test_figure_shows_the_interval_that_is_judged():

@@ -80,6 +80,16 @@ def test_every_figure_stands_by_a_claim_and_every_claim_by_a_figure():
     assert {claim["id"] for claim in CLAIMS if not claim["figures"]} == BARE_CLAIMS.keys()
 
 
+ARCHITECTURES = [claim for claim in CLAIMS if claim["source"] == "architectures"]
+
+
+@pytest.mark.parametrize("claim", ARCHITECTURES, ids=lambda claim: claim["id"])
+def test_claims_on_small_images_say_so(claim):
+    side = PLAN.block(claim["experiment"])["task"]["image_size"]
+    said = any(f"of {side} × {side} pixels" in text for text in claim["deviations"])
+    assert side == 14 or said
+
+
 QUICK = study_plan("quick.yaml")
 REDUCED = [claim for claim in CLAIMS if "reduced" in claim]
 

@@ -261,6 +261,17 @@ def test_a_kind_from_outside_that_fails_is_not_mended(outside):
     assert judged["control"]["reason"].startswith("no tables are known")
 
 
+@pytest.mark.parametrize("name", ["arch.limit", "kernel-report.limit-is-mean"])
+@pytest.mark.parametrize(("single", "outcome"), [(0.02, SURVIVED), (0.05, CAUGHT)])
+def test_a_single_network_is_held_to_the_same_distance_as_the_mean(name, single, outcome):
+    """The mean may be 3 % away: a network nearer than that passes, and the control would say so."""
+    claim = deciding_part(next(claim for claim in CLAIMS if claim["id"] == name))
+    tables = mend(asked(claim), claim["requires"], make_tables(claim))
+    for one in asked(claim):
+        data = {table: rows.assign(sample_square=single**2) for table, rows in tables.items()}
+        assert control_of(one, claim["requires"], data).outcome == outcome
+
+
 def test_every_kind_can_be_mended_and_changes_have_the_names_of_the_schema():
     assert tuple(NAMED) == CHANGES
     assert set(CRITERIA) - {"measured"} == set(WANTED) == set(OF_KINDS)

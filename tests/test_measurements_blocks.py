@@ -48,6 +48,7 @@ def test_distance_from_the_limit_falls_with_the_width(data):
     for name in ("sample", "mean_square"):
         assert abs(wide[name].mean()) < abs(narrow[name].mean())
     assert wide["sample"].max() < 0.5
+    np.testing.assert_allclose(wide["sample_square"], wide["sample"] ** 2, rtol=1e-12)
 
 
 @pytest.fixture

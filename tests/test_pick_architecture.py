@@ -93,19 +93,46 @@ def test_no_score_is_chosen_where_no_correlation_is_known():
     np.testing.assert_array_equal(found["good"].values, (better > 0.8).sum(1))
 
 
-def test_mistakes_are_named(tmp_path):
-    digits = {"kind": "mnist", "train_points": 30, "test_points": 10, "image_size": 4}
-    ask = {"kind": "pick_architecture", "when": ["theory"], **OPTIONS}
-    build_plan(task=digits, measurements=[ask])
-    asked = {"task": digits, "measurements": [ask | {"architectures": ["mpl"]}]}
+TASK = {"kind": "mnist", "train_points": 30, "test_points": 10, "image_size": 4}
+ASKED = {"kind": "pick_architecture", "when": ["theory"], **OPTIONS}
+
+
+def planned(**changes):
+    swept = {"network.width": [4]}
+    return build_plan(task=TASK, sweep=swept, measurements=[ASKED | changes])
+
+
+def test_a_name_that_is_no_architecture_is_refused(tmp_path):
+    planned()
+    asked = {"task": TASK, "measurements": [ASKED | {"architectures": ["mpl"]}]}
     with pytest.raises(ConfigurationError, match=r"'mpl' is (not allowed|unknown)"):
         load(tmp_path, wrap(e=EXPERIMENT | asked))
-    with digits_data(tmp_path) as data:
-        setting = Setting.prepare(torch.nn.Linear(49, 10, device="meta"), data, TRAINING, "cpu")
-        with pytest.raises(
-            ConfigurationError, match=r"^pick_architecture: choosing 2 is not allowed"
-        ):
-            measured("pick_architecture", setting, data, "theory", **OPTIONS | {"choosing": 2})
+
+
+@pytest.mark.parametrize(
+    ("changes", "needed"),
+    [
+        ({"choosing": 2}, "fewer splits that choose than draws (choosing 2, draws 2)"),
+        ({"train": 20, "test": 11}, "task.train_points of at least train + test (20 + 11)"),
+        (
+            {"architectures": ["mlp", "gru", "lstm"]},
+            "architectures that take one of activations (not gru, lstm)",
+        ),
+        (
+            {"architectures": ["mlp", "transformer"], "width": 16},
+            "a width above the number of patches for a transformer, 9 of 7 x 7 pixels and else "
+            "16; a multiple of 4 with a quarter of its square above that for transformer_heads "
+            "(architecture transformer, width 16)",
+        ),
+    ],
+)
+def test_grids_and_splits_that_cannot_be_are_refused_before_any_work(changes, needed):
+    with pytest.raises(ConfigurationError) as error:
+        planned(**changes)
+    assert str(error.value) == (
+        "a.yaml: experiments.e.measurements[0].kind: 'pick_architecture' (theory) is not allowed "
+        f"here: it needs {needed} (in cell width~4)"
+    )
 
 
 def test_figure_shows_the_splits_that_judge_alone():

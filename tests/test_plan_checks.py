@@ -150,8 +150,8 @@ def test_flat_inputs_of_a_convolution_are_square():
             sweep={"network.width": [2]},
         )
     assert str(error.value) == (
-        "a.yaml: experiments.e.network.kind: 'cnn' is not allowed here: "
-        "it needs square images as inputs (in cell width~2)"
+        "a.yaml: experiments.e.network.kind: 'cnn' is not allowed here: with width 2, 2 inputs it "
+        "needs square images as inputs (in cell width~2)"
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from ..needs import LABELS, NTK, TRAINING
+from ..needs import LABELS, NTK, TRAINING, Need
 from ..options import Rule
 from ..registry import measurement
 from .common import Draws
@@ -22,6 +22,12 @@ class SplitOptions(Draws):
     folds: Annotated[int, Rule("parts of the learned images that choose the ridge", minimum=2)] = 5
 
 
+def within_pool(options: SplitOptions) -> tuple[Need, ...]:
+    """A split has no image twice."""
+    text = f"task.train_points of at least train + test ({options.train} + {options.test})"
+    return (Need(text, lambda facts: options.train + options.test <= facts.sizes.train),)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ArchitectureRegressionOptions(SplitOptions):
     """Those of the splits, and how many of them have a block kernel."""
@@ -38,6 +44,7 @@ class ArchitectureRegressionOptions(SplitOptions):
     axes=("seed",),
     needs=(TRAINING, LABELS, NTK),
     kernel="block",
+    asks=within_pool,
 )
 def architecture_regression(options, setting, data):
     """Test accuracy of a trained network, of the kernel of a random one and of the limit kernel.

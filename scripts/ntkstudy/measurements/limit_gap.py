@@ -18,9 +18,10 @@ from .kernel_spread import initial_kernels
 def limit_distance(options, networks, data):
     """How far kernels (mean over outputs) are from their limit, each alone and in the mean.
 
-    `sample`: ||K - K_inf|| / ||K_inf||. `mean_square`: <K - K_inf, K' - K_inf> / ||K_inf||^2 with
-    the next network's K'; its expectation is the squared relative distance of E[K] from K_inf,
-    without the noise of few networks. `scale`: <K, K_inf> / ||K_inf||^2 - 1.
+    `sample`: ||K - K_inf|| / ||K_inf||, and `sample_square` its square. `mean_square`:
+    <K - K_inf, K' - K_inf> / ||K_inf||^2 with the next network's K'; its expectation is the squared
+    relative distance of E[K] from K_inf, without the noise of few networks. `scale`:
+    <K, K_inf> / ||K_inf||^2 - 1.
     """
     from ntkflow.limits import limit_kernels
     from ntkflow.linalg.distances import relative_distances
@@ -31,6 +32,7 @@ def limit_distance(options, networks, data):
     return labelled(
         ("seed",),
         sample=(found.sample, "relative to the limit"),
+        sample_square=(found.sample.square(), "squared, relative to the limit"),
         mean_square=(found.mean_square, "squared, relative to the limit"),
         scale=(found.scale, "relative to the limit"),
     )

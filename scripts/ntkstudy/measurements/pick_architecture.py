@@ -1,14 +1,17 @@
 """Whether the kernel of an untrained network tells how well it will do."""
 
-from dataclasses import dataclass, field
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import product
+from typing import Annotated, Any
 
-from ..needs import LABELS, SQUARE, TRAINING
+from ..needs import LABELS, SQUARE, TRAINING, Facts, Need
 from ..networks.architecture import ARCHITECTURES
 from ..networks.common import ActivationRule
-from ..options import Rule
-from ..registry import measurement
-from .architecture_regression import SplitOptions
+from ..options import Rule, read_options
+from ..registry import NETWORKS, measurement
+from .architecture_regression import SplitOptions, within_pool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,50 @@ class PickArchitectureOptions(SplitOptions):
     choosing: Annotated[int, Rule("first splits, which choose a score", minimum=1)] = 2
     good: Annotated[float, Rule("test accuracy above which a network is no broken one")] = 0.8
 
+    @property
+    def grid(self) -> list[dict[str, Any]]:
+        """What tells the networks apart: some keys of `network`."""
+        keys = ("architecture", "depth", "activation", "sigma_w", "sigma_b")
+        values = (self.architectures, self.depths, self.activations, self.sigma_ws, self.sigma_bs)
+        return [dict(zip(keys, each, strict=True)) for each in product(*values)]
+
+    def block(self, candidate: Mapping[str, Any]) -> dict[str, Any]:
+        """The `network` block of one of them."""
+        return {"kind": "architecture", "width": self.width, **candidate}
+
+
+def _asks(options: PickArchitectureOptions) -> tuple[Need, ...]:
+    """Splits for both purposes, and networks that there are."""
+    gated = [name for name in options.architectures if ARCHITECTURES[name].activation is None]
+    return (
+        *within_pool(options),
+        Need(
+            f"fewer splits that choose than draws (choosing {options.choosing}, draws "
+            f"{options.draws})",
+            lambda facts: options.choosing < options.draws,
+        ),
+        Need(
+            f"architectures that take one of activations (not {', '.join(gated)})",
+            lambda facts: not gated,
+        ),
+        *_of_networks(options),
+    )
+
+
+def _of_networks(options: PickArchitectureOptions) -> Iterator[Need]:
+    """What each network of the grid asks of the images."""
+    kind = NETWORKS["architecture"]
+    for each in options.grid:
+        of_network = read_options(kind.options, options.block(each))
+        named = f"architecture {each['architecture']}, width {options.width}"
+        for need in kind.needs:
+            yield Need(f"{need.text} ({named})", partial(_is_met, need, kind, of_network))
+
+
+def _is_met(need: Need, network: Any, options: Any, facts: Facts) -> bool:
+    """Whether another network than the cell's has what it needs."""
+    return need.met(replace(facts, network=network, options=options))
+
 
 @measurement(
     "pick_architecture",
@@ -44,6 +91,7 @@ class PickArchitectureOptions(SplitOptions):
     axes=("seed", "score", "candidate"),
     needs=(TRAINING, LABELS, SQUARE),
     kernel="mean",
+    asks=_asks,
 )
 def pick_architecture(options, setting, data):
     """Scores of the kernels of untrained networks beside test accuracy after training, and ranks.

@@ -1,6 +1,9 @@
 """Mistakes in a configuration that a schema cannot find, reported before any work is done."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
 
 from ntkflow.errors import unknown
 
@@ -42,6 +45,7 @@ def _check_needs(plan: Plan, experiment: str) -> None:
     """What networks and measurements need of every cell; how networks with modes are trained."""
     for cell in plan.cells(experiment):
         facts = plan.facts(experiment, cell)
+        _check_network(plan, experiment, cell, facts)
         for where, who, need in _needs_of(cell, facts):
             if not need.met(facts):
                 problem = f"{who} is not allowed here: it needs {need.text}{_place(cell)}"
@@ -51,9 +55,7 @@ def _check_needs(plan: Plan, experiment: str) -> None:
 
 
 def _needs_of(cell: Cell, facts: Facts) -> Iterator[tuple[list[str | int], str, Need]]:
-    """Key path, name and need of a cell's network and of every measurement at every moment."""
-    for need in facts.network.needs:
-        yield ["network", "kind"], repr(facts.network.name), need
+    """Key path, name and need of what tiles and every measurement at every moment ask."""
     for need in _needs_of_tiles(facts):
         yield ["tiles", "kernel"], repr(facts.tiles["kernel"]), need
     for index, entry in enumerate(cell.config["measurements"]):
@@ -63,6 +65,31 @@ def _needs_of(cell: Cell, facts: Facts) -> Iterator[tuple[list[str | int], str, 
             variant = kind.variants[when]
             for need in (*variant.needs, *variant.asks(options)):
                 yield ["measurements", index, "kind"], f"{entry['kind']!r} ({when})", need
+
+
+def _check_network(plan: Plan, experiment: str, cell: Cell, facts: Facts) -> None:
+    """What the network needs of the cell."""
+    for need in facts.network.needs:
+        if not need.met(facts):
+            key, value, beside = _named_by(need, cell.config["network"], facts)
+            who = "it" if key == "kind" else repr(facts.network.name)
+            problem = f"{value!r} is not allowed here: with {beside} {who} needs {need.text}"
+            raise plan.error([experiment, "network", key], f"{problem}{_place(cell)}")
+
+
+def _named_by(need: Need, block: Mapping[str, Any], facts: Facts) -> tuple[str, Any, str]:
+    """The key of a network that a need is about, its value, and those of others in words.
+
+    It is the first one that the need names and that has not its default; `kind` where there is
+    none. The others are those that the need names, architecture, width and the number of inputs.
+    """
+    usual = {field.name: field.default for field in fields(facts.network.options)}
+    named = [word for word in re.findall(r"\w+", need.text) if word in usual]
+    values = usual | block
+    key = next((name for name in named if values[name] != usual[name]), "kind")
+    others = dict.fromkeys([*named, *(name for name in ("architecture", "width") if name in usual)])
+    said = [f"{name} {values[name]}" for name in others if name != key]
+    return key, values[key], ", ".join([*said, f"{facts.sizes.inputs} inputs"])
 
 
 def _is_made(cell: Cell, when: str) -> bool:

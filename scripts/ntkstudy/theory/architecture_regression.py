@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ntkflow.empirical import empirical_ntk
-from ntkflow.errors import ConfigurationError
 from ntkflow.limits import limit_kernels
 from ntkflow.linalg.spectra import block_matrix
 from ntkflow.networks import draw_parameters, ensemble_outputs, member
@@ -39,17 +38,8 @@ class Split(NamedTuple):
 
 
 def splits_of(options: Any, setting: Setting, dtype: torch.dtype) -> Iterator[Split]:
-    """So many splits of the training set as there are draws, by `options.train` and `.test`.
-
-    Raises:
-        ConfigurationError: if the training set is smaller than a split.
-    """
+    """So many splits of the training set as there are draws, by `options.train` and `.test`."""
     size, wanted = len(setting.x), options.train + options.test
-    if wanted > size:
-        raise ConfigurationError(
-            f"measurements: train {options.train} and test {options.test} are not allowed for a "
-            f"pool of {size} images; allowed: as many as task.train_points together"
-        )
     x, y = setting.x.to(dtype), setting.y.to(dtype)
     for seed in range(options.draws):
         order = torch.as_tensor(generator(seed, "split").permutation(size), device=x.device)

@@ -1,7 +1,6 @@
 """Kernels of untrained networks against the accuracy of trained ones, over a grid of networks."""
 
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ import torch
 from scipy import stats
 
 from ntkflow.empirical import empirical_ntk
-from ntkflow.errors import ConfigurationError
 from ntkflow.linalg.spectra import alignment, effective_rank, eigenvalues
 from ntkflow.networks import draw_parameters, member
 from ntkflow.regression.kernel_machines import folded_accuracies
@@ -22,27 +20,13 @@ from .setting import Setting
 SCORES = ("ridge", "alignment", "lambda_max", "trace", "effective_rank", "condition")
 
 
-def candidates(options: Any) -> list[dict[str, Any]]:
-    """The `network` blocks of the grid, without their width."""
-    keys = ("architecture", "depth", "activation", "sigma_w", "sigma_b")
-    values = (options.architectures, options.depths, options.activations)
-    grid = product(*values, options.sigma_ws, options.sigma_bs)
-    return [{"kind": "architecture", **dict(zip(keys, each, strict=True))} for each in grid]
-
-
 def pick_architecture(options: Any, setting: Setting) -> dict[str, Array]:
     """Scores, accuracies and their rank correlations by split, score and network."""
-    if not 0 < options.choosing < options.draws:
-        raise ConfigurationError(
-            f"pick_architecture: choosing {options.choosing} is not allowed for {options.draws} "
-            "draws; allowed: some splits that choose, and some that do not"
-        )
     dtype = getattr(torch, setting.training["dtype"])
-    grid = candidates(options)
     sizes = setting.x.shape[1], setting.y.shape[1]
     settings = [
-        replace(setting, network=build_network({**each, "width": options.width}, *sizes))
-        for each in grid
+        replace(setting, network=build_network(options.block(each), *sizes))
+        for each in options.grid
     ]
     found = [
         [_measured(options, each, split, seed, dtype) for each in settings]
@@ -50,9 +34,7 @@ def pick_architecture(options: Any, setting: Setting) -> dict[str, Array]:
     ]
     accuracies = np.array([[right for _, right in row] for row in found])
     values = np.array([[scores for scores, _ in row] for row in found]).transpose(0, 2, 1)
-    names = [
-        " ".join(_word(value) for key, value in each.items() if key != "kind") for each in grid
-    ]
+    names = [" ".join(map(_word, each.values())) for each in options.grid]
     return _arrays(options, values, accuracies, names)
 
 
