@@ -16,6 +16,7 @@ RUNTIME := .venv/.requirements
 DEVELOPMENT := .venv/.requirements-dev
 PEERS := .venv-bench/.requirements
 AUDIT := .venv-audit/.requirements
+AXE := $(if $(shell command -v npm),node_modules/axe-core/axe.min.js)
 
 .PHONY: report plan compare test test-slow bench mutations gpu-check docs mend audit clean-results help
 .DELETE_ON_ERROR:
@@ -37,7 +38,7 @@ test: $(DEVELOPMENT) ## style and fast tests
 	$(BIN)/snakemake --lint
 	$(BIN)/pytest -n auto -m "not slow"
 
-test-slow: $(DEVELOPMENT) ## slow tests: faults, clusters, the report in a browser
+test-slow: $(DEVELOPMENT) $(AXE) ## slow tests: faults, clusters, the report in a browser
 	$(BIN)/pytest -n 2 --dist loadfile -m slow
 
 bench: $(PEERS) ## times against other libraries, in .venv-bench
@@ -80,6 +81,11 @@ $(RUNTIME): requirements.txt
 $(DEVELOPMENT): $(RUNTIME) requirements-dev.txt
 	@echo "Installing requirements-dev.txt into .venv"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+node_modules/axe-core/axe.min.js: package.json
+	@echo "Installing package.json into node_modules"
+	@npm install --silent --no-audit --no-fund --no-package-lock
 	@touch $@
 
 $(AUDIT): $(RUNTIME) requirements-audit.txt

@@ -271,5 +271,14 @@ def derived_table(pattern):
     return in_report(f"derived/{pattern}.csv", "table", labels)
 
 
+def report_config():
+    """What the report may know of the configuration, its overlays and what they change."""
+    overlays = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+    defaults = loading.read_defaults("config/config.yaml", PLAN.schema)
+    known = dict(overlays=overlays, defaults=defaults)
+    only = describe.usual_only(**known)
+    return Digested(describe.report_config(PLAN, FIGURES, ANIMATIONS, plain_only=only, **known))
+
+
 def all_products(kind):
     return [file for name in PLAN.experiments for file in kind(name)]

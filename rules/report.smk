@@ -22,15 +22,7 @@ rule render_report:
         mem_mb=1000,
         runtime=20,
     params:
-        cfg=lambda wildcards: Digested(
-            describe.report_config(
-                PLAN,
-                FIGURES,
-                ANIMATIONS,
-                overlays=[os.path.relpath(file) for file in workflow.overwrite_configfiles],
-                defaults=loading.read_defaults("config/config.yaml", PLAN.schema),
-            )
-        ),
+        cfg=lambda wildcards: report_config(),
         code=code_of("render_report"),
     message:
         "Writing the report"

@@ -38,8 +38,9 @@ def main(input: dict, output: dict, cfg: dict) -> None:
         for file in as_list(input, "figures") + as_list(input, "animations")
     }
     tables = tables_by_experiment(as_list(input, "tables"))
-    times = read_times(Path(cfg["results"], "benchmarks"))
-    jobs = read_jobs(Path(cfg["results"], "logs"))
+    run = [name for name, block in cfg["experiments"].items() if block["status"] == "run"]
+    times = read_times(Path(cfg["results"], "benchmarks"), run)
+    jobs = read_jobs(Path(cfg["results"], "logs"), run)
     scale, front = Path(cfg["results"]).name, cfg["front"]
     measured = json.loads(Path(input["mutations"]).read_text(encoding="utf-8"))
     experiments = explained(cfg["experiments"], judged["claims"], scale)
@@ -166,6 +167,7 @@ def describe_provenance(cfg: dict, times: pd.DataFrame) -> dict[str, Any]:
         "config": yaml.safe_dump(cfg["config"], sort_keys=False, width=100, allow_unicode=True),
         "overlays": cfg["overlays"],
         "only": cfg["only"],
+        "restricted": cfg["restricted"],
         "partial": cfg["config"]["partial"],
         "changes": cfg["changes"],
         "seeds": cfg["seeds"],

@@ -146,6 +146,7 @@ PROVENANCE = {
     "config": "experiments:\n  kernel_profile:\n    network: {depth: 3, width: 2048}\n",
     "overlays": ["config/quick.yaml"],
     "only": ["kernel_profile"],
+    "restricted": True,
     "partial": False,
     "changes": [["kernel_profile", "seeds", "10", "8"]],
     "seeds": "0 to 9",

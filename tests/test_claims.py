@@ -33,11 +33,16 @@ TABLE_AXES = {
 }
 
 
+def drawn(block) -> list[str]:
+    """Figures and animations of an experiment."""
+    return [*block["figures"], *block["animations"]]
+
+
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim["id"])
 def test_claims_name_what_the_configuration_makes(claim):
     name = claim["experiment"]
     axes = {*PLAN.cells(name)[0].axes, *TABLE_AXES}
-    assert set(claim["figures"]) <= set(PLAN.block(name)["figures"])
+    assert set(claim["figures"]) <= set(drawn(PLAN.block(name)))
     assert set(claim["requires"]) <= axes | {"seeds"}
     assert set(claim.get("source_ran", {})) <= axes | {"seeds"}
     for criterion in chain(*claim["criteria"].values()):
@@ -46,6 +51,33 @@ def test_claims_name_what_the_configuration_makes(claim):
         keys = {*criterion["where"], *(criterion["relative_to"] or {})}
         along = criterion.get("along") or []
         assert keys | {*([along] if isinstance(along, str) else along)} <= axes
+
+
+# Figures that no claim is about, although there are claims about their experiment.
+BARE_FIGURES = {
+    ("kernel_profile", "training_points"): "the data",
+    ("initial_functions", "initial_functions"): "what random networks look like",
+}
+# Claims whose numbers no figure would say more about.
+BARE_CLAIMS = {
+    "kernel-report.params": "a count",
+    "kernel-report.unit-sphere": "a norm of the data",
+    "lazy-blog.relative-change": "arithmetic",
+    "lazy-blog.full-batch-flow": "two numbers at one step and one time",
+}
+
+
+def test_every_figure_stands_by_a_claim_and_every_claim_by_a_figure():
+    """The text in place of a figure says what came out of the claims that it stands by."""
+    claimed = {claim["experiment"] for claim in CLAIMS}
+    figures = {
+        (name, figure)
+        for name, block in PLAN.config["experiments"].items()
+        for figure in (drawn(block) if name in claimed else [])
+    }
+    shown = {(claim["experiment"], figure) for claim in CLAIMS for figure in claim["figures"]}
+    assert figures - shown == BARE_FIGURES.keys()
+    assert {claim["id"] for claim in CLAIMS if not claim["figures"]} == BARE_CLAIMS.keys()
 
 
 ARCHITECTURES = [claim for claim in CLAIMS if claim["source"] == "architectures"]

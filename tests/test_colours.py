@@ -1,3 +1,4 @@
+import ast
 import itertools
 import re
 from pathlib import Path
@@ -54,6 +55,84 @@ def test_quantities_have_colours_of_the_palette_and_a_figure():
     assert all(f'"{name}"' in text for name in QUANTITIES)
 
 
+# Columns of tables, and the quantity that each is.
+COLUMNS = {
+    "lambda_max": "lambda_max",
+    "trace": "trace",
+    "effective": "rank",
+    "alignment": "alignment",
+    "drift": "drift",
+    "relative": "movement",
+    "scaled": "movement",
+    "distance": "movement",
+    "gap": "to_limit",
+    "to_mean": "to_limit",
+    "to_ridge": "to_ridge",
+    "train_gap": "to_linearized",
+    "probe_gap": "to_linearized",
+    "train_accuracy": "train",
+    "test_accuracy": "test",
+}
+# Figures in which colours tell lines of such a column apart, and what the lines are.
+SERIES = {
+    "accuracy_against_images": "learners",
+    "architecture_regularization": "regularisations",
+    "drift_against_width": "steps",
+    "estimate_wide": "estimates",
+    "fit_accuracies": "kernels and machines",
+    "gap_against_kappa": "widths",
+    "kernel_in_training": "widths",
+    "losses_by_width": "widths",
+    "losses_in_training": "widths, penalties",
+    "relative_error_against_width": "steps",
+    "scaling_with_width": "activations",
+    "top_eigenvalue_against_l2": "decays",
+    "top_eigenvalue_in_training": "widths, penalties",
+    "weight_movement": "widths",
+}
+# Names of columns that mean another thing there.
+OTHERS = {("dispersion_against_beta", "relative"), ("large_network", "trace"),
+          ("large_network", "alignment"), ("architecture_choice", "lambda_max"),
+          ("architecture_choice", "trace")}  # fmt: skip
+
+
+def quantities(script: Path) -> tuple[set[str], set[str]]:
+    """Columns of `COLUMNS` that a script names, and quantities whose colours it takes."""
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    texts = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    taken: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "QUANTITIES":
+            constants = {ast.literal_eval(one) for one in ast.walk(node.slice)
+                         if isinstance(one, ast.Constant)}  # fmt: skip
+            taken |= (constants or texts) & QUANTITIES.keys()
+        if isinstance(node, ast.keyword) and node.arg == "quantity":
+            taken.add(ast.literal_eval(node.value))
+    return texts & COLUMNS.keys(), taken
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_a_column_has_the_colour_of_its_quantity_in_every_figure(script):
+    columns, taken = quantities(script)
+    columns -= {column for figure, column in OTHERS if figure == script.stem}
+    if script.stem in SERIES:
+        assert columns
+        return
+    assert {COLUMNS[column] for column in columns} <= taken
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_no_two_quantities_of_a_figure_share_a_colour(script):
+    apart = {"architecture_spectra": {"lambda_max"}}  # in axes of their own
+    _, taken = quantities(script)
+    colours = [QUANTITIES[name] for name in sorted(taken - apart.get(script.stem, set()))]
+    assert len(colours) == len(set(colours))
+
+
 def test_figures_take_their_colours_from_one_place_and_have_text_to_read():
     # White is for lines on images.
     named = re.compile(
@@ -76,4 +155,33 @@ def test_a_median_has_its_band():
     for place, low, high in ((1, 1, 9), (2, 11, 19)):
         ends = corners[corners[:, 0] == place, 1]
         np.testing.assert_allclose([ends.min(), ends.max()], [low, high])
+    groups = table.assign(other=100 - table["y"]).groupby("x")
+    draw_median(axes, groups["y"], colour=COLOURS[0], along=groups["other"])
+    np.testing.assert_allclose(axes.lines[1].get_xdata(), [95, 85])
     plt.close("all")
+
+
+def bare_medians(text: str) -> list[str]:
+    """What a script plots that is a median of groups by itself, without its band."""
+    tree, found = ast.parse(text), []
+    is_median = re.compile(r"\.median\(\)(?:\.\w+\([^()]*\))*$")
+    medians = {
+        ast.unparse(node.targets[0])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and is_median.search(ast.unparse(node.value))
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in {
+            *("plot", "loglog", "semilogx", "semilogy", "step"),
+        }:
+            drawn = [ast.unparse(one) for one in node.args]
+            found += [one for one in drawn if one in medians or is_median.search(one)]
+    return found
+
+
+def test_no_figure_draws_a_median_without_its_band():
+    assert bare_medians("m = g.median()\naxes.plot(m.index, m)") == ["m"]
+    assert bare_medians("axes.plot(x, g['y'].median().clip(lower=1))")
+    assert bare_medians("axes.plot(x, g.median() * law)") == []
+    for script in SCRIPTS:
+        assert bare_medians(script.read_text(encoding="utf-8")) == [], script.name

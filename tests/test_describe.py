@@ -14,6 +14,7 @@ from ntkstudy.plan.describe import (
     needed_tables,
     protocol,
     report_config,
+    usual_only,
 )
 from ntkstudy.plan.planning import Plan
 
@@ -215,3 +216,15 @@ def test_report_knows_what_was_left_out(plan):
         assert block["status_reason"] == reason
         assert block["status"] == ("not run" if reason else "run")
         assert bool(block["captions"]) is not bool(reason)
+
+
+def test_a_run_is_restricted_where_the_command_line_asks_for_less(tmp_path):
+    plan = build_plan()
+    overlays = [str(tmp_path / name) for name in ("a.yaml", "b.yaml", "c.yaml")]
+    for file, only in zip(overlays, ("only: [x]", "only: [y, z]", "threads: 1"), strict=True):
+        Path(file).write_text(only)
+    assert usual_only([], {"only": []}) == []
+    assert usual_only(overlays, {"only": []}) == ["y", "z"]
+    for usual, restricted in ((None, False), (plan.config["only"], False), (["other"], True)):
+        found = report_config(plan, str(FIGURES), str(ANIMATIONS), plain_only=usual)
+        assert found["restricted"] == restricted

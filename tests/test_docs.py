@@ -96,6 +96,14 @@ def test_readme_is_short_and_links_every_page():
     assert linked == {page.name for page in (ROOT / "docs").glob("*.md")}
 
 
+def test_a_run_takes_as_long_in_one_place_as_in_another():
+    texts = (
+        (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/commands.md")
+    )
+    told = [re.findall(r"make report\b[^\n=]*about (\d+) minutes", text) for text in texts]
+    assert told[0] == told[1] != []
+
+
 @pytest.mark.slow
 def test_search_works_in_a_page_opened_as_a_file(site, tmp_path):
     with start_browser(tmp_path) as browser:

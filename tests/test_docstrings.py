@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 import ntkflow
 
@@ -98,6 +99,38 @@ def test_pages_are_in_british_spelling(page):
 
 def test_docstrings_are_in_british_spelling():
     assert {name: found for name, text in docstrings() if (found := american(text))} == {}
+
+
+def shown():
+    """Texts that a report shows, by where they stand: captions, configuration, templates."""
+    for path in (*ROOT.glob("scripts/figures/*.py"), *ROOT.glob("scripts/animations/*.py")):
+        caption = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        yield path.name, re.sub(r"\{[\w.]+\}", "", caption)
+    for path in ROOT.glob("config/*/*.yaml"):
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        document.pop("title", None)  # of the source
+        for text in strings(document):
+            yield f"{path.parent.name}/{path.name}", text
+    for path in (*ROOT.glob("report/*/*.j2"), *ROOT.glob("report/**/*.rst")):
+        text = path.read_text(encoding="utf-8")
+        yield path.name, re.sub(r"\{[{%#].*?[}%#]\}|<[^>]+>", " ", text, flags=re.S)
+
+
+def strings(value):
+    """Sentences in a document of YAML."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from strings(each)
+    elif isinstance(value, str) and " " in value:
+        yield value
+
+
+def test_what_a_report_shows_is_in_british_spelling():
+    texts = list(shown())
+    assert len(texts) > 500
+    assert {where: found for where, text in texts if (found := american(text))} == {}
 
 
 def test_american_spelling_is_noticed():

@@ -45,6 +45,14 @@ def test_losses_of_a_physics_informed_network_are_balanced(tmp_path):
     assert (tmp_path / "physics_informed.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
+def test_kernels_of_a_transformer_are_compared(tmp_path):
+    text = output("transformer.py", tmp_path)
+    left = re.findall(r"^(width 32|infinite width) +([\d.]+) of the variance is left$", text, re.M)
+    assert [name for name, _ in left] == ["width 32", "infinite width"]
+    assert all(float(error) < 0.1 for _, error in left)
+
+
 def test_kernels_of_a_transformer_learn_what_is_not_linear(example):
     found = example("transformer").errors()
     assert list(found) == ["width 32", "infinite width"]

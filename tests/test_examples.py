@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import math
 import pkgutil
 import re
@@ -42,6 +43,8 @@ def test_docstring_examples(name, tmp_path, monkeypatch):
     for example in doctest.DocTestFinder().find(module, globs=dict(NAMES)):
         runner.run(example)
     assert runner.failures == 0
+    text = Path(module.__file__).read_text(encoding="utf-8")
+    assert (runner.tries > 0) == bool(re.search(r"^\s*>>> ", text, re.M))
 
 
 @pytest.mark.parametrize("name", ntkflow.__all__)
@@ -58,6 +61,22 @@ def test_examples_of_a_page_run(page):
     for block in blocks(ROOT / page, "python"):
         exec(compile(block, page, "exec"), names)
     assert "ntkflow" in names
+
+
+def test_calls_beside_those_of_neural_tangents_are_ours():
+    page = (ROOT / "docs" / "neural_tangents.md").read_text(encoding="utf-8")
+    ours = [row.split("|")[2] for row in page.splitlines() if row.startswith("|")]
+    calls = [
+        call
+        for code in re.findall(r"`([^`]+)`", "\n".join(ours))
+        for call in re.findall(r"(?<![\w.])(?:ntkflow\.)?(\w+)\(([^()]*)", code)
+        if call[0] not in ("f", "r")
+    ]
+    assert len(calls) > 15
+    for name, arguments in calls:
+        known = inspect.signature(getattr(ntkflow, name)).parameters
+        given = set(re.findall(r"(\w+)=", arguments))
+        assert given <= known.keys() or any(one.kind is one.VAR_KEYWORD for one in known.values())
 
 
 def plan_of(block, tmp_path):

@@ -22,7 +22,7 @@ CONFIG = {
 }
 
 
-# The others are drawn from a real run, in test_workflow.py.
+# All are drawn from tables of a run in test_every_figure.py.
 PROFILE_FIGURES = ["profiles", "spread_against_width", "training_points"]
 
 

@@ -26,7 +26,7 @@ def write(file: Path, text: str) -> None:
 
 
 def test_times_of_nothing(tmp_path):
-    times = read_times(tmp_path / "nowhere")
+    times = read_times(tmp_path / "nowhere", [])
     assert list(times) == TIMES
     assert summarise_times(times, "rule") == []
 
@@ -35,7 +35,7 @@ def test_times_are_summed_by_rule_and_by_experiment(tmp_path):
     write(tmp_path / "train/e/a.tsv", "s\tmax_rss\tcpu_time\n61.5\t100\t50\n")
     write(tmp_path / "train/f/b.tsv", "s\tmax_rss\tcpu_time\n2\t-\t1.5\n")
     write(tmp_path / "render.tsv", "s\th:m:s\tmax_rss\n1.0\t0:00:01\t-\n")
-    times = read_times(tmp_path)
+    times = read_times(tmp_path, ["e", "f"])
     train, render = summarise_times(times, "rule")
     assert train == {
         "name": "train", "jobs": 2, "seconds": 63.5, "cpu_seconds": 51.5, "max_rss_mb": 100.0,
@@ -53,7 +53,7 @@ def test_jobs_are_read_from_the_records_beside_their_logs(tmp_path):
     record = {"input": {"x": "a", "y": ["b", "c"]}, "output": {"z": "d"}, "cfg": {}}
     write(tmp_path / "train/e/0-9.json", json.dumps(record))
     write(tmp_path / "judge.json", json.dumps(record | {"input": {}}))
-    judge, train = read_jobs(tmp_path)
+    judge, train = read_jobs(tmp_path, ["e"])
     assert train == Job("train", frozenset({"a", "b", "c"}), frozenset({"d"}))
     assert (judge.rule, judge.inputs) == ("judge", frozenset())
 
@@ -71,7 +71,23 @@ def test_damaged_records_are_left_out(tmp_path):
     write(tmp_path / "times/train/e/a.tsv", "s\tmax_rss\tcpu_time\n2\t100\t1.5\n")
     for place, text in enumerate(["", "s\tmax_rss\tcpu_time\n", "s\tmax_rss\n\0\0\n"]):
         write(tmp_path / f"times/train/e/{place}.tsv", text)
-    assert read_times(tmp_path / "times")["s"].sum() == 2.0
+    assert read_times(tmp_path / "times", ["e"])["s"].sum() == 2.0
     write(tmp_path / "logs/train/e/a.json", json.dumps({"input": {"x": "a"}, "output": {"y": "b"}}))
     write(tmp_path / "logs/train/e/b.json", "")
-    assert read_jobs(tmp_path / "logs") == [Job("train", frozenset({"a"}), frozenset({"b"}))]
+    assert read_jobs(tmp_path / "logs", ["e"]) == [Job("train", frozenset({"a"}), frozenset({"b"}))]
+
+
+def test_records_of_other_runs_in_the_same_folder_are_left_out(tmp_path):
+    for place in ("train/e/a", "train/other/a", "download_mnist/images", "judge"):
+        write(tmp_path / f"{place}.tsv", "s\tmax_rss\tcpu_time\n2\t100\t1.5\n")
+        write(tmp_path / f"{place}.json", json.dumps({"input": {}, "output": {"y": place}}))
+    times = read_times(tmp_path, ["e"])
+    assert list(zip(times["rule"], times["experiment"], strict=True)) == [
+        ("download_mnist", ""), ("judge", ""), ("train", "e"),
+    ]  # fmt: skip
+    made = makers(read_jobs(tmp_path, ["e"]))
+    assert made == {
+        "download_mnist/images": "download_mnist",
+        "judge": "judge",
+        "train/e/a": "train",
+    }

@@ -1,10 +1,12 @@
 import base64
+import shutil
 from pathlib import Path
 
 import pytest
 from browser import start_browser
-from report_model import build_model
+from report_model import build_model, claim
 
+from ntkstudy.report.comparison_page import comparison_page
 from ntkstudy.report.page import VERDICTS, render
 
 pytestmark = pytest.mark.slow
@@ -197,19 +199,58 @@ def test_page_prints_with_everything_unfolded(browser, address):
     assert pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") >= 3
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
-def test_page_is_accessible(browser, address, width, scheme):
-    if not AXE.exists():
-        pytest.skip("axe-core is missing: `npm install` in the project's folder brings it")
-    browser.set_screen(width, scheme)
-    browser.open(address)
-    browser.run("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-    browser.run(AXE.read_text(encoding="utf-8"))
-    found = browser.run("""
+SCREENS = pytest.mark.parametrize(
+    ("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")]
+)
+
+
+@pytest.fixture(scope="module")
+def axe():
+    """Source of axe-core."""
+    if not AXE.exists() and shutil.which("npm") is None:
+        pytest.skip("axe-core is missing, and npm too, which would install it")
+    assert AXE.exists(), "axe-core is missing: `make test-slow`, or `npm install`, brings it"
+    return AXE.read_text(encoding="utf-8")
+
+
+def violations(browser, axe) -> list[str]:
+    """What axe-core finds serious on the page that is open."""
+    browser.run(axe)
+    return browser.run("""
         return axe.run(document, {resultTypes: ["violations"]}).then(result => result.violations
             .filter(one => ["serious", "critical"].includes(one.impact))
             .map(one => `${one.id}: ${one.nodes.map(node => node.html).slice(0, 3)}`))""")
-    assert found == []
+
+
+@SCREENS
+def test_page_is_accessible(browser, address, axe, width, scheme):
+    browser.set_screen(width, scheme)
+    browser.open(address)
+    browser.run("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    assert violations(browser, axe) == []
+
+
+@SCREENS
+def test_an_enlarged_figure_is_accessible(browser, address, axe, width, scheme):
+    browser.set_screen(width, scheme)
+    browser.open(address)
+    browser.run("document.querySelector('.figures .enlarge').click()")
+    assert browser.run("return document.getElementById('zoom').open")
+    assert violations(browser, axe) == []
+
+
+@SCREENS
+def test_the_page_of_two_runs_is_accessible(browser, tmp_path, axe, width, scheme):
+    first = {claim["id"]: claim for claim in build_model()["claims"]}
+    second = first | {"a.new": claim("a.new", "e", "contradicted")}
+    page = tmp_path / "comparison.html"
+    names = ("results/a", "results/b")
+    page.write_text(comparison_page(first, second, {"a.new"}, names), encoding="utf-8")
+    browser.set_screen(width, scheme)
+    browser.open(page.as_uri())
+    browser.run("document.getElementById('only').checked = false")
+    assert violations(browser, axe) == []
+    assert browser.read_log() == []
 
 
 @pytest.mark.parametrize("width", [360, 800, 1280, 1600])

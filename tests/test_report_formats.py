@@ -6,9 +6,9 @@ import re
 import pytest
 from report_model import draw_figure
 
-from ntkstudy.numbers import format_interval, format_measured, format_number
+from ntkstudy.numbers import format_interval, format_measured, format_number, signs
 from ntkstudy.report import vector_graphics
-from ntkstudy.report.page import format_duration, signs
+from ntkstudy.report.page import format_duration
 
 
 def test_embedded_figure_is_clean_and_responsive():

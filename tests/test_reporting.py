@@ -198,6 +198,23 @@ def test_an_experiment_reads_from_question_to_protocol(html):
     assert said in section
 
 
+def test_deviations_are_listed_with_their_claims_and_steps_are_among_them(html):
+    ends = [("step", 1000, 600.0), ("width", 64, 64.0), ("seeds", 1, 10), ("rank", 9, None)]
+    rows = [{"axis": axis, "source": theirs, "here": here} for axis, theirs, here in ends]
+    claims = [
+        claim("a.x", "e", "reproduced", deviations=["decay once"], scale=rows),
+        claim("a.y", "e", "reproduced", deviations=["decay once"]),
+    ]
+    assert reporting.gather_deviations(claims) == [
+        {"text": "decay once", "claims": ["a.x", "a.y"]},
+        {"text": "largest step: 1000 in the source, 600 here", "claims": ["a.x"]},
+    ]
+    section = html.split('id="experiment-kernel_profile"')[1].split("</section>")[0]
+    listed = section.split("Deviations from the source")[1].split("</ul>")[0]
+    for text in ("one hidden layer less", "largest width: 2048 in the source, 500 here"):
+        assert text in listed
+
+
 def test_a_card_says_how_its_numbers_are_checked(html):
     card = html.split('id="claim-exp001.profile-concentrates"')[1].split("</article>")[0]
     check = card.split('class="check"')[1].split("</details>")[0]
@@ -208,6 +225,22 @@ def test_a_card_says_how_its_numbers_are_checked(html):
         "snakemake --force results/default/kernel_profile/tables",
     ):
         assert text in check
+
+
+def test_a_card_says_why(model):
+    texts = dict(explanation="", explanation_note="Another.")
+    claims = [
+        claim("a.why", "simple_task", "reproduced"),
+        claim("a.other", "simple_task", "inconclusive", **texts),
+    ]
+    html = render({**model, "findings": [], "claims": claims}, TEMPLATE)
+    why, other = (
+        html.split(f'id="claim-{name}"')[1].split("</article>")[0] for name in ("a.why", "a.other")
+    )
+    assert '<p class="why">Why</p><p>Wider averages fluctuate less.</p>' in why
+    assert "<p>So the spread falls like <code>n**-0.5</code>.</p>" in why
+    assert "Why" not in other
+    assert '<p class="reason">Another.</p>' in other
 
 
 def test_figures_say_in_words_what_was_found(html):

@@ -313,4 +313,4 @@ def test_tables_are_linked_from_the_page_with_the_command_that_makes_them():
 
 
 def test_a_run_without_records_has_no_picture_of_its_rules():
-    assert render_report.describe_rules(read_times(Path("nowhere")), set()) == {"diagram": None}
+    assert render_report.describe_rules(read_times(Path("nowhere"), []), set()) == {"diagram": None}

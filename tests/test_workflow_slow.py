@@ -244,6 +244,11 @@ def test_snakemake_report_is_offline_and_has_captions_and_categories(project, tm
     moments = (["initialization", "trained", "limit"], ["trained", "prediction"])
     measured = [kind | {"when": when} for kind, when in zip(kinds, moments, strict=True)]
     config = write_overlay(project, "tiny", tiny_with(measurements=measured))
+    claims = project / "config/claims/exp001.yaml"
+    needed, tiny = ("requires: { seeds: 100, width: [100, 500, 2048] }",
+                    "requires: { seeds: 2, width: [4, 8] }")  # fmt: skip
+    assert needed in claims.read_text()
+    claims.write_text(claims.read_text().replace(needed, tiny, 1))
     assert snakemake(project, config=config).status == 0
     offline = ["unshare", "--net"] if os.geteuid() == 0 else []
     call = [*offline, sys.executable, "-m", "snakemake", "--configfile", "config/tiny.yaml"]
@@ -259,6 +264,13 @@ def test_snakemake_report_is_offline_and_has_captions_and_categories(project, tm
     assert "exp001" in html
     assert "The kernel profile on the circle" in html
     assert "One panel per cell of the sweep" in html  # caption of profiles
+    # The claim by this figure, its number and what is allowed: as a label and in the caption.
+    number = r"exp001\.profile-concentrates \w+ [−\d.]+[^;<\"]*, allowed −0\.65 to −0\.35"
+    text = html.replace(r"\u2212", "−")
+    assert re.search(rf'"claims": "[^"]*{number}', text)
+    assert re.search(rf"<p>Claims by this figure: [^<]*{number}", text)
+    assert "<p>No claim that was judged stands by this figure.</p>" in html  # training_points
+    assert "<p>No claim is judged from it.</p>" in html  # movement_comparison
     assert "Every claim, a row a criterion" in html
     assert "A table made of tables of" in html
     assert "ERROR" not in done.output  # as a caption that is no reStructuredText

@@ -8,14 +8,14 @@ with the classes (dotted), up to that step. Optimizer {training.optimizer}, step
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.colours import GREEN, QUANTITIES
+from ntkstudy.report.colours import QUANTITIES
 from ntkstudy.report.plotting import WIDTH, line_key
 
 TABLES = ("training_class_kernel", "training_classification", "training_kernel")
 STYLES = {
     "train_accuracy": ("training", {"color": QUANTITIES["train"]}),
     "test_accuracy": ("test", {"color": QUANTITIES["test"], "ls": "--"}),
-    "alignment": ("alignment", {"color": GREEN, "ls": ":"}),
+    "alignment": ("alignment", {"color": QUANTITIES["alignment"], "ls": ":"}),
 }
 
 

@@ -1,7 +1,7 @@
 """The kernel as an ellipse around the targets, the outputs at the two training points on their way
 there, and the functions (below), for several output scales α. Time is that of each α's own
 training, on a logarithmic scale. Half axes are proportional to 1/√λᵢ along the eigenvectors of the
-kernel; blue: at the start. Centred networks of width {network.width}, step
+kernel; the thin ellipse is that of the start. Centred networks of width {network.width}, step
 {training.learning_rate} on mean (f(x) − y)² / α².
 """
 

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ntkstudy.claims.uncertainty import interval
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, line_key
+from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, line_key
 
 TABLES = ("theory_pick_architecture",)
 MARKERS = "os^DvP"
@@ -52,14 +52,14 @@ def _draw_scatter(axes, table):
 def _draw_ranks(axes, table):
     first = table.drop_duplicates(["seed", "score"])
     scores = list(dict.fromkeys(first["score"]))
-    columns = {"correlation": ("all networks", COLOURS[0]), "among_good": ("good ones", "none")}
+    columns = {"correlation": ("all networks", INK), "among_good": ("good ones", "none")}
     for place, score in enumerate(scores):
         rows = first[first["score"] == score]
         for index, (column, (_, face)) in enumerate(columns.items()):
             sample = rows[column].dropna().to_numpy()
             if not len(sample):
                 continue
-            style = dict(fmt="o", color=COLOURS[0], mfc=face, ms=5, capsize=2)
+            style = dict(fmt="o", color=INK, mfc=face, ms=5, capsize=2)
             low, high = interval(sample, "mean").ends if len(sample) > 1 else (np.nan, np.nan)
             bars = np.array([[sample.mean() - low], [high - sample.mean()]])
             axes.errorbar(
@@ -72,7 +72,7 @@ def _draw_ranks(axes, table):
     axes.axvline(0, color=LIMIT_COLOUR, lw=1)
     axes.set_xlim(-1.05, 1.05)
     axes.set_xlabel("rank correlation")
-    marks = [(label, {"marker": "o", "ls": "", "color": COLOURS[0], "mfc": face})
+    marks = [(label, {"marker": "o", "ls": "", "color": INK, "mfc": face})
              for label, face in columns.values()]  # fmt: skip
     axes.figure.legend(
         handles=line_key(marks), fontsize="small", loc="outside upper right", ncols=2

@@ -16,4 +16,5 @@ def draw(tables, cfg):
     table = tables["initialization_trained_to_loss"]
     table = table[table["level"] == table["level"].max()]
     ylabel = "drift of the kernel"
-    return draw_against_width(table, "drift", ylabel=ylabel, power=-1.0, bound=LARGE)
+    style = dict(quantity="drift", ylabel=ylabel)
+    return draw_against_width(table, "drift", **style, power=-1.0, bound=LARGE)

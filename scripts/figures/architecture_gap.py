@@ -13,4 +13,5 @@ def draw(tables, cfg):
     """Small multiples, one an architecture."""
     table = tables["initialization_trained_to_loss"]
     table = table[table["level"] == table["level"].max()]
-    return draw_against_width(table, "gap", ylabel="gap to infinite width", power=-0.5)
+    style = dict(quantity="to_limit", ylabel="gap to infinite width")
+    return draw_against_width(table, "gap", **style, power=-0.5)

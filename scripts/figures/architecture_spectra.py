@@ -10,7 +10,13 @@ from ntkstudy.report.colours import QUANTITIES
 from ntkstudy.report.plotting import WIDTH, label_log_axis, line_key
 
 TABLES = ("training_kernel", "training_gram_rank", "training_classification")
-STYLES = {"test_accuracy": ("--", QUANTITIES["test"])}
+STYLES = {
+    "lambda_max": ("-", QUANTITIES["lambda_max"]),
+    "effective": ("-", QUANTITIES["rank"]),
+    "alignment": ("-", QUANTITIES["alignment"]),
+    "train_accuracy": ("-", QUANTITIES["train"]),
+    "test_accuracy": ("--", QUANTITIES["test"]),
+}
 
 
 def draw(tables, cfg):
@@ -55,7 +61,7 @@ def _draw(axes, rows, column, *, relative):
     values = rows.pivot(index="step", columns=networks, values=column)
     values = values / values.iloc[0] if relative else values
     values = 100 * values if "accuracy" in column else values
-    style, colour = STYLES.get(column, ("-", QUANTITIES["train"]))
+    style, colour = STYLES[column]
     low, high = values.quantile(0.1, axis=1), values.quantile(0.9, axis=1)
     axes.fill_between(values.index, low, high, color=colour, alpha=0.2, lw=0)
     axes.plot(values.index, values.mean(axis=1), style, color=colour, lw=1.5)

@@ -13,5 +13,5 @@ LARGE = 0.3
 def draw(tables, cfg):
     """Small multiples, one an architecture."""
     table = tables["initialization_kernel_spread"]
-    ylabel = "relative standard deviation"
-    return draw_against_width(table, "spread", ylabel=ylabel, power=-0.5, bound=LARGE)
+    style = dict(quantity="network", ylabel="relative standard deviation")
+    return draw_against_width(table, "spread", **style, power=-0.5, bound=LARGE)

@@ -1,6 +1,6 @@
-"""Processor time of the kernel of N inputs of a network with {network.depth} hidden layers of
-width {network.width}. Dots: repetitions; line: median, band from 10 to 90 %; grey: slope
-2.
+"""Left: processor time of the kernel of N inputs of a network with {network.depth} hidden layers of
+width {network.width}; grey: slope 2. Right: peak memory of a gradient of the loss against the
+number of parameters; grey: slope 1. Dots: repetitions; lines: medians, bands from 10 to 90 %.
 """
 
 import matplotlib.pyplot as plt
@@ -8,19 +8,29 @@ import matplotlib.pyplot as plt
 from ntkstudy.report.colours import LIMIT_COLOUR, QUANTITIES
 from ntkstudy.report.plotting import WIDTH, draw_spread, label_log_axis
 
-TABLES = ("theory_cost_growth",)
+TABLES = ("theory_cost_growth", "theory_step_cost")
 
 
 def draw(tables, cfg):
-    """One line through the sizes."""
-    table = tables["theory_cost_growth"]
-    figure, axes = plt.subplots(figsize=(0.6 * WIDTH, 3.0))
-    style = dict(colour=QUANTITIES["layerwise"], label="measured")
-    draw_spread(axes, table, "points", "seconds", **style)
-    median = table.groupby("points")["seconds"].median()
-    law = median.iloc[-1] * (median.index.to_numpy() / median.index[-1]) ** 2
-    axes.plot(median.index, law, color=LIMIT_COLOUR, lw=2, zorder=0, label="slope 2")
-    axes.set(xscale="log", yscale="log", xlabel="number of inputs N", ylabel="processor seconds")
-    label_log_axis(axes.xaxis, list(median.index))
-    axes.legend()
+    """Time on the left, memory on the right, each with its law."""
+    figure, (time, memory) = plt.subplots(1, 2, figsize=(WIDTH, 3.0))
+    kernels, steps = tables["theory_cost_growth"], tables["theory_step_cost"]
+    steps = steps.assign(mb=steps["bytes"] / 1e6)
+    _draw(time, kernels, "points", "seconds", power=2, colour=QUANTITIES["layerwise"])
+    time.set(xlabel="number of inputs N", ylabel="processor seconds")
+    label_log_axis(time.xaxis, sorted(kernels["points"].unique()))
+    _draw(memory, steps, "parameters", "mb", power=1, colour=QUANTITIES["gradient"])
+    memory.set(xlabel="number of parameters", ylabel="peak memory, MB")
     return figure
+
+
+def _draw(axes, table, along, column, *, power, colour):
+    """A spread on logarithmic axes, and a power of the axis through its last median."""
+    draw_spread(axes, table, along, column, colour=colour, label="measured")
+    median = table.groupby(along)[column].median()
+    law = median.iloc[-1] * (median.index.to_numpy() / median.index[-1]) ** float(power)
+    label = f"slope {power}"
+    axes.plot(median.index, law, color=LIMIT_COLOUR, lw=2, zorder=0, label=label)
+    axes.set(xscale="log", yscale="log")
+    label_log_axis(axes.yaxis)
+    axes.legend()

@@ -10,10 +10,12 @@ standard errors.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ntkstudy.report.plotting import COLOURS, INK, LIMIT_COLOUR, WIDTH, label_log_axis
+from ntkstudy.report.colours import LIMIT_COLOUR, QUANTITIES
+from ntkstudy.report.plotting import WIDTH, label_log_axis
 
 TABLES = ("theory_large_spectrum", "theory_large_estimates", "theory_large_density")
-FORMED = dict(marker="D", ms=8, ls="", mfc="none", color=INK)
+FORMED = dict(marker="D", ms=8, ls="", mfc="none", color=QUANTITIES["matrix"])
+COMPARED = dict(marker="x", ms=5, mew=1.5, ls="", color=QUANTITIES["products"])
 LABELS = {
     "trace": "trace",
     "frobenius norm": "Frobenius\nnorm",
@@ -35,12 +37,10 @@ def _draw_eigenvalues(axes, table):
     rows, compared = (int(table[name].iloc[0]) for name in ("rows", "compared_rows"))
     rank = table["rank"]
     axes.plot(rank, table["formed_eigenvalue"], label=f"kernel, {compared:,}", **FORMED)
-    style = dict(ls="", ms=5, mew=1.5)
-    label = f"products, {compared:,}"
-    axes.plot(rank, table["compared_eigenvalue"], "x", color=COLOURS[1], label=label, **style)
+    axes.plot(rank, table["compared_eigenvalue"], label=f"products, {compared:,}", **COMPARED)
     if rows > compared:
-        label = f"products, {rows:,}"
-        axes.plot(rank, table["eigenvalue"], "o", color=COLOURS[0], label=label, **style)
+        style = COMPARED | dict(marker="o", label=f"products, {rows:,}")
+        axes.plot(rank, table["eigenvalue"], **style)
     axes.set(yscale="log", xlim=(0.3, len(rank) + 0.7), xlabel="rank", ylabel="eigenvalue")
     label_log_axis(axes.yaxis)
     axes.legend(fontsize=8, title="images", title_fontsize=8)
@@ -50,13 +50,13 @@ def _draw_density(axes, table):
     """Bars of all rows, and marks of the kernel."""
     total, compared = table["columns"], table["formed_count"].sum()
     places = table["bin"]
-    axes.bar(places, table["count"] / total, color=COLOURS[0], alpha=0.35, width=0.9)
-    bars = dict(ls="", color=COLOURS[0], capsize=3)
+    colour = QUANTITIES["products"]
+    axes.bar(places, table["count"] / total, color=colour, alpha=0.3, width=0.9)
+    bars = dict(ls="", color=colour, capsize=3)
     axes.errorbar(places, table["count"] / total, table["error"] / total, **bars)
     axes.plot(places, table["formed_count"] / compared, **FORMED)
-    marks = dict(marker="x", ms=5, mew=1.5, ls="", color=COLOURS[1], capsize=3)
     few, error = table["compared_count"] / compared, table["compared_error"] / compared
-    axes.errorbar(places, few, error, **marks)
+    axes.errorbar(places, few, error, capsize=3, **COMPARED)
     labels = [f"$10^{{{round(decade)}}}$" for decade in np.log10(table["below"])]
     axes.set_xticks(places + 0.5, labels, fontsize=8)
     axes.set(xlabel="eigenvalue / first", ylabel="share of eigenvalues")
@@ -66,8 +66,7 @@ def _draw_estimates(axes, table):
     ratio = table["compared_value"] / table["formed_value"]
     error = table["compared_error"] / table["formed_value"].abs()
     places = np.arange(len(table))[::-1]
-    style = dict(marker="x", ms=5, mew=1.5, ls="", color=COLOURS[1], capsize=3)
     axes.axvline(1, color=LIMIT_COLOUR, lw=1)
-    axes.errorbar(ratio, places, xerr=error, **style)
+    axes.errorbar(ratio, places, xerr=error, capsize=3, **COMPARED)
     axes.set_yticks(places, [LABELS[name] for name in table["quantity"]])
     axes.set(ylim=(-0.5, len(table) - 0.5), xlabel="estimate / kernel's")

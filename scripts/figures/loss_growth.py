@@ -4,13 +4,12 @@ part), cross-entropy with that of its own, cross-entropy with that of the kernel
 softmax's weights (all three with a large output scale, which keeps the kernel constant; the
 cross-entropy less its minimum, with targets that are 99 % uniform), and the squared loss of the
 networks as they are. One point a network, {initializations} networks of width
-{network.width}; lines: medians. 1: the loss never rises.
+{network.width}; lines: medians, bands from 10 to 90 %. 1: the loss never rises.
 """
 
 import matplotlib.pyplot as plt
-import numpy as np
 
-from ntkstudy.report.plotting import COLOURS, INK, WIDTH
+from ntkstudy.report.plotting import COLOURS, INK, WIDTH, draw_median
 
 TABLES = ("initialization_stability",)
 CASES = {
@@ -29,10 +28,9 @@ def draw(tables, cfg):
     for shift, colour, (name, label) in zip(
         (-0.015, -0.005, 0.005, 0.015), COLOURS, CASES.items(), strict=False
     ):
-        places = np.array(table["factor"]) + shift
+        places = table["factor"] + shift
         axes.plot(places, table[name], ".", color=colour, alpha=0.5)
-        median = table.groupby("factor")[name].median()
-        axes.plot(np.array(factors) + shift, median, color=colour, lw=1.2, label=label)
+        draw_median(axes, table[name].groupby(places), colour=colour, lw=1.2, label=label)
     axes.axvline(1, color=INK, lw=0.8, ls=":")
     axes.set(yscale="log", xlabel="step × λ_max / 2", ylabel="largest loss / first loss")
     axes.set_xticks(factors, [f"{factor:g}" for factor in factors])

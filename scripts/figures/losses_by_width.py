@@ -38,7 +38,7 @@ def draw(tables, cfg):
         style = dict(colour=colour, shares=(0.25, 0.75), lw=1.2)
         draw_median(left, train, **style)
         draw_median(left, test, ":", **style)
-        middle.plot(train.median(), test.median(), color=colour, lw=1.2)
+        draw_median(middle, test, along=train, **style)
         draw_median(right, top, **style)
     left.set(xlabel="epoch", ylabel="loss")
     middle.set(xlabel="training loss", ylabel="test loss")

@@ -1,6 +1,6 @@
 """Squared loss of gradient descent with a constant kernel: with the eigenvectors of the Gram matrix
-at initialisation (blue), and with the same eigenvalues but the eigenvectors in another order
-(orange). One line a network, {initializations} networks; step n/(2 λ_max).
+at initialisation, and with the same eigenvalues but the eigenvectors in another order. One line a
+network, {initializations} networks; step n/(2 λ_max).
 """
 
 import matplotlib.pyplot as plt

@@ -8,7 +8,14 @@ standard errors. Grey line: infinite width (left); where networks are centred, w
 
 import matplotlib.pyplot as plt
 
-from ntkstudy.report.plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis, with_configured
+from ntkstudy.report.plotting import (
+    COLOURS,
+    LIMIT_COLOUR,
+    WIDTH,
+    draw_median,
+    label_log_axis,
+    with_configured,
+)
 
 TABLES = ("function_comparison",)
 
@@ -66,10 +73,6 @@ def _draw_errors(axes, rows, reference, label, colour, marker):
         groups[f"average_to_{reference}"].agg(["mean", "sem"]),
     )
     axes.plot(rows["width"], rows[f"to_{reference}"], ".", color=colour, ms=3, alpha=0.5)
-    median = errors.median()
-    axes.fill_between(
-        median.index, errors.quantile(0.1), errors.quantile(0.9), color=colour, alpha=0.2, lw=0
-    )
-    axes.plot(median.index, median, color=colour, marker=marker, ms=4, label=label)
+    draw_median(axes, errors, colour=colour, marker=marker, ms=4, label=label)
     average = average.loc[average["mean"] > 2 * average["sem"], "mean"]
     axes.plot(average.index, average, "x", color=colour, ms=5)

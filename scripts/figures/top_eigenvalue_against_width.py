@@ -1,13 +1,15 @@
 """The Gram matrix on {task.train_points} digits at initialisation, by width: {initializations}
 networks each (boxes: quartiles; whiskers: 95 % of the networks). Left: largest eigenvalue; crosses:
 the published values, one seed each. Middle: its share of the trace. Right: its standard deviation
-over networks, and width to the power −1/2 through the last point (dashed). Grey: infinite width.
+over networks (bars: 95 % intervals), and width to the power −1/2 through the last point (dashed).
+Grey: infinite width.
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from ntkstudy.report.colours import INK, LIMIT_COLOUR, QUANTITIES
+from ntkstudy.report.intervals import draw_intervals
 from ntkstudy.report.plotting import WIDTH, label_log_axis, published
 
 TABLES = ("initialization_gram", "limit_gram")
@@ -37,8 +39,10 @@ def draw(tables, cfg):
     top.set_ylabel("λ_max of Θ")
     share.set_ylabel("λ_max / trace")
     top.legend()
-    stds = table.groupby("width")["lambda_max"].std()
-    spread.plot(stds.index, stds, "o", color=QUANTITIES["lambda_max"])
+    groups = table.groupby("width")["lambda_max"]
+    stds, samples = groups.std(), [sample.to_numpy() for _, sample in groups]
+    style = dict(fmt="o", ms=5, capsize=2, color=QUANTITIES["lambda_max"])
+    draw_intervals(spread, stds.index, samples, "std", **style)
     line = stds.iloc[-1] * (stds.index / stds.index[-1]) ** -0.5
     spread.plot(stds.index, line, "--", color=LIMIT_COLOUR, lw=1)
     spread.set(xscale="log", yscale="log", xlabel="width", ylabel="standard deviation of λ_max")

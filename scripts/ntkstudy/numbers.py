@@ -1,6 +1,7 @@
 """Numbers as people read them: to the digits that their uncertainty leaves."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,10 +57,13 @@ def format_interval(low: Number | None, high: Number | None) -> str:
     if high is None:
         return f"≥ {format_number(low)}"
     half = (high - low) / 2
-    ends = (
-        format_number(end, min(half, abs(end)) if low * high > 0 else half) for end in (low, high)
-    )
-    return " to ".join(ends)
+    spreads = (min(half, abs(end)) if low * high > 0 else half for end in (low, high))
+    return " to ".join(map(format_number, (low, high), spreads))
+
+
+def signs(text: str) -> str:
+    """Return `text` with a minus sign before numbers in place of a hyphen."""
+    return re.sub(r"(?<![\w.])-(?=[\d.])", MINUS, text)
 
 
 def _exponent_of(value: float, digits: int) -> int:

@@ -189,6 +189,17 @@ def check_findings(plan: Plan, files: Iterable[str]) -> None:
             raise unknown(f"{plan.source}: report.findings[{index}]", name, ids)
 
 
+def usual_only(overlays: Sequence[str], defaults: Mapping[str, Any]) -> list[str]:
+    """`only` as the files of a run say it, without what its command line asks for.
+
+    Args:
+        overlays: files of the configuration on top of the default scale's.
+        defaults: configuration of the default scale.
+    """
+    said = [data["only"] for data in map(read_yaml, overlays) if "only" in data]
+    return [defaults["only"], *said][-1]
+
+
 def report_config(
     plan: Plan,
     figure_folder: str,
@@ -196,6 +207,7 @@ def report_config(
     *,
     overlays: Sequence[str] = (),
     defaults: Mapping[str, Any] | None = None,
+    plain_only: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """What the report's job may know: every experiment's texts, protocol, captions and status.
 
@@ -205,6 +217,7 @@ def report_config(
         animation_folder: of the scripts of animations.
         overlays: files of the configuration on top of the default scale's.
         defaults: configuration of the default scale; None: that of the plan.
+        plain_only: `only` of a plain run, as `usual_only` reads it; None: that of the plan.
     """
     experiments = {}
     for name, block in plan.config["experiments"].items():
@@ -235,6 +248,7 @@ def report_config(
         "config": plan.config,
         "overlays": list(overlays),
         "only": plan.config["only"],
+        "restricted": plain_only is not None and plan.config["only"] != list(plain_only),
         "changes": [
             [name, key, *("—" if value is None else as_text(value) or "none" for value in sides)]
             for name, key, *sides in changes

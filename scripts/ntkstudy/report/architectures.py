@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .colours import LIMIT_COLOUR, QUANTITIES
 from .intervals import draw_intervals
-from .plotting import COLOURS, LIMIT_COLOUR, WIDTH, label_log_axis
+from .plotting import WIDTH, label_log_axis
 
 _MOST = 4  # panels side by side whose titles and ticks can be read
 
@@ -49,6 +50,7 @@ def draw_against_width(
     table: pd.DataFrame,
     column: str,
     *,
+    quantity: str,
     ylabel: str,
     power: float,
     bound: float | None = None,
@@ -56,6 +58,14 @@ def draw_against_width(
     """A column against the width, both axes logarithmic: means and 95 % intervals.
 
     Dashed: the width to a power through the mean at the widest. Dotted: a bound.
+
+    Args:
+        table: with `architecture` and `width`.
+        column: of the table.
+        quantity: what the column is, which has its colour in `QUANTITIES`.
+        ylabel: of the vertical axis.
+        power: of the dashed line.
+        bound: where the dotted line is.
     """
     table = table[np.isfinite(table[column])]
     figure, panels = architecture_panels(table)
@@ -63,7 +73,9 @@ def draw_against_width(
     for name, axes in panels.items():
         groups = table[table["architecture"] == name].groupby("width")[column]
         means, samples = groups.mean(), [sample.to_numpy() for _, sample in groups]
-        style: dict[str, Any] = dict(marker="o", color=COLOURS[0], capsize=2, markersize=3)
+        style: dict[str, Any] = dict(
+            marker="o", color=QUANTITIES[quantity], capsize=2, markersize=3
+        )
         draw_intervals(axes, means.index, samples, "mean", **style)
         line = means.iloc[-1] * (means.index.to_numpy(float) / means.index[-1]) ** power
         axes.plot(means.index, line, "--", color=LIMIT_COLOUR, lw=1.2)

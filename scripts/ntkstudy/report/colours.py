@@ -7,7 +7,9 @@ BLUE, VERMILLION, GREEN, PINK, ORANGE, SKY = COLOURS
 LIMIT_COLOUR = "#7f7f7f"
 INK = "#1a2b3c"  # text and axes; the report replaces it by the page's own text colour
 
-# What figures show has the same colour in all of them; no two that one figure shows share theirs.
+# What figures show has the same colour in all of them; no two in the same axes share theirs. Lines
+# that are values of an axis, such as widths or activations, have colours of `SCALES` or `COLOURS`,
+# whatever they are lines of.
 QUANTITIES = {
     # Whose it is.
     "network": BLUE,
@@ -25,6 +27,8 @@ QUANTITIES = {
     "lambda_max": VERMILLION,
     "trace": SKY,
     "share": PINK,  # of the trace in lambda_max
+    "rank": SKY,  # effective rank
+    "alignment": GREEN,  # with the targets
     # What training changes.
     "drift": PINK,  # of the kernel
     "movement": GREEN,  # of the weights
@@ -43,6 +47,7 @@ QUANTITIES = {
     "layerwise": GREEN,
     "matrix": BLUE,
     "products": VERMILLION,
+    "gradient": ORANGE,  # of a loss, beside them
 }
 
 # Maps of ordered axes, and the part of each that is neither too dark for a dark page nor too light

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from ntkflow.errors import unknown
 
-from ..numbers import ABSENT, MINUS, Number, format_interval, format_measured, format_number
+from ..numbers import ABSENT, Number, format_interval, format_measured, format_number, signs
 from . import summary
 from .summary import VERDICTS
 from .vector_graphics import embed_svg
@@ -205,12 +205,25 @@ def _number_figures(experiment: dict, first: int, claims: list[dict]) -> list[di
 
 
 def gather_deviations(claims: list[dict]) -> list[dict]:
-    """Return where a protocol is another than the source's, each with the claims that say so."""
+    """Return where a protocol is another than the source's, each with the claims that say so.
+
+    They are what the configuration says in words, and the axes, steps among them, that end
+    elsewhere than the source's; `seeds`, of which there are more on purpose, is none of them.
+    """
     found: dict[str, list[str]] = {}
     for claim in claims:
-        for text in claim["deviations"]:
+        ends = [_end_elsewhere(one) for one in claim["scale"] if one["axis"] != "seeds"]
+        for text in (*claim["deviations"], *filter(None, ends)):
             found.setdefault(text, []).append(claim["id"])
     return [{"text": text, "claims": names} for text, names in found.items()]
+
+
+def _end_elsewhere(scale: dict) -> str:
+    """An axis whose largest value is another than the source's, "" where it is the same."""
+    if scale["here"] is None or scale["here"] == scale["source"]:
+        return ""
+    here, source = format_number(scale["here"]), format_number(scale["source"])
+    return f"largest {scale['axis']}: {source} in the source, {here} here"
 
 
 def slug(text: str) -> str:
@@ -227,11 +240,6 @@ def prose(text: str) -> Markup:
 def inline(text: str) -> Markup:
     """Return one run of HTML: backticks mark code, the rest is escaped."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def signs(text: str) -> str:
-    """Return `text` with a minus sign before numbers in place of a hyphen."""
-    return re.sub(r"(?<![\w.])-(?=[\d.])", MINUS, text)
 
 
 def describe_method(criterion: dict) -> str:

@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat, SupportsInt
 
 import matplotlib
 
@@ -122,7 +122,7 @@ def panel_row(count: int, height: float, **shared: bool) -> tuple[Figure, list[A
     return figure, list(panels[0])
 
 
-def label_log_axis(axis: Axis, ticks: Sequence[float | int] | None = None) -> None:
+def label_log_axis(axis: Axis, ticks: Sequence[SupportsFloat] | None = None) -> None:
     """Plain numbers on a logarithmic axis: round ones, more within a decade, or the given ticks."""
     low, high = axis.get_view_interval()
     enough = (1,) if high > 1000 * low else (1, 2, 5)
@@ -203,7 +203,7 @@ def colour_key(label: str, colours: Mapping[Any, Any]) -> list[tuple[str, dict]]
     return [(label.format(value), {"color": colour}) for value, colour in colours.items()]
 
 
-def draw_functions(axes: Axes, table: pd.DataFrame, *, width: int) -> None:
+def draw_functions(axes: Axes, table: pd.DataFrame, *, width: SupportsInt) -> None:
     """The functions of all networks of a width on the line, thin."""
     rows = table[table["width"] == width]
     lines = rows.pivot(index="position", columns="seed", values="f_0")
@@ -228,11 +228,23 @@ def draw_median(
     colour: Any,
     shares: tuple[float, float] = (0.1, 0.9),
     unit: float = 1.0,
+    along: SeriesGroupBy | None = None,
     **line: Any,
 ) -> None:
-    """Median of each group against its key times a unit, and a band between two quantiles."""
+    """Median of each group against its key times a unit, and a band between two quantiles.
+
+    Args:
+        axes: to draw in.
+        groups: rows by key.
+        style: of the line.
+        colour: of line and band.
+        shares: of the rows that lie below the band, and below its upper end.
+        unit: of the keys.
+        along: another column in the same groups, whose medians take the place of their keys.
+        **line: other properties of the line.
+    """
     median, (low, high) = groups.median(), (groups.quantile(share) for share in shares)
-    places = unit * median.index.to_numpy()
+    places = unit * (median.index if along is None else along.median()).to_numpy()
     axes.fill_between(places, low, high, color=colour, alpha=0.14, lw=0)
     axes.plot(places, median, style, color=colour, **line)
 

@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 TIMES = ["rule", "experiment", "s", "cpu_time", "max_rss"]
+SHARED = {"download_mnist"}  # rules whose records are filed by another thing than an experiment
 
 
 @dataclass(frozen=True)
@@ -22,26 +23,37 @@ class Job:
     outputs: frozenset[str]
 
 
-def read_times(folder: Path) -> pd.DataFrame:
-    """Snakemake's benchmark records, one row a job.
+def read_times(folder: Path, experiments: Collection[str]) -> pd.DataFrame:
+    """Snakemake's benchmark records, one row a job of a run.
 
     Args:
         folder: with <rule>/<experiment>/... .tsv and <rule>.tsv.
+        experiments: those of the run; a folder of results also keeps the records of others.
 
     Returns:
         `rule`, `experiment`, seconds `s` and, of the processor, `cpu_time`, and the peak of memory
         `max_rss` in MB. What a job was too short for is 0.
     """
     rows = []
-    for file in sorted(folder.rglob("*.tsv")):
+    for file, rule, experiment in _records(folder, "tsv", experiments):
         try:
             record = pd.read_csv(file, sep="\t", na_values="-").iloc[0]
             numbers = [float(record.get(name, 0.0)) for name in TIMES[2:]]
         except (ValueError, IndexError):  # a damaged record is no reason to have no report
             continue
-        rule, *rest = file.relative_to(folder).with_suffix("").parts
-        rows.append((rule, rest[0] if rest else "", *numbers))
+        rows.append((rule, experiment, *numbers))
     return pd.DataFrame(rows, columns=TIMES).fillna(0.0)
+
+
+def _records(
+    folder: Path, suffix: str, experiments: Collection[str]
+) -> Iterator[tuple[Path, str, str]]:
+    """Files of a run's records, each with its rule and its experiment, "" for none."""
+    for file in sorted(folder.rglob(f"*.{suffix}")):
+        rule, *rest = file.relative_to(folder).with_suffix("").parts
+        experiment = rest[0] if rest and rule not in SHARED else ""
+        if not experiment or experiment in experiments:
+            yield file, rule, experiment
 
 
 def summarise_times(times: pd.DataFrame, by: str) -> list[dict[str, Any]]:
@@ -62,15 +74,19 @@ def summarise_times(times: pd.DataFrame, by: str) -> list[dict[str, Any]]:
     ]
 
 
-def read_jobs(folder: Path) -> list[Job]:
-    """Jobs from the records that they wrote beside their logs, <rule>/<experiment>/... .json."""
+def read_jobs(folder: Path, experiments: Collection[str]) -> list[Job]:
+    """Jobs of a run from the records that they wrote beside their logs.
+
+    Args:
+        folder: with <rule>/<experiment>/... .json and <rule>.json.
+        experiments: those of the run; a folder of results also keeps the records of others.
+    """
     jobs = []
-    for file in sorted(folder.rglob("*.json")):
+    for file, rule, _ in _records(folder, "json", experiments):
         try:
             record = json.loads(file.read_text(encoding="utf-8"))
         except ValueError:
             continue
-        rule = file.relative_to(folder).with_suffix("").parts[0]
         jobs.append(Job(rule, _files(record["input"]), _files(record["output"])))
     return jobs
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..numbers import format_interval, format_measured
+from ..numbers import format_interval, format_measured, signs
 
 Claim = Mapping[str, Any]  # as in claims.json
 
@@ -103,6 +103,6 @@ def claims_by(
         tables = {criterion["table"] for criterion in claim["criteria"]}
         if claim["experiment"] == experiment and (figure in claim["figures"] or table in tables):
             number = telling(claim)
-            told = f" {tell(number)}, allowed {number['allowed']}" if number else ""
+            told = f" {tell(number)}, allowed {signs(number['allowed'])}" if number else ""
             said.append(f"{claim['id']} {claim['verdict']}{told}")
     return "; ".join(said)
