@@ -5,8 +5,8 @@ rows x1 and one for the rows x2. A factor holds S outputs.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass, is_dataclass
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -236,18 +236,17 @@ Factor = Summed | ReadoutFactor
 
 def tensors_of(factor: Factor) -> list[Tensor]:
     """All tensors of a factor."""
-    parts = [getattr(factor, field.name) for field in fields(factor)]
+    parts = vars(factor).values()
     inner = [tensor for part in parts if is_dataclass(part) for tensor in tensors_of(part)]
     return inner + [part for part in parts if isinstance(part, Tensor)]
 
 
 def mapped(factor: Factor, change: Callable[[Tensor], Tensor]) -> Factor:
     """A factor of changed tensors."""
-    found = {}
-    for field in fields(factor):
-        part = getattr(factor, field.name)
+
+    def changed(part: Any) -> Any:
         if isinstance(part, Tensor):
-            found[field.name] = change(part)
-        elif is_dataclass(part):
-            found[field.name] = mapped(part, change)
-    return replace(factor, **found)
+            return change(part)
+        return mapped(part, change) if is_dataclass(part) else part
+
+    return type(factor)(**{name: changed(part) for name, part in vars(factor).items()})

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from operator import is_
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from ..errors import UnsupportedLayerError
 CONTAINERS = (list, dict, set, deque)
 # What every module has, and the tables among it that are put back.
 COMMON = frozenset(vars(nn.Module()))
+UNCHANGEABLE = frozenset([bool, int, float, str, type(None)])
 TABLES = ("_parameters", "_buffers", "_modules")
 # Objects of a container, and numbers of all tensors, that are kept: of what is larger it is only
 # noticed that it was changed.
@@ -31,18 +33,19 @@ def kept_attributes(layers: Iterable[nn.Module]) -> Iterator[None]:
             more than 65,536 numbers together, or a container of more than 1000 objects has another
             length.
     """
-    attributes = [(layer, vars(layer).copy()) for layer in layers]
-    found = (held.get(name) for _, held in attributes for name in TABLES)
-    tables = [(each, each.copy()) for each in found if isinstance(each, dict)]  # not if scripted
+    layers = list(layers)
+    attributes = [vars(layer) for layer in layers]
+    found = (held.get(name) for held in attributes for name in TABLES)
+    inner = [each for each in found if isinstance(each, dict)]  # not if scripted
+    tables = [(table, table.copy()) for table in attributes + inner]
     watched = _Watched()
-    for layer, held in attributes:
-        for name in held.keys() - COMMON:
-            watched.look_at(held[name], f"{type(layer).__name__}.{name}")
+    for layer, held in zip(layers, attributes, strict=True):
+        for name, value in held.items():
+            if type(value) not in UNCHANGEABLE and name not in COMMON:
+                watched.look_at(value, f"{type(layer).__name__}.{name}")
     try:
         yield
     finally:
-        for layer, old in attributes:
-            _put_back(vars(layer), old)
         for table, old in tables:
             _put_back(table, old)
         changed = watched.put_back()
@@ -108,6 +111,9 @@ def _references(container: Any) -> Any:
 
 def _put_back(table: dict[Any, Any], old: dict[Any, Any]) -> None:
     """The objects that a dictionary held, one by one: it is never empty in between."""
+    same = len(table) == len(old) and all(map(is_, table, old))
+    if same and all(map(is_, table.values(), old.values())):
+        return
     for name, value in old.items():
         if name not in table or table[name] is not value:
             table[name] = value

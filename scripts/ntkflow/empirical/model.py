@@ -226,16 +226,16 @@ def as_model(
 def _module_model(
     module: nn.Module, parameters: Any, output: Pick, operator: Applied | None
 ) -> Model:
-    check_evaluation_mode(module)
+    layers = Layers.of(module)
+    _check_layers(layers.named)
     chosen = select_parameters(module, parameters)
     every = dict(module.named_parameters(remove_duplicate=False))
     shared = {id(every[name]) for name in chosen}
     others = {name: p for name, p in module.named_parameters() if id(p) not in shared}
     own = {name: every[name] for name in chosen if every[name].requires_grad}
     hooks = {name: _hooks(name, p) for name, p in own.items()}
-    _check_frequencies(module, shared)
+    _check_frequencies(layers.named, shared)
     pairs = {name for name, p in chosen.items() if p.is_complex()}
-    layers = Layers.of(module)
 
     def build(cast: Cast) -> Model:
         def run(named: Mapping[str, Tensor], work: Callable) -> Any:
@@ -267,12 +267,12 @@ def _hooks(name: str, parameter: Tensor) -> list[Callable]:
     return [hook_of(parameter, hook) for hook in (parameter._backward_hooks or {}).values()]
 
 
-def _check_frequencies(module: nn.Module, chosen: Collection[int]) -> None:
+def _check_frequencies(layers: Mapping[str, nn.Module], chosen: Collection[int]) -> None:
     """Raise an UnsupportedLayerError where gradients of a batch are not sums of those of rows.
 
     Parameters that are differentiated, or that others take the place of, are told by identity.
     """
-    for name, layer in module.named_modules():
+    for name, layer in layers.items():
         scaled = isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.scale_grad_by_freq
         if scaled and id(layer.weight) in chosen:
             raise UnsupportedLayerError(
@@ -299,7 +299,7 @@ def run_unchanged(
     training mode would write running averages that its outputs do not use, and gets none.
     """
     layers = layers or Layers.of(module)
-    buffers = {name: cast(buffer).clone() for name, buffer in module.named_buffers()}
+    buffers = {name: cast(buffer).clone() for name, buffer in layers.buffers().items()}
     for name, layer in layers.named.items():
         if isinstance(layer, _InstanceNorm) and layer.training and layer.track_running_stats:
             prefix = f"{name}." if name else ""
@@ -330,6 +330,15 @@ class Layers(NamedTuple):
         tensors = [tensor for each in held for tensor in each if tensor is not None]
         return cls(named, len(set(map(id, tensors))) < len(tensors))
 
+    def buffers(self) -> dict[str, Tensor]:
+        """As `named_buffers`, which looks for the parts again."""
+        found: dict[int, tuple[str, Tensor]] = {}
+        for prefix, layer in self.named.items():
+            for name, buffer in layer._buffers.items():
+                if buffer is not None:
+                    found.setdefault(id(buffer), (f"{prefix}.{name}" if prefix else name, buffer))
+        return dict(found.values())
+
 
 class _Held(nn.Module):
     """A network that is handed to a piece of work, not called."""
@@ -350,7 +359,11 @@ def _path_name(path: tuple) -> str:
 
 def check_evaluation_mode(module: nn.Module) -> None:
     """Raise an UnsupportedLayerError for a layer whose outputs are not those of one row alone."""
-    for name, layer in module.named_modules():
+    _check_layers(dict(module.named_modules()))
+
+
+def _check_layers(layers: Mapping[str, nn.Module]) -> None:
+    for name, layer in layers.items():
         if draws_masks(layer) or uses_batch_statistics(layer):
             raise UnsupportedLayerError(
                 f"layer {name!r}: {type(layer).__name__} in training mode, or without running "

@@ -17,6 +17,7 @@ from .task import Task
 
 MOST = 16  # situations that are kept for a module
 PLAIN = bool, int, float, str, type(None)
+AS_THEY_ARE = frozenset(PLAIN)
 NAMELESS = Tensor, ref  # whose values, or what they point to, may change
 
 
@@ -107,13 +108,14 @@ def _form(x: Inputs) -> tuple:
 
 def _state(layer: nn.Module) -> tuple:
     """Type of a layer and what its attributes say."""
-    return type(layer), *[(name, _said(value)) for name, value in vars(layer).items()]
+    attributes = vars(layer).items()
+    return type(layer), *[
+        (name, value if type(value) in AS_THEY_ARE else _said(value)) for name, value in attributes
+    ]
 
 
 def _said(value: object) -> Any:
     """Plain values as they are, also inside of others; identity of others, but of tensors."""
-    if type(value) in PLAIN:
-        return value
     if isinstance(value, dict):
         return tuple([(name, _said(each)) for name, each in value.items()]) if value else ()
     if isinstance(value, PLAIN):
