@@ -20,7 +20,7 @@ from ntkstudy.plan.imports import import_closure
 from ntkstudy.plan.layers import source_files
 from ntkstudy.plan.order import AFTER_S, TABLES_S, Order
 from ntkstudy.plan.parsed import KEPT
-from ntkstudy.plan.scheduling import lift_start_limit, say_cost, tie_jobs
+from ntkstudy.plan.scheduling import lift_start_limit, say_cost, take_large_pages, tie_jobs
 from ntkstudy.report.summary import claims_by
 
 SCHEMA = "config/schema.yaml"
@@ -57,6 +57,7 @@ def load_plan():
         raise WorkflowError(f"ConfigurationError: {error}") from None
 
 
+take_large_pages()
 PLAN = load_plan()
 KEPT.use(".snakemake")
 RESULTS = PLAN.results

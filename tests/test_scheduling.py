@@ -1,8 +1,9 @@
+import os
 from types import SimpleNamespace
 
 import pytest
 
-from ntkstudy.plan.scheduling import lift_start_limit
+from ntkstudy.plan.scheduling import lift_start_limit, take_large_pages
 
 
 @pytest.mark.parametrize(("local", "limit"), [(True, None), (False, "100/1s")])
@@ -24,3 +25,12 @@ def test_another_snakemake_is_left_as_it_is(workflow):
     before = repr(workflow)
     lift_start_limit(workflow)
     assert repr(workflow) == before
+
+
+@pytest.mark.parametrize(("chosen", "taken"), [(None, "1"), ("0", "0")])
+def test_jobs_take_large_pages_unless_a_user_says_no(chosen, taken, monkeypatch):
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    if chosen:
+        monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", chosen)
+    take_large_pages()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == taken
