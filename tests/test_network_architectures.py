@@ -204,13 +204,13 @@ ROOM = (
         ),
         (
             {"network": MIXED | {"architecture": "lstm", "activation": "relu"}},
-            "network.activation: 'relu' is not allowed here: with normalization None, dropout 0.0, "
+            "network.activation: 'relu' is not allowed here: with normalization null, dropout 0, "
             "architecture lstm, width 16, 49 inputs 'architecture' needs network.activation null, "
             "normalization none and dropout 0 of lstm and gru",
         ),
         (
             {"network": MIXED | {"architecture": "gru", "dropout": 0.5}},
-            "network.dropout: 0.5 is not allowed here: with activation None, normalization None, "
+            "network.dropout: 0.5 is not allowed here: with activation null, normalization null, "
             "architecture gru, width 16, 49 inputs 'architecture' needs network.activation null, "
             "normalization none and dropout 0 of lstm and gru",
         ),

@@ -82,7 +82,8 @@ def test_format_number(value, uncertainty, text):
         (0.5, 0.5, "0.5 to 0.5"),
         (0, 0.25, "0 to 0.25"),
         (0.051, 226.3, "0.051 to 230"),
-        (-0.0021, 0.52, "0.00 to 0.52"),
+        (-0.0021, 0.52, "−0.0021 to 0.52"),
+        (-1e-17, 0.52, "0.00 to 0.52"),
     ],
 )
 def test_format_interval(low, high, text):
@@ -97,10 +98,16 @@ def test_format_interval(low, high, text):
         (None, 226.0, "0.4"),
         (0.4, 0.5, "0.400"),
         (0.5, 2.5, "0.4"),
+        (0.2, 0.4000000000000001, "0.40"),
     ],
 )
 def test_a_number_is_given_to_the_digits_that_the_nearer_end_leaves(low, high, text):
     assert format_measured({"value": 0.4, "low": low, "high": high}) == text
+
+
+def test_an_end_is_told_as_in_the_interval():
+    judged = {"value": 0.4, "low": 0.051, "high": 226.3}
+    assert [format_measured(judged, end) for end in ("low", "high")] == ["0.051", "230"]
 
 
 @pytest.mark.parametrize(

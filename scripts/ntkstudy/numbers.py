@@ -12,6 +12,7 @@ MINUS = "−"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _PLAIN_EXPONENTS = range(-4, 6)
 _MOST_DIGITS = 12
+_ROUNDING = 1e-6  # part of an interval that is none
 
 
 def format_number(value: Number | None, uncertainty: Number | None = None) -> str:
@@ -35,20 +36,22 @@ def format_measured(judged: Mapping[str, Any], field: str = "value") -> str:
     """A number of a judged criterion to two significant digits of its uncertainty.
 
     That is half the width of the interval, or the way to its nearer end: the interval of a
-    logarithm may reach far to one side.
+    logarithm may reach far to one side. Its ends are told as in `format_interval`.
     """
     value, low, high = (judged[name] for name in ("value", "low", "high"))
     if value is None or low is None or high is None:
         return format_number(judged[field])
-    sides = [side for side in (value - low, high - value) if side > 0]
     half = (high - low) / 2
-    return format_number(judged[field], min(*sides, half) if len(sides) == 2 else half)
+    if field in ("low", "high"):
+        return _format_end(judged[field], half)
+    nearer = min(value - low, high - value)
+    return format_number(value, nearer if nearer > _ROUNDING * half else half)
 
 
 def format_interval(low: Number | None, high: Number | None) -> str:
     """Return "low to high" to two digits of half the width; None stands for an open end.
 
-    An end that is less than that, and of the sign of the other, has two digits of its own.
+    An end that is less than that has two digits of its own.
     """
     if low is None and high is None:
         return ABSENT
@@ -57,8 +60,11 @@ def format_interval(low: Number | None, high: Number | None) -> str:
     if high is None:
         return f"≥ {format_number(low)}"
     half = (high - low) / 2
-    spreads = (min(half, abs(end)) if low * high > 0 else half for end in (low, high))
-    return " to ".join(map(format_number, (low, high), spreads))
+    return f"{_format_end(low, half)} to {_format_end(high, half)}"
+
+
+def _format_end(end: Number, half: Number) -> str:
+    return format_number(end, min(half, abs(end)) if abs(end) > _ROUNDING * half else half)
 
 
 def signs(text: str) -> str:

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from .inputs import Inputs
+from .keeping import UNCHANGEABLE
 from .proof import Proof
 from .task import Task
 
 MOST = 16  # situations that are kept for a module
-PLAIN = bool, int, float, str, type(None)
-AS_THEY_ARE = frozenset(PLAIN)
+PLAIN = tuple(UNCHANGEABLE)
 NAMELESS = Tensor, ref  # whose values, or what they point to, may change
 
 
@@ -110,7 +110,7 @@ def _state(layer: nn.Module) -> tuple:
     """Type of a layer and what its attributes say."""
     attributes = vars(layer).items()
     return type(layer), *[
-        (name, value if type(value) in AS_THEY_ARE else _said(value)) for name, value in attributes
+        (name, value if type(value) in UNCHANGEABLE else _said(value)) for name, value in attributes
     ]
 
 

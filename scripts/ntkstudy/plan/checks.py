@@ -10,6 +10,7 @@ from ntkflow.errors import unknown
 from ..needs import NTK, ONE_MODE, Facts, Need
 from ..options import read_options
 from ..registry import MEASUREMENTS
+from .describe import as_text
 from .planning import Plan
 from .stages import FOLDERS, STAGES
 from .sweeps import WHOLE, Cell
@@ -88,7 +89,7 @@ def _named_by(need: Need, block: Mapping[str, Any], facts: Facts) -> tuple[str, 
     values = usual | block
     key = next((name for name in named if values[name] != usual[name]), "kind")
     others = dict.fromkeys([*named, *(name for name in ("architecture", "width") if name in usual)])
-    said = [f"{name} {values[name]}" for name in others if name != key]
+    said = [f"{name} {as_text(values[name])}" for name in others if name != key]
     return key, values[key], ", ".join([*said, f"{facts.sizes.inputs} inputs"])
 
 
