@@ -1,7 +1,8 @@
 """Random small networks: what limit kernels must do whatever the network is."""
 
+import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from limit_networks import Net, conv, dense, norm
 from limit_sequences import attention
@@ -9,6 +10,7 @@ from torch import nn
 
 import ntkflow
 from ntkflow import Conv1d, RNNCell, limit_kernels
+from ntkflow.errors import UnsupportedLayerError
 
 STEPS, SIZE = 3, 2
 
@@ -141,12 +143,18 @@ def cut(kernels, rows, columns):
     return type(kernels)(*(kernel[rows][:, columns] for kernel in kernels))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.tuples(LISTS, st.sampled_from(list(HEADS))), st.integers(0, 2**16))
 def test_limits_of_random_networks(plan, seed):
     x = sequences(5, seed)
     x = torch.cat([x, x[:1], 0 * x[:1]])
-    whole = limit_kernels(network(plan), x)
+    try:
+        whole = limit_kernels(network(plan), x)
+    except UnsupportedLayerError as refusal:  # a sigmoid of inputs that have grown too large
+        if "Hermite series" not in str(refusal):
+            raise
+        reject()
     close(limit_kernels(network(plan), x[:3], x[2:]), cut(whole, slice(0, 3), slice(2, None)))
     close(limit_kernels(network(plan), x[:1]), cut(whole, slice(0, 1), slice(0, 1)))
     close(limit_kernels(network(plan), x, tile=2), whole)
