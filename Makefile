@@ -86,7 +86,7 @@ $(DEVELOPMENT): $(RUNTIME) requirements-dev.txt
 node_modules/axe-core/axe.min.js: package.json
 	@echo "Installing package.json into node_modules"
 	@npm install --silent --no-audit --no-fund --no-package-lock && touch $@ \
-	  || echo "axe-core could not be installed: its tests are skipped"
+	  || echo "axe-core could not be installed: its tests will say so and fail"
 
 $(AUDIT): $(RUNTIME) requirements-audit.txt
 	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit

@@ -1,7 +1,9 @@
 """Seconds and bytes of kernels and of their spectra."""
 
+import ctypes
 import math
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -104,3 +106,12 @@ def test_cost_compares_the_two_ways(tmp_path, monkeypatch):
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], [value] * 3, err_msg=name)
     assert (found["error"] < 1e-6).all()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is of Linux")
+def test_costs_are_measured_on_small_pages_and_large_ones_come_back():
+    prctl = ctypes.CDLL(None).prctl
+    disabled = 42  # Linux: PR_GET_THP_DISABLE
+    found, *_ = measure_cost(lambda: prctl(disabled, 0, 0, 0, 0))
+    assert found == 1
+    assert prctl(disabled, 0, 0, 0, 0) == 0
