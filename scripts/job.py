@@ -55,18 +55,23 @@ def _run_logged(main: Callable[..., None], record: dict[str, Any], log: Path) ->
             with stopping_cleanly():
                 _call(main, record)
         except Stopped as stopped:
-            print(f"The job was {stopped} and wrote nothing.", file=sys.stderr)
+            _say(f"The job was {stopped} and wrote nothing.")
             sys.exit(1)
         except NtkflowError as error:
             # The user's mistake: no traceback, one line, the last of the log.
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            _say(f"{type(error).__name__}: {error}")
             sys.exit(1)
         except Exception as error:
             if needs_memory(error):
-                print(f"MemoryError: {first_words(error)}; {LESS_MEMORY}", file=sys.stderr)
+                _say(f"MemoryError: {first_words(error)}; {LESS_MEMORY}")
             else:
                 traceback.print_exc()
             sys.exit(1)
+
+
+def _say(line: str) -> None:
+    """A line on standard error in one write: jobs side by side share it."""
+    sys.stderr.write(f"{line}\n")
 
 
 def needs_memory(error: BaseException) -> bool:
@@ -86,7 +91,7 @@ def _open_log(log: Path, record: dict[str, Any]) -> io.RawIOBase:
         log.with_suffix(".json").write_text(json.dumps(record, indent=1))
         return open(log, "wb", buffering=0)
     except OSError as error:
-        print(f"StorageError: {log}: {describe_failure(error, log.parent)}", file=sys.stderr)
+        _say(f"StorageError: {log}: {describe_failure(error, log.parent)}")
         sys.exit(1)
 
 

@@ -81,6 +81,19 @@ def test_a_user_mistake_is_the_last_line_of_the_log(tmp_path, capsys):
     assert capsys.readouterr().err == f"{line}\n"
 
 
+def test_a_mistake_is_one_write(tmp_path, monkeypatch):
+    """Lines of two jobs that fail at once would mix, where Python does not buffer its output."""
+    wrote = []
+    stream = SimpleNamespace(write=wrote.append, flush=lambda: None)
+    monkeypatch.setattr(sys, "stderr", stream)
+
+    def main():
+        raise StorageError("a.h5: is damaged")
+
+    run(tmp_path, main)
+    assert wrote == ["StorageError: a.h5: is damaged\n"]
+
+
 def test_a_bug_leaves_its_traceback_in_the_log(tmp_path):
     def main():
         raise KeyError("theta")
