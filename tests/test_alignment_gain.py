@@ -43,7 +43,7 @@ def test_figure_has_a_column_for_each_architecture_and_one_scale_a_row():
             for seed in range(3):
                 for step in (0, 5, 10):
                     rows.append((name, split, seed, step, *rng.uniform(0.2, 0.9, 5)))
-    columns = ["lambda_max", "effective", "alignment", "train_accuracy", "test_accuracy"]
+    columns = ["lambda_max", "effective_rank", "alignment", "train_accuracy", "test_accuracy"]
     table = pd.DataFrame(rows, columns=["architecture", "data_seed", "seed", "step", *columns])
     use_style()
     drawn = figure.draw(dict.fromkeys(figure.TABLES, table), {})

@@ -59,7 +59,7 @@ def test_quantities_have_colours_of_the_palette_and_a_figure():
 COLUMNS = {
     "lambda_max": "lambda_max",
     "trace": "trace",
-    "effective": "rank",
+    "effective_rank": "rank",
     "alignment": "alignment",
     "drift": "drift",
     "relative": "movement",
@@ -93,7 +93,7 @@ SERIES = {
 # Names of columns that mean another thing there.
 OTHERS = {("dispersion_against_beta", "relative"), ("large_network", "trace"),
           ("large_network", "alignment"), ("architecture_choice", "lambda_max"),
-          ("architecture_choice", "trace")}  # fmt: skip
+          ("architecture_choice", "trace"), ("architecture_choice", "effective_rank")}  # fmt: skip
 
 
 def quantities(script: Path) -> tuple[set[str], set[str]]:

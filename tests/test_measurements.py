@@ -61,8 +61,10 @@ def test_kernel_numbers_are_those_of_the_gram_matrix(network, one, data):
         for p in (one.weights, one.start_weights)
     )
     found = {name: values.item() for name, values in measured("kernel", one, data).items()}
-    top, y = np.linalg.eigvalsh(gram)[-1] / 6, y.numpy()
+    values, y = np.linalg.eigvalsh(gram), y.numpy()
+    top, shares = values[-1] / 6, values / values.sum()
     assert found["lambda_max"] == pytest.approx(top)
+    assert np.log(found["effective_rank"]) == pytest.approx(-(shares @ np.log(shares)))
     assert found["sharpness"] == pytest.approx(0.2 * top)
     assert found["trace"] == pytest.approx(np.trace(gram) / 6)
     assert found["drift"] == pytest.approx(np.linalg.norm(gram - before) / np.linalg.norm(before))
@@ -126,7 +128,8 @@ def test_a_diverged_network_gives_nan(network, one, data):
     lost = {name: torch.full_like(p, torch.nan) for name, p in one.parameters.items()}
     diverged = Members(network, lost, one.start, [0], NETWORK, TRAINING)
     assert np.isnan(measured("function", diverged, data)["f"]).all()
-    assert np.isnan(measured("kernel", diverged, data)["drift"]).all()
+    kernel = measured("kernel", diverged, data)
+    assert all(np.isnan(kernel[name]).all() for name in ("drift", "lambda_max", "effective_rank"))
     assert np.isnan(measured("movement", diverged, data)["distance"]).all()
     assert np.isnan(measured("spectrum", diverged, data)["eigenvalue"]).all()
 
@@ -135,7 +138,9 @@ def test_limit_measurements(network, data):
     limit = Limit(network, "cpu")
     gram = limit_kernels(network, in_float64(data)[0]).ntk
     values = torch.linalg.eigvalsh(gram).flip(0).numpy()
-    assert measured("kernel", limit, data, "limit")["lambda_max"] == pytest.approx(values[0] / 6)
+    kernel, shares = measured("kernel", limit, data, "limit"), values / values.sum()
+    assert kernel["lambda_max"] == pytest.approx(values[0] / 6)
+    assert np.log(kernel["effective_rank"]) == pytest.approx(-(shares @ np.log(shares)))
     spectrum = measured("spectrum", limit, data, "limit", eigenvalues=3)["eigenvalue"]
     np.testing.assert_allclose(spectrum, values[:3] / 6, rtol=1e-9)
     expected = circle_eigenvalues(network, range(4)).numpy()

@@ -16,6 +16,7 @@ from ntkflow.errors import ConfigurationError
 from ntkflow.limits import limit_kernels
 from ntkflow.networks import draw_parameters, mlp
 from ntkstudy.report.plotting import use_style
+from ntkstudy.subjects import trained_to_loss as subject
 from ntkstudy.subjects.members import Members
 
 NETWORK = mlp(6, [16], 3, activation="relu", sigma_w=2**0.5, sigma_b=0.1, device="meta")
@@ -79,6 +80,18 @@ def test_every_number_is_that_of_its_definition(data):
     for name in ("steps", "drift", "growth", "gap"):
         assert np.isnan(found[name][:, 1]).all()
     assert found["level"].tolist() == [0.8, 0.05]
+
+
+def test_the_limit_is_made_once_for_all_networks(data, monkeypatch):
+    calls = []
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return limit_kernels(*arguments)
+
+    monkeypatch.setattr(subject, "limit_kernels", counted)
+    measured("trained_to_loss", untrained(3), data, "initialization", **OPTIONS)
+    assert len(calls) == 2  # between the training inputs, and of the test inputs with these
 
 
 def test_the_gap_is_asked_of_architectures_with_a_limit_alone(data):

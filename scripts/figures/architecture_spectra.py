@@ -9,10 +9,10 @@ import matplotlib.pyplot as plt
 from ntkstudy.report.colours import QUANTITIES
 from ntkstudy.report.plotting import WIDTH, label_log_axis, line_key
 
-TABLES = ("training_kernel", "training_gram_rank", "training_classification")
+TABLES = ("training_kernel", "training_classification")
 STYLES = {
     "lambda_max": ("-", QUANTITIES["lambda_max"]),
-    "effective": ("-", QUANTITIES["rank"]),
+    "effective_rank": ("-", QUANTITIES["rank"]),
     "alignment": ("-", QUANTITIES["alignment"]),
     "train_accuracy": ("-", QUANTITIES["train"]),
     "test_accuracy": ("--", QUANTITIES["test"]),
@@ -21,11 +21,11 @@ STYLES = {
 
 def draw(tables, cfg):
     """A grid: quantities below each other, architectures beside each other."""
-    kernel, rank = tables["training_kernel"], tables["training_gram_rank"]
+    kernel = tables["training_kernel"]
     accuracies = ("train_accuracy", "test_accuracy")
     lines = (  # table, columns, label, whether relative to the first step
         (kernel, ("lambda_max",), r"$\lambda_{\max}$ / at start", True),
-        (rank, ("effective",), "effective rank", False),
+        (kernel, ("effective_rank",), "effective rank", False),
         (kernel, ("alignment",), "alignment", False),
         (tables["training_classification"], accuracies, "accuracy (%)", False),
     )

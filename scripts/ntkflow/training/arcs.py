@@ -102,6 +102,9 @@ class ArcGroup:
             *self.arrays, cotangent.numpy(), scale, *[each.numpy() for each in into]
         )
 
+    def forget(self) -> None:
+        """Nothing: every pass has the same arrays."""
+
 
 def _misfit_of_inputs(x: Tensor) -> str | None:
     if x.ndim != 2 or x.shape[1] != 2:

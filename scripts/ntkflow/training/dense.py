@@ -238,5 +238,8 @@ class DenseGroup:
             g = below
         self._add_product(into[0], 0, g, keep, scale)
 
+    def forget(self) -> None:
+        """Nothing: every pass has the same arrays."""
+
     def _add_product(self, into: Tensor, i: int, g: Tensor, keep: float, scale: float) -> None:
         into.baddbmm_(g, self.transposed_inputs[i], beta=keep, alpha=scale * self.scales[i])

@@ -80,6 +80,10 @@ class GeneralGroup:
             self.outputs = self.ensemble(self.leaves)
         out.copy_(self.outputs.detach())
 
+    def forget(self) -> None:
+        """Free what `pull_back` would need."""
+        self.leaves = self.outputs = None
+
     @contextmanager
     def _masks(self) -> Iterator[None]:
         """Random numbers that depend on seed and step alone, however often a step is looked at."""

@@ -42,7 +42,7 @@ class GroupTraining:
         self.losses = y.new_full((seeds, len(record)), torch.nan)
         self.diverged_at = torch.full((seeds,), -1, device=y.device)
         self.step = 0
-        group.forward(self.history[0])
+        self._look(self.history[0])
         self.loss = objective.of(y, self.history[0].clone())
         initial = self.loss.value(self.history[0])
         self.bound = EXPLOSION * (initial + self.loss.value(torch.zeros_like(self.residual)))
@@ -59,8 +59,13 @@ class GroupTraining:
                 self.step += len(history)
                 if self.watch:
                     self.watch(self.step, losses[-1])
-            self.group.forward(self.history[0])
+            self._look(self.history[0])
             self._review(self.history[:1])
+
+    def _look(self, outputs: Float[Tensor, "s m o"]) -> None:
+        """Write the outputs; no step follows before other groups have had their turn."""
+        self.group.forward(outputs)
+        self.group.forget()
 
     def losses_before_each_step(self, most_steps: int) -> Iterator[Float[Tensor, " s"]]:
         """Losses after 0, 1, ..., `most_steps` updates, each made when the next one is asked for.

@@ -13,6 +13,7 @@ UNITS = {
     "lambda_max": "largest eigenvalue of K / M",
     "sharpness": "2 eta lambda_max; gradient descent on the squared error is stable below 2",
     "trace": "trace of K / M",
+    "effective_rank": "exp of the spectral entropy of K",
     "alignment": "cosine of K and y y'",
     "drift": "Frobenius norm of K - K_0 over that of K_0",
 }
@@ -27,37 +28,41 @@ class SpectrumOptions:
 
 @measurement("kernel", when=FINITE, each=True, kernel="mean", kept=True)
 def kernel(options, network, data):
-    """Gram matrix on the training set: top eigenvalue, sharpness, alignment, drift since the start.
+    """Gram matrix on the training set: largest eigenvalue, sharpness, trace, effective rank,
+    alignment, drift since the start.
 
     Of h, not of f = alpha h: dividing the loss by alpha squared makes its dynamics those of h.
     Sharpness is NaN for other losses than the squared error and for Adam.
     """
     import numpy as np
 
-    from ntkflow.linalg.spectra import alignment, kernel_drift
+    from ntkflow.linalg.spectra import alignment, effective_rank, kernel_drift
 
     x, y = data.training_set(**network.where)
     now = _gram(network, network.weights, x)
     before = network.once("gram at start", lambda: _gram(network, network.start_weights, x))
-    top = _top(now)
+    values = _eigenvalues(now)
     plain = network.training.get("loss"), network.training.get("optimizer")
     rate = network.training["learning_rate"] if plain == ("mse", "sgd") else np.nan
-    numbers = [top, 2 * rate * top, np.trace(now) / len(x)]
+    top = values[0] / len(x)
+    numbers = [top, 2 * rate * top, np.trace(now) / len(x), effective_rank(values)]
     numbers += [alignment(now, to_numpy(y)), kernel_drift(now, before)]
     return labelled(**dict(zip(UNITS, zip(numbers, UNITS.values(), strict=True), strict=True)))
 
 
 @measurement("kernel", when="limit", kernel="mean")
 def limit_kernel(options, limit, data):
-    """Limit Gram matrix on the training set: top eigenvalue, trace, alignment with the target."""
+    """Limit Gram matrix on the training set: top eigenvalue, trace, effective rank, alignment."""
     import numpy as np
 
-    from ntkflow.linalg.spectra import alignment
+    from ntkflow.linalg.spectra import alignment, effective_rank
 
     gram, y = to_numpy(limit.gram(data)), data.training_set(**limit.where)[1]
+    values = _eigenvalues(gram)
     numbers = {
-        "lambda_max": _top(gram),
+        "lambda_max": values[0] / len(gram),
         "trace": np.trace(gram) / len(gram),
+        "effective_rank": effective_rank(values),
         "alignment": alignment(gram, to_numpy(y)),
     }
     return labelled(**{name: (value, UNITS[name]) for name, value in numbers.items()})
@@ -108,26 +113,22 @@ def _gram(network, weights, x):
     return to_numpy(kernel.values.to(torch.float64))
 
 
-def _top(gram) -> float:
+def _eigenvalues(gram):
+    """All, descending; NaN for a diverged network."""
     import numpy as np
 
     from ntkflow.linalg.spectra import eigenvalues
 
-    return eigenvalues(gram)[0] / len(gram) if np.isfinite(gram).all() else np.nan
+    return eigenvalues(gram) if np.isfinite(gram).all() else np.full(len(gram), np.nan)
 
 
 def _spectrum(gram, count: int):
-    """Leading eigenvalues of K / M with their ranks, 1 the largest; NaN for a diverged network."""
+    """Leading eigenvalues of K / M with their ranks, 1 the largest."""
     import numpy as np
 
-    from ntkflow.linalg.spectra import eigenvalues
-
-    count = min(count, len(gram))
-    found = np.full(count, np.nan)
-    if np.isfinite(gram).all():
-        found = eigenvalues(gram)[:count] / len(gram)
+    found = _eigenvalues(gram)[:count] / len(gram)
     return labelled(
         ("rank",),
-        rank=(np.arange(1, count + 1), "1"),
+        rank=(np.arange(1, len(found) + 1), "1"),
         eigenvalue=(found, "eigenvalue of K / M"),
     )

@@ -25,6 +25,7 @@ class Members:
         training: `training` block of the configuration, empty without training.
         step: gradient steps since the start.
         kept: what measurements keep from one snapshot of the training to the next.
+        shared: the same of the ensemble that one network is taken from.
     """
 
     network: nn.Module
@@ -35,16 +36,24 @@ class Members:
     training: Mapping[str, Any] = field(default_factory=dict)
     step: int = 0
     kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    shared: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
     def at(self, step: int, parameters: dict[str, Tensor]) -> "Members":
         """The same networks later in training."""
         return replace(self, step=step, parameters=parameters)
 
-    def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """What does not change in training, made at the first call."""
-        if name not in self.kept:
-            self.kept[name] = make()
-        return self.kept[name]
+    def once(self, name: str, make: Callable[[], Any], *, for_all: bool = False) -> Any:
+        """What does not change in training, made at the first call.
+
+        Args:
+            name: of what is made.
+            make: makes it.
+            for_all: whether it is the same for all networks of the ensemble.
+        """
+        kept = self.shared if for_all and self.shared is not None else self.kept
+        if name not in kept:
+            kept[name] = make()
+        return kept[name]
 
     @property
     def before(self) -> "Members":
@@ -80,6 +89,7 @@ class Members:
                 start={name: p[index : index + 1] for name, p in self.start.items()},
                 seeds=[self.seeds[index]],
                 kept=self.once(f"member {index}", dict),
+                shared=self.kept,
             )
 
     @property

@@ -72,7 +72,9 @@ def _gap_to_limit(
     (x, y), test = data.training_set(**network.where_double), data.probe(**network.where_double)
     module = network.network
     gram, cross = network.once(
-        "limit kernels", lambda: [limit_kernels(module, *pair).ntk for pair in ((x,), (test, x))]
+        "limit kernels",
+        lambda: [limit_kernels(module, *pair).ntk for pair in ((x,), (test, x))],
+        for_all=True,
     )
     dynamics = TrainingDynamics(gram, learning_rate=rate)
     inputs = data.probe(**network.where)
