@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 from side_by_side import read_options, seconds
 
-SEEDS, SAMPLES, SIDE, OUTPUTS, ETA, STEPS = 5, 64, 14, 10, 0.01, 60
-# Widths at which experiments train them, which is for 60 to 100 steps.
+SEEDS, SAMPLES, SIDE, OUTPUTS, ETA, STEPS = 5, 64, 14, 10, 0.01, 20
+# Widths of the experiments of architectures.
 WORKS = {
     "mlp": (64, 256),
     "cnn": (16, 32),

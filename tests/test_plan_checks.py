@@ -117,7 +117,7 @@ MODULE = {"kind": "module", "name": "a.b:C", "options": {"width": 2}}
              "measurements": [],
              "training": EXPERIMENT["training"] | {"engine": "dense"}},
             "training.engine: 'dense' is not allowed with network.normalization; allowed: auto, "
-            "general",
+            "general, loop",
         ),
         (
             {"sweep": {"network.dropout": [0.5]},

@@ -29,8 +29,8 @@ def test_another_snakemake_is_left_as_it_is(workflow):
 
 @pytest.mark.parametrize(("chosen", "taken"), [(None, "1"), ("0", "0")])
 def test_jobs_take_large_pages_unless_a_user_says_no(chosen, taken, monkeypatch):
-    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
-    if chosen:
-        monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", chosen)
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", chosen or "")  # so that it is put back
+    if chosen is None:
+        monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")
     take_large_pages()
     assert os.environ["THP_MEM_ALLOC_ENABLE"] == taken

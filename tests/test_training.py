@@ -1,3 +1,5 @@
+import gc
+
 import pytest
 import torch
 from descents import descent
@@ -10,6 +12,7 @@ from ntkflow.errors import ConfigurationError
 from ntkflow.networks import Dense, cnn, draw_parameters, member, mlp
 from ntkflow.training import GradientDescent, Loss, Objective, Schedule, train_ensemble
 from ntkflow.training.engines import choose_engine
+from ntkflow.training.general import GeneralGroup
 from ntkflow.training.preparation import _groups
 
 ACTIVATIONS = ["relu", "erf", "tanh", "sin", "gelu", "abs", "linear"]
@@ -312,7 +315,7 @@ def test_mistakes_in_objectives_and_schedules(make, message):
 
 def test_unknown_engine():
     network = mlp(2, (4,))
-    start, message = draw_parameters(network, [0]), "allowed: auto, arcs, dense, general$"
+    start, message = draw_parameters(network, [0]), "allowed: auto, arcs, dense, general, loop$"
     with pytest.raises(ConfigurationError, match=f"^engine: 'fast' is unknown; {message}"):
         train_ensemble(network, start, *problem(), **descent(0.1, 3), engine="fast")
 
@@ -362,6 +365,22 @@ def test_convolutional_networks_train_one_at_a_time_as_in_torch():
         }
     for name, p in by_hand.items():
         torch.testing.assert_close(found[name][1], p.detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_no_graph_is_held_between_the_turns_of_networks():
+    network = cnn(1, [2], 1, image_size=4, kernel_size=3, padding="valid")
+    x, held = torch.randn(3, 1, 4, 4), []
+
+    def look(step, parameters):
+        groups = [each for each in gc.get_objects() if type(each) is GeneralGroup]
+        held.append([group.outputs for group in groups if group.named["0.weight"].shape[1] == 2])
+
+    train_ensemble(
+        network, draw_parameters(network, range(3)), x, x[:, 0, 0, :1],
+        optimizer=GradientDescent(0.1), engine="general",
+        schedule=Schedule(2, snapshots=[0, 1, 2], on_snapshot=look),
+    )  # fmt: skip
+    assert held == [[None] * 3] * 3
 
 
 def test_parameters_must_be_those_of_the_network():

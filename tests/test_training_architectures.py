@@ -53,9 +53,14 @@ def test_seed_alone_is_bitwise_the_same_in_every_architecture(name, dtype):
     g = torch.Generator().manual_seed(5)
     x, y = (torch.randn(12, *size, generator=g, dtype=dtype) for size in ((4, 4), (3,)))
     together = train_ensemble(network, parameters, x, y, **descent(0.05, 3))
+    looped = train_ensemble(network, parameters, x, y, **descent(0.05, 3), engine="loop")
+    torch.testing.assert_close(looped.parameters, together.parameters)
     for s in (0, 5):
         one = {name: p[s : s + 1] for name, p in parameters.items()}
         alone = train_ensemble(network, one, x, y, **descent(0.05, 3))
         for name, p in alone.parameters.items():
             assert torch.equal(p[0], together.parameters[name][s])
+        alone = train_ensemble(network, one, x, y, **descent(0.05, 3), engine="loop")
+        for name, p in alone.parameters.items():
+            assert torch.equal(p[0], looped.parameters[name][s])
             assert not torch.equal(p[0], one[name][0])

@@ -6,7 +6,7 @@ from ..checks import check_choice
 from ..errors import ConfigurationError
 from .arcs import ArcEngine
 from .dense import DenseEngine
-from .general import GeneralEngine
+from .general import GeneralEngine, LoopEngine
 from .optimizers import Optimizer
 
 Engine = ArcEngine | DenseEngine | GeneralEngine
@@ -16,6 +16,7 @@ ENGINES: dict[str, type[Engine]] = {
     "arcs": ArcEngine,
     "dense": DenseEngine,
     "general": GeneralEngine,
+    "loop": LoopEngine,
 }
 
 

@@ -80,7 +80,9 @@ def train_ensemble(
         engine: "arcs" (one hidden ReLU layer, one output, inputs on a circle, plain gradient
             descent, on the CPU: O(n + M) a step), "dense" (written-out gradients of multilayer
             perceptrons), "general" (torch.func, any network) or "auto": the first of these that
-            fits.
+            fits. "loop" takes any network too, one after the other by torch.autograd: faster for a
+            single one, which the others train beside its own copy, so that its rounding is that of
+            an ensemble.
         noise_seeds: one per member, for its dropout masks; needed with dropout only.
 
     Returns:

@@ -63,6 +63,15 @@ class GeneralEngine:
         return self.network({name: p[0] for name, p in parameters.items()}, self.x)[None]
 
 
+class LoopEngine(GeneralEngine):
+    """The same, one network after the other: what a network alone needs no company for."""
+
+    @staticmethod
+    def seeds_per_group(parameters: dict[str, Tensor], x: Tensor) -> int:
+        """One."""
+        return 1
+
+
 class GeneralGroup:
     """Forward and backward pass of some seeds of a GeneralEngine; of one seed with dropout."""
 

@@ -63,7 +63,7 @@ class GroupTraining:
             self._review(self.history[:1])
 
     def _look(self, outputs: Float[Tensor, "s m o"]) -> None:
-        """Write the outputs; no step follows before other groups have had their turn."""
+        """Write the outputs; what a step would need from this pass is not kept."""
         self.group.forward(outputs)
         self.group.forget()
 
@@ -73,14 +73,17 @@ class GroupTraining:
         No divergence is looked for; nothing is recorded.
         """
         outputs = self.history[0]
-        for step in range(most_steps + 1):
-            with self.group.mode():
-                self.group.forward(outputs)
-                losses = self.loss.value(outputs)
-            yield losses
-            if step < most_steps:
+        try:
+            for step in range(most_steps + 1):
                 with self.group.mode():
-                    self.stepper.update(self.group, self.loss, outputs, self.residual)
+                    self.group.forward(outputs)
+                    losses = self.loss.value(outputs)
+                yield losses
+                if step < most_steps:
+                    with self.group.mode():
+                        self.stepper.update(self.group, self.loss, outputs, self.residual)
+        finally:
+            self.group.forget()
 
     def _review(self, history: Float[Tensor, "t s m o"]) -> Float[Tensor, "t s"]:
         """Record the losses of steps self.step, ..., and freeze the seeds that diverged there."""

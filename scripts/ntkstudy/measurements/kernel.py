@@ -32,7 +32,8 @@ def kernel(options, network, data):
     alignment, drift since the start.
 
     Of h, not of f = alpha h: dividing the loss by alpha squared makes its dynamics those of h.
-    Sharpness is NaN for other losses than the squared error and for Adam.
+    In the type of the training. Sharpness is NaN for other losses than the squared error and for
+    Adam.
     """
     import numpy as np
 

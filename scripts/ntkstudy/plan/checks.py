@@ -119,8 +119,9 @@ def _check_loss(plan: Plan, experiment: str, facts: Facts) -> None:
 
 def _check_training_modes(plan: Plan, experiment: str, training: dict, keys: list[str]) -> None:
     modes = " and ".join(f"network.{key}" for key in keys)
-    if keys and training.get("engine", "auto") not in ("auto", "general"):
-        problem = f"{training['engine']!r} is not allowed with {modes}; allowed: auto, general"
+    if keys and training.get("engine", "auto") not in ("auto", "general", "loop"):
+        allowed = "allowed: auto, general, loop"
+        problem = f"{training['engine']!r} is not allowed with {modes}; {allowed}"
         raise plan.error([experiment, "training", "engine"], problem)
     if "dropout" in keys and training.get("centred"):
         problem = "True is not allowed with network.dropout; allowed: False"

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..needs import Facts
 from ..registry import MEASUREMENTS
-from .memory import network_size
+from .memory import network_options, network_size
 from .stages import STAGES
 
 START_S = 2.5  # of Python with torch
@@ -97,9 +97,10 @@ def _measuring(
 
 def _places(facts: Facts) -> int:
     """Where each weight is used on one sample: once, on pixels, or at each step or patch."""
-    if getattr(facts.options, "kernel_size", 0):
-        return max(1, facts.sizes.inputs // 4)  # of padded and of shrinking images
-    return max(1, math.isqrt(facts.sizes.inputs)) if hasattr(facts.options, "size") else 1
+    options, inputs = network_options(facts), facts.sizes.inputs
+    if getattr(options, "kernel_size", 0):
+        return max(1, inputs // 4)  # of padded and of shrinking images
+    return max(1, math.isqrt(inputs)) if hasattr(options, "size") else 1
 
 
 def limit_minutes(estimate: float | None, otherwise: int) -> int:

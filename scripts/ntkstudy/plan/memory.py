@@ -45,12 +45,16 @@ def memory_mb(stage: str, config: Mapping[str, Any], facts: Facts, seeds: int) -
     return round(needed)
 
 
+def network_options(facts: Facts) -> Any:
+    """Options of the network that is built, which another kind may name."""
+    options = facts.options
+    return options.stands_for(facts.sizes.inputs) if hasattr(options, "stands_for") else options
+
+
 def network_size(facts: Facts) -> tuple[int, int]:
     """Weights of a network, and neurons that an input passes, at most; none of a module's own."""
     inputs, outputs = facts.sizes.inputs, facts.sizes.outputs
-    options = facts.options
-    if hasattr(options, "stands_for"):
-        options = options.stands_for(inputs)
+    options = network_options(facts)
     if hasattr(options, "size"):
         return options.size(inputs, outputs)
     width, depth = (getattr(options, key, 0) for key in ("width", "depth"))

@@ -89,7 +89,7 @@ class Members:
                 start={name: p[index : index + 1] for name, p in self.start.items()},
                 seeds=[self.seeds[index]],
                 kept=self.once(f"member {index}", dict),
-                shared=self.kept,
+                shared=self.kept if self.shared is None else self.shared,
             )
 
     @property

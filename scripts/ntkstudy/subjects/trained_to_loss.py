@@ -42,6 +42,7 @@ def trained_to_loss(options: Any, network: Members, data: DataSet) -> dict[str, 
     arrivals = train_until(
         network.network, network.parameters, x, y, optimizer=GradientDescent(rate),
         levels=options.levels, most_steps=options.most_steps, objective=Objective(centred=True),
+        engine="loop",
     )  # fmt: skip
     names = list(UNITS)[: 4 if options.against_limit else 3]
     found = np.full((len(names), len(options.levels)), np.nan)

@@ -48,13 +48,13 @@ def splits_of(options: Any, setting: Setting, dtype: torch.dtype) -> Iterator[Sp
 
 
 def trained_accuracy(setting: Setting, split: Split, start: dict[str, Tensor]) -> float:
-    """Test accuracy after the training of the configuration; NaN for a network that diverges."""
+    """Test accuracy of one network after its training; NaN where it diverges."""
     training = setting.training
-    objective = build_objective(training)
+    objective, engine = build_objective(training), training["engine"]
     found = train_ensemble(
         setting.network, start, split.x, split.y, objective=objective,
         optimizer=build_optimizer(training), schedule=Schedule(training["steps"]),
-        engine=training["engine"],
+        engine="loop" if engine == "auto" else engine,
     ).parameters  # fmt: skip
     scale = dict(output_scale=objective.output_scale, start=start if objective.centred else None)
     outputs = ensemble_outputs(setting.network, found, split.test_x, **scale)[0]
