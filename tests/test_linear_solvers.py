@@ -17,7 +17,7 @@ from ntkflow.linalg.preconditioning import (
     randomly_pivoted_cholesky,
 )
 from ntkflow.linalg.shifted import shifted_solutions
-from ntkflow.linalg.solving import stored_product
+from ntkflow.linalg.solving import add_products, stored_product
 from ntkflow.linalg.triangles import SharedTriangles
 
 RIDGE = 1e-3
@@ -239,6 +239,34 @@ def test_one_space_serves_all_shifts(preconditioned):
     assert sum(products) <= len(kernel) + 3
     with pytest.raises(KernelError, match=r"ridge 0.001 .* in a space of 6 vectors"):
         shifted_solutions(multiply, inverse, y, shifts, tolerance=1e-9, most=6)
+
+
+@pytest.mark.parametrize("of_tile", [torch.float32, torch.float64])
+@pytest.mark.parametrize("of_vectors", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (700, 1030), (514, 9)], ids=str)
+def test_compiled_loops_multiply_like_plain_products(shape, of_vectors, of_tile, monkeypatch):
+    monkeypatch.setattr(solving, "_WORTH_THREADS", 1)
+    g = torch.Generator().manual_seed(0)
+    rows, columns, size = *shape, 2000
+    whole = torch.randn(size, size, generator=g).to(of_tile)
+    i, j = slice(7, 7 + rows), slice(900, 900 + columns)
+    v = torch.randn(3, size, generator=g).to(of_vectors)
+    part = whole[i, j].double()
+    below, along = v[:, i].double() @ part, v[:, j].double() @ part.T
+    rounding = 1e-5 if of_vectors == torch.float32 else 1e-12
+    for tile in (whole[i, j], whole[i, j].clone(), whole.T.contiguous().T[i, j]):
+        found = torch.zeros(3, size, dtype=torch.float64)
+        add_products(found, v, tile, i, j)
+        expected = torch.zeros_like(found)
+        expected[:, j] += below
+        expected[:, i] += along
+        torch.testing.assert_close(found, expected, rtol=rounding, atol=rounding * size**0.5)
+    square = slice(900, 900 + rows)
+    found = torch.zeros(3, size, dtype=torch.float64)
+    add_products(found, v, whole[square, square], square, square)
+    expected = torch.zeros_like(found)
+    expected[:, square] = v[:, square].double() @ whole[square, square].double()
+    torch.testing.assert_close(found, expected, rtol=rounding, atol=rounding * size**0.5)
 
 
 @pytest.mark.parametrize("vectors", [9, 40], ids=["skinny", "wide"])

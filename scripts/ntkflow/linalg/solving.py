@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,8 +20,9 @@ _TILE = 2048
 _PIECE = {torch.float32: 512, torch.float64: 512}
 # Sums that tiles of a stored matrix are dealt out to, and vectors up to which this is worth while.
 _SHARES, _SKINNY = 16, 32
-# Rows from which tiles take longer than starting threads.
+# Rows from which tiles take longer than starting threads, and than loading compiled loops.
 _WORTH_THREADS = 4096
+_LOOPED = {torch.float32, torch.float64}
 
 
 def columns(targets: Tensor) -> Float[Tensor, "m k"]:
@@ -91,9 +93,14 @@ def add_products(
 ) -> None:
     """Add to v'K what a tile (i, j) of a symmetric K gives: to columns j, and to i for i != j.
 
-    Vectors are rows, in the type that is multiplied in; the tile is read once, in pieces that stay
-    in a processor's cache while they serve both.
+    Vectors are rows, in the type that is multiplied in; the tile is read once. On a CPU few vectors
+    meet it in compiled loops, and many in pieces that stay in a cache while they serve both.
     """
+    types = {tile.dtype, vectors.dtype}
+    few = vectors.device.type == "cpu" and len(vectors) <= _SKINNY and types <= _LOOPED
+    if few and vectors.shape[1] >= _WORTH_THREADS:
+        _add_looped(product, vectors, tile, i, j)
+        return
     side = max(tile.shape) if tile.device.type != "cpu" else _PIECE[vectors.dtype]
     for a in slices(tile.shape[0], side):
         for b in slices(tile.shape[1], side):
@@ -103,6 +110,20 @@ def add_products(
             product[:, columns] += vectors[:, rows] @ piece
             if i != j:
                 product[:, rows] += linear(vectors[:, columns], piece)
+
+
+def _add_looped(product: Tensor, vectors: Tensor, tile: Tensor, i: slice, j: slice) -> None:
+    from . import skinny_loops
+
+    if tile.stride(1) != 1 or tile.stride(0) < tile.shape[1]:
+        tile = tile.contiguous()
+    # Rows as long as those of the matrix, so that they are known to follow each other in memory;
+    # what lies beside the tile is not looked at.
+    array = tile.detach().numpy()
+    shape = len(array), max(array.shape[1], array.strides[0] // array.itemsize)
+    array = np.lib.stride_tricks.as_strided(array, shape, writeable=False)
+    place = tile.shape[1], i.start, j.start, i != j
+    skinny_loops.add_tile(product.numpy(), vectors.numpy(), array, *place)
 
 
 def stored_product(

@@ -21,7 +21,8 @@ class SharedTriangles:
         matrix: the array, overwritten from now on.
         diagonal: of K, in float64.
         ridge: lambda in L L' = K + lambda I.
-        pivot: index of the first pivot that was not positive, None where all are.
+        pivot: index of the first pivot that was not positive, in float64 not beyond rounding; None
+            where all are.
     """
 
     def __init__(self, matrix: Float[Tensor, "n n"], ridge: float | int):
@@ -31,8 +32,11 @@ class SharedTriangles:
 
     def _factorize(self) -> int | None:
         """Left-looking, a panel of columns at a time: every product is a large one."""
-        matrix = self.matrix
+        matrix, level = self.matrix, 0.0
         matrix.diagonal().copy_(self.diagonal + self.ridge)
+        if matrix.dtype == torch.float64:  # in float32 refinement tells what rounding has left
+            eps = torch.finfo(torch.float64).eps
+            level = len(matrix) * eps * matrix.diagonal().max().item()
         for start in range(0, len(matrix), _PANEL):
             stop = min(start + _PANEL, len(matrix))
             square, below = matrix[start:stop, start:stop], matrix[stop:, start:stop]
@@ -44,6 +48,9 @@ class SharedTriangles:
             square.copy_(factor.tril_().add_(kept))
             if info.item():
                 return start + int(info.item()) - 1
+            low = (factor.diagonal().square() <= level).nonzero()
+            if len(low):
+                return start + int(low[0])
             solved = torch.linalg.solve_triangular(factor.mT, below, upper=True, left=False)
             below.copy_(solved)
         return None

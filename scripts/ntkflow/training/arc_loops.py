@@ -5,27 +5,17 @@ angles, between the one before and the one after; `ranges` (S, 2, n) holds for e
 its active samples begin and how many they are.
 """
 
-import inspect
-
-import numba
 import numpy as np
 
-
-def _compiled(function):
-    """Compile a function, without the checks of shapes that tests wrap around it."""
-    function = inspect.unwrap(function)
-    try:
-        return numba.njit(function, nogil=True, cache=True)
-    except RuntimeError:  # nowhere to write the cache: compiled anew in every process
-        return numba.njit(function, nogil=True)
+from ..compiling import compiled
 
 
-@_compiled
+@compiled
 def _is_active(w1, w2, b, turns, i):
     return w1 * turns[i, 0] + w2 * turns[i, 1] + b * turns[i, 2] > 0
 
 
-@_compiled
+@compiled
 def is_range(w1, w2, b, turns, begin, length):
     """Whether just the samples from `begin` on, `length` of them, are active; not all or none."""
     begin, end = np.uint64(begin), np.uint64(begin + length)  # unsigned indices are not wrapped
@@ -38,7 +28,7 @@ def is_range(w1, w2, b, turns, begin, length):
     )
 
 
-@_compiled
+@compiled
 def _search(w1, w2, b, turns):
     """Begin and length of the active range, looking at every sample."""
     m, length = len(turns) // 2 - 1, 0
@@ -51,7 +41,7 @@ def _search(w1, w2, b, turns):
     return begin, length
 
 
-@_compiled
+@compiled
 def walk(w1, w2, b, turns, begin, length):
     """Begin and length of the active range, from a range that shared samples with it."""
     m = len(turns) // 2 - 1
@@ -67,7 +57,7 @@ def walk(w1, w2, b, turns, begin, length):
     return (begin, length) if 0 < length < m else _search(w1, w2, b, turns)
 
 
-@_compiled
+@compiled
 def forward(weights, bias, ranges, turns, order, scales, outputs):
     """Outputs of every network; moves the ranges."""
     seeds, _, width = weights.shape
@@ -98,7 +88,7 @@ def forward(weights, bias, ranges, turns, order, scales, outputs):
             outputs[s, order[i], 0] = scales[0] * h + scales[1] * bias[s]
 
 
-@_compiled
+@compiled
 def pull_back(
     weights, bias, ranges, turns, order, scales, cotangent, factor, into_weights, into_bias
 ):
