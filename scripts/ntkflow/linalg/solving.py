@@ -123,7 +123,7 @@ def _add_looped(product: Tensor, vectors: Tensor, tile: Tensor, i: slice, j: sli
     shape = len(array), max(array.shape[1], array.strides[0] // array.itemsize)
     array = np.lib.stride_tricks.as_strided(array, shape, writeable=False)
     place = tile.shape[1], i.start, j.start, i != j
-    skinny_loops.add_tile(product.numpy(), vectors.numpy(), array, *place)
+    skinny_loops.add_tile(product.numpy(), vectors.detach().numpy(), array, *place)
 
 
 def stored_product(
