@@ -16,6 +16,7 @@ FEW_PLACES = 8  # pairs of places that are better added one by one than summed
 # Numbers that one matrix product sums. On a CPU it may add them one after the other, whose rounding
 # grows with their number; sums of so many are added up at no cost.
 LONGEST = 2**15
+LONG_ROW = 2**10  # numbers from which a product is worth a pass through what it is added to
 
 
 class Term(NamedTuple):
@@ -38,6 +39,17 @@ class Term(NamedTuple):
         """The sum over equal outputs as one product of longer rows."""
         left, right = (each.transpose(1, 2).flatten(2)[:, None] for each in self[:2])
         return Term(left, right, self.scale)
+
+    def over_outputs(self) -> list["Term"]:
+        """Terms whose products add up to the sum over equal outputs.
+
+        Long rows are multiplied output by output: putting them side by side takes as long.
+        """
+        left, right, scale = self
+        if scale is not None or left.shape[-1] < LONG_ROW or left.device.type != "cpu":
+            return [self.summed()]
+        each = [slice(output, output + 1) for output in range(left.shape[1])]
+        return [Term(left[:, one], right[:, one], None) for one in each]
 
     def pieces(self) -> Iterator["Term"]:
         """The same sum in products of rows that are not too long."""

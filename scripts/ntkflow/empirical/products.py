@@ -56,7 +56,7 @@ def _fill_batch(
     rest = [pair for pair in pairs if not isinstance(pair[0], ReadoutFactor)]
     terms = _joined([term for factor, other in rest for term in factor.terms(other)])
     if layout.mode == "trace":
-        summed = [term.packed().summed() for term in terms]
+        summed = [part for term in terms for part in term.packed().over_outputs()]
         _fill_terms(summed, Layout("diagonal", 1), values[None], symmetric, add)
     else:
         paired = [term for term in terms if _sums_one_side(term, layout)]
