@@ -91,7 +91,9 @@ def test_estimates_are_near_both_kernels(setting, data):
             kernel.trace(), kernel.norm(), ntkflow.effective_rank(values),
             ntkflow.alignment(kernel, y),
         ]  # fmt: skip
-        assert (np.abs(found[value] - expected) < 4 * found[error]).all()
+        # An error over random vectors does not hold the rounding of products in float32.
+        rounding = 8 * np.finfo(np.float32).eps * np.abs(expected)
+        assert (np.abs(found[value] - expected) < 4 * found[error] + rounding).all()
         if rows == 12:
             assert found["exact"][0] == pytest.approx(float(expected[0]), rel=1e-5)
         else:
