@@ -26,10 +26,14 @@ def read_options(doc: str) -> argparse.Namespace:
 
 
 def seconds(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """Median seconds of every call; all take turns in each repetition, after one to warm up."""
+    """Median seconds of every call; all take turns in each repetition, after one to warm up.
+
+    Every other repetition goes backwards: a call pays for memory that the one before gave back.
+    """
     taken: list[list[float]] = [[] for _ in calls]
-    for _ in range(repeats + 1):
-        for call, times in zip(calls, taken, strict=True):
+    turns = list(zip(calls, taken, strict=True))
+    for repetition in range(repeats + 1):
+        for call, times in reversed(turns) if repetition % 2 else turns:
             start = time.perf_counter()
             call()
             times.append(time.perf_counter() - start)
