@@ -60,6 +60,7 @@ def test_seed_alone_is_bitwise_the_same_in_every_architecture(name, dtype):
         alone = train_ensemble(network, one, x, y, **descent(0.05, 3))
         for name, p in alone.parameters.items():
             assert torch.equal(p[0], together.parameters[name][s])
+            assert not torch.equal(p[0], one[name][0])
         alone = train_ensemble(network, one, x, y, **descent(0.05, 3), engine="loop")
         for name, p in alone.parameters.items():
             assert torch.equal(p[0], looped.parameters[name][s])
