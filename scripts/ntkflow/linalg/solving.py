@@ -20,7 +20,7 @@ _TILE = 2048
 _PIECE = {torch.float32: 512, torch.float64: 512}
 # Sums that tiles of a stored matrix are dealt out to, and vectors up to which this is worth while.
 _SHARES, _SKINNY = 16, 32
-# Rows from which tiles take longer than starting threads, and than loading compiled loops.
+# Rows from which tiles take longer than starting threads, and many products than loading loops.
 _WORTH_THREADS = 4096
 _LOOPED = {torch.float32, torch.float64}
 

@@ -81,8 +81,8 @@ def train_ensemble(
             descent, on the CPU: O(n + M) a step), "dense" (written-out gradients of multilayer
             perceptrons), "general" (torch.func, any network) or "auto": the first of these that
             fits. "loop" takes any network too, one after the other by torch.autograd: faster for a
-            single one, which the others train beside its own copy, so that its rounding is that of
-            an ensemble.
+            single recurrent or attending one, which "general" trains beside its own copy, so that
+            its rounding is that of an ensemble.
         noise_seeds: one per member, for its dropout masks; needed with dropout only.
 
     Returns:
