@@ -20,6 +20,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE = 330.0  # seconds: longer than a script or a page may take
 
 
 class Browser:
@@ -39,7 +40,7 @@ class Browser:
     def _post(self, path: str, **body):
         request = urllib.request.Request(self._root + path, data=json.dumps(body).encode())
         try:
-            with urllib.request.urlopen(request) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             raise RuntimeError(json.load(error)["value"]["message"]) from error
@@ -85,13 +86,15 @@ def start_browser(folder: Path) -> Iterator[Browser]:
         log,
         subprocess.Popen(["chromedriver", f"--port={port}"], stdout=log, stderr=log) as driver,
     ):
-        _wait_for(port)
-        browser = Browser(port, folder / "profile")
         try:
-            yield browser
+            _wait_for(port)
+            browser = Browser(port, folder / "profile")
+            try:
+                yield browser
+            finally:
+                request = urllib.request.Request(browser._root, method="DELETE")
+                urllib.request.urlopen(request, timeout=PATIENCE).close()
         finally:
-            request = urllib.request.Request(browser._root, method="DELETE")
-            urllib.request.urlopen(request).close()
             driver.terminate()
 
 
