@@ -12,7 +12,7 @@ from types import FrameType
 
 from ntkflow.errors import ConfigurationError, unknown
 from ntkstudy.plan.configuration import read_yaml
-from ntkstudy.processes import CALLER
+from ntkstudy.processes import CALLER, at_stop
 from ntkstudy.terminal import Display, Forecast, usual_seconds
 
 JOB = re.compile(r"(?:localrule )?Job (\d+): (.+)")
@@ -24,7 +24,6 @@ NOTHING = "Nothing to be done"
 EXPECTED = "Expected: "  # as `ntkstudy.plan.scheduling` says it
 KILLED = "died with <Signals.SIGKILL"
 LOCKED = "Directory cannot be locked"
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TROUBLE = re.compile(r"Error|Exception|Warning|error|Exiting|cannot|incomplete")
 
 
@@ -122,10 +121,7 @@ def run(call: list[str], display: Display | None = None) -> tuple[int, Progress]
         if snakemake:
             snakemake.send_signal(signal.SIGTERM if progress.began else signal.SIGINT)
 
-    before = {each: signal.getsignal(each) for each in SIGNALS}
-    for each in SIGNALS:
-        if before[each] is not signal.SIG_IGN:  # as with nohup
-            signal.signal(each, stop)
+    undo = at_stop(stop)
     environment = {**os.environ, CALLER: str(os.getpid())}
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
@@ -135,8 +131,7 @@ def run(call: list[str], display: Display | None = None) -> tuple[int, Progress]
                 running = list(progress.started.values())
                 display.show(line, shown, progress.done, progress.total, running)
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        undo()
     return snakemake.returncode, progress
 
 

@@ -1,7 +1,9 @@
 """A headless Chromium, spoken to over the WebDriver protocol."""
 
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -77,25 +79,19 @@ class Browser:
 
 @contextmanager
 def start_browser(folder: Path) -> Iterator[Browser]:
-    """Run a browser with a fresh profile; end it with everything that it started."""
+    """Run a browser with a fresh profile; end all that it started, also if it hangs."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = (folder / "driver.log").open("wb")
-    with (
-        log,
-        subprocess.Popen(["chromedriver", f"--port={port}"], stdout=log, stderr=log) as driver,
-    ):
-        try:
-            _wait_for(port)
-            browser = Browser(port, folder / "profile")
-            try:
-                yield browser
-            finally:
-                request = urllib.request.Request(browser._root, method="DELETE")
-                urllib.request.urlopen(request, timeout=PATIENCE).close()
-        finally:
-            driver.terminate()
+    with (folder / "driver.log").open("wb") as log:
+        call = ["chromedriver", f"--port={port}"]
+        driver = subprocess.Popen(call, stdout=log, stderr=log, start_new_session=True)
+    try:
+        _wait_for(port)
+        yield Browser(port, folder / "profile")
+    finally:
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
 
 
 def _wait_for(port: int) -> None:

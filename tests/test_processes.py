@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ntkstudy.processes import Stopped, is_running, stopping_cleanly
+from ntkstudy.processes import STOPPING, Stopped, at_stop, is_running, stopping_cleanly
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 JOB = """
@@ -32,6 +32,22 @@ try:
     time.sleep(60)
 except KeyboardInterrupt:
     print("interrupted, job", job.wait(), flush=True)
+"""
+
+
+WAITING = """
+import signal, threading, time
+from ntkstudy.processes import stop_with_jobs
+stop_with_jobs()
+print("ready", flush=True)
+def get_it():
+    time.sleep(0.5)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+threading.Thread(target=get_it).start()
+try:
+    threading.Semaphore(0).acquire()
+except KeyboardInterrupt:
+    print("interrupted")
 """
 
 
@@ -68,6 +84,21 @@ def test_a_run_takes_its_jobs_with_it():
     run = start(MAIN, JOB)
     run.terminate()
     assert run.communicate()[0] == "stopped by SIGTERM\ninterrupted, job 0\n"
+
+
+def test_a_run_that_waits_hears_a_signal_that_another_thread_got():
+    run = start(WAITING)
+    assert run.communicate(timeout=60)[0] == "interrupted\n"
+
+
+def test_what_is_done_at_a_stop_is_undone():
+    before, calls = [signal.getsignal(each) for each in STOPPING], []
+    undo = at_stop(lambda number, frame: calls.append(number))
+    signal.raise_signal(signal.SIGHUP)
+    undo()
+    assert calls == [signal.SIGHUP]
+    assert [signal.getsignal(each) for each in STOPPING] == before
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 def test_jobs_see_that_their_run_was_killed():

@@ -27,9 +27,9 @@ GLYPH_FILL = """
     return getComputedStyle(glyph).fill"""
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with start_browser(tmp_path_factory.mktemp("browser")) as browser:
+@pytest.fixture
+def browser(tmp_path):
+    with start_browser(tmp_path) as browser:
         yield browser
 
 

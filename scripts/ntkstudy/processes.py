@@ -7,6 +7,7 @@ above it is still there, so that none works on for nobody.
 import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, MutableMapping
@@ -18,6 +19,7 @@ CALLER = "NTKFLOW_CALLER"  # variable of a run: process without which it stops
 RUN = "NTKFLOW_RUN"  # variable of a job: the same
 PATIENCE = 10.0  # seconds that a process has to stop before it is killed
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what asks a process to stop
+UNHEARD = 0.5  # seconds after which a signal has not reached the main thread
 
 
 class Stopped(BaseException):
@@ -73,6 +75,50 @@ def stopping_cleanly(above: str = RUN) -> Iterator[None]:
             signal.signal(each, handler)
 
 
+def at_stop(act: Callable[[int, FrameType | None], None]) -> Callable[[], None]:
+    """Call a function in the main thread at signals that ask this process to stop.
+
+    The system may give a signal to any thread. Python then calls its handler when the main thread
+    next runs code of Python, which it never does while it waits for a lock. It is woken here.
+
+    Args:
+        act: takes what a handler takes.
+
+    Returns:
+        What puts everything back as it was.
+    """
+    heard: list[int] = []  # no lock, which the next signal would wait for
+    before = {each: signal.getsignal(each) for each in STOPPING}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        act(number, frame)
+
+    for each in STOPPING:
+        if before[each] is not signal.SIG_IGN:  # as with nohup
+            signal.signal(each, handle)
+    numbers, told = socket.socketpair()
+    told.setblocking(False)
+    earlier = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+
+    def wake() -> None:
+        with numbers, told:
+            while number := numbers.recv(1):
+                time.sleep(UNHEARD)
+                if number[0] in STOPPING and not heard:
+                    signal.pthread_kill(threading.main_thread().ident, number[0])
+
+    threading.Thread(target=wake, daemon=True).start()
+
+    def undo() -> None:
+        signal.set_wakeup_fd(earlier)
+        told.shutdown(socket.SHUT_WR)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    return undo
+
+
 def follow(pid: str | None, ended: threading.Event | None = None) -> None:
     """Send SIGTERM to this process when another one is gone; nothing, if there is none."""
     if not pid:
@@ -112,9 +158,7 @@ def stop_with_jobs(environment: MutableMapping[str, str] = os.environ) -> None:
         after(PATIENCE, lambda: _signal_all(children, signal.SIGKILL))
         raise KeyboardInterrupt
 
-    for each in STOPPING:
-        if signal.getsignal(each) is not signal.SIG_IGN:
-            signal.signal(each, stop)
+    at_stop(stop)
     environment[RUN] = str(os.getpid())
     follow(environment.get(CALLER))
 
