@@ -90,6 +90,9 @@ def main() -> None:
     with clock.phase("images"):
         x, labels = read("train", side, options.n)
         y = torch.eye(CLASSES)[labels]
+    if not options.anew:
+        with clock.phase("memory"):  # which a virtual machine is given at its first use
+            torch.empty(options.n, options.n).zero_()
     with clock.phase("kernel"):
         kernel = (network, x)
         some = limit_kernels(network, x[:256], only="ntk", dtype=torch.float32).ntk

@@ -9,6 +9,8 @@ Sources: Cho, Saul 2009 (ReLU, |x|); Williams 1997 (erf); Tsuchida et al. 2021, 
 
 import math
 from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -72,11 +74,16 @@ class Homogeneous:
 
     def respond(self, delta: Tensor, eta: Tensor | None, first: list, second: list) -> Moments:
         """Gap and slope from the half angle, asin(sqrt(delta / 2))."""
-        half = delta.mul_(0.5)
-        if eta is None:
-            gap, slope = self._respond(half)
+        if eta is not None:
+            half, far = delta.mul_(0.5).clamp_(0, 1), eta.clamp(0, 2).mul_(0.5)
+            gap, slope = self._respond_antiparallel(half, far)
+        elif _takes_loops(delta):
+            from . import angle_loops
+
+            gap = delta.contiguous()
+            slope = torch.from_numpy(angle_loops.respond(gap.numpy(), self.odd, self.even))
         else:
-            gap, slope = self._respond_antiparallel(half.clamp_(0, 1), eta.clamp(0, 2).mul_(0.5))
+            gap, slope = self._respond(delta.mul_(0.5))
         return gap, self._at_zero(slope, first, second) if first or second else slope
 
     def _respond(self, half: Tensor) -> Moments:
@@ -109,6 +116,17 @@ class Homogeneous:
         none, both = (1 - alive1) * (1 - alive2), alive1 * alive2
         one = self.slope_at_zero * self.slope * (1 - both - none)
         return slope * both + one + self.slope_at_zero**2 * none
+
+
+def _takes_loops(delta: Tensor) -> bool:
+    """Whether compiled loops do it: on a CPU with numba, which the device check lacks."""
+    known = delta.dtype in (torch.float32, torch.float64)
+    return known and delta.device.type == "cpu" and _has_numba()
+
+
+@cache
+def _has_numba() -> bool:
+    return find_spec("numba") is not None
 
 
 def smooth_gap(value: Tensor, root1: Tensor, root2: Tensor) -> Tensor:
