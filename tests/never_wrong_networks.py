@@ -55,8 +55,8 @@ class Net(nn.Module):
         for name, layer in layers.items():
             setattr(self, name, layer)
 
-    def forward(self, x):
-        return self._run(self, x)
+    def forward(self, *x):
+        return self._run(self, *x)
 
 
 def differentiated(body, combine):
@@ -295,8 +295,8 @@ def plain_jacobian(network, x):
     """Gradients (N, O, P) by name: one backward pass per row and output of the network as it is."""
     named = {name: p for name, p in network.named_parameters() if p.requires_grad}
     rows = []
-    for row in x:
-        outputs = network(row[None].clone()).reshape(-1)
+    for row in zip(*x, strict=True) if isinstance(x, tuple) else zip(x, strict=True):
+        outputs = network(*(part[None].clone() for part in row)).reshape(-1)
         rows.append([plain_gradient(output, named) for output in outputs])
     return {
         name: torch.stack([torch.stack([each[name] for each in row]) for row in rows])

@@ -145,3 +145,82 @@ def test_a_type_that_a_network_does_not_take_is_told():
 )
 def test_first_words(text, words):
     assert first_words(RuntimeError(text)) == words
+
+
+# What was once an error of torch, or passed over
+
+FUNCTION_NAMES = {"number": 3.0, "None": None, "word": "a", "array": np.ones(2)}
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("value", FUNCTION_NAMES.values(), ids=FUNCTION_NAMES)
+def test_parameters_of_a_function_are_tensors(value):
+    words = f"parameters: 'c' is {type(value).__name__}; give tensors alone"
+    given = {"w": torch.randn(3, 2), "c": value}
+    one_line(
+        ConfigurationError,
+        words,
+        ntkflow.empirical_ntk,
+        lambda p, x: x @ p["w"],
+        X,
+        parameters=given,
+    )
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("call", [ntkflow.empirical_ntk, ntkflow.ntk_operator])
+def test_parameters_of_a_module(call):
+    words = r"parameters\['0.weight'\]: int is not allowed; use a torch.Tensor"
+    one_line(ConfigurationError, words, call, network(), X, parameters={"0.weight": 3})
+    words = "parameters: 'weight' has no shape before a first call; call the network once"
+    one_line(UnsupportedLayerError, words, call, nn.LazyLinear(3), X)
+
+
+def test_pairs_of_names_and_parameters():
+    net = network()
+    found = ntkflow.empirical_ntk(net, X, parameters=net.named_parameters()).values
+    torch.testing.assert_close(found, ntkflow.empirical_ntk(net, X).values, rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_inputs_are_dense():
+    words = "x1: a sparse_coo tensor is not allowed; use a dense one"
+    one_line(ConfigurationError, words, ntkflow.empirical_ntk, network(), X.to_sparse())
+    nested = torch.nested.nested_tensor([torch.randn(2, 3), torch.randn(1, 3)])
+    words = "x1: a nested tensor is not allowed; use a dense one"
+    one_line(ConfigurationError, words, ntkflow.empirical_ntk, network(), nested)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_network_without_outputs():
+    words = "network: returns no numbers for a row"
+    one_line(UnsupportedLayerError, words, ntkflow.empirical_ntk, nn.Linear(3, 0), X)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_matrices_with_eigenpairs():
+    words = "operator: ndarray is not allowed; use a torch.Tensor"
+    one_line(ConfigurationError, words, ntkflow.top_eigenpairs, np.eye(3), 2)
+    words = r"operator: differs from its transpose by 1\.0e\+00 of its largest entry"
+    one_line(ConfigurationError, words, ntkflow.top_eigenpairs, torch.ones(4, 4).triu(), 2)
+    nearly = torch.eye(4, dtype=torch.float64)
+    nearly[0, 1] = 1e-12
+    assert ntkflow.top_eigenpairs(nearly, 2).values.tolist() == pytest.approx([1, 1])
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_ensembles_of_a_diagonal_kernel():
+    net = nn.Sequential(nn.Linear(3, 1), nn.Dropout())
+    start = ntkflow.draw_parameters(net, seeds=range(3))
+    one_line(
+        UnsupportedLayerError, "layer '1': Dropout in training mode",
+        ntkflow.diagonal_kernel, net.train(), start, X[:1],
+    )  # fmt: skip
+    net.eval()
+    wrong = start | {"0.bias": start["0.bias"][:2]}
+    words = r"parameters\['0.bias'\]: shape \(2, 1\) is not allowed; use \(3, 1\)"
+    one_line(NtkflowError, words, ntkflow.diagonal_kernel, net, wrong, X[:1])
+    words = "parameters: the network has no parameter 'other'"
+    wrong = {"other": start["0.bias"]}
+    one_line(ConfigurationError, words, ntkflow.diagonal_kernel, net, wrong, X[:1])

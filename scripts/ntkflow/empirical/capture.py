@@ -66,7 +66,8 @@ class Claims(NamedTuple):
 
     `read` holds the claimed ones and what is made of them alone, under its own names, `pattern`
     kind and names of each of their uses, in order, and `axes` their axes; `made` where to look for
-    what is made of parameters alone.
+    what is made of parameters alone; `summed` the lengths that sums go over, None if rows are among
+    them.
     """
 
     claimed: set[str]
@@ -75,17 +76,19 @@ class Claims(NamedTuple):
     pattern: list[tuple]
     axes: list[Axes]
     made: Shapes
+    summed: tuple[tuple[int, ...], ...] | None
 
 
 class Look(NamedTuple):
     """The graph of the first row, twice, and the axes of the rows in each of its uses.
 
-    `axes` is None where three rows have other uses than two.
+    `axes` is None where three rows have other uses than two, `summed` where sums go over rows.
     """
 
     found: Found
     axes: list[Axes | None] | None
     made: Shapes
+    summed: tuple[tuple[int, ...], ...] | None
 
 
 def look(model: Model, x: Inputs) -> Look:
@@ -98,7 +101,8 @@ def look(model: Model, x: Inputs) -> Look:
         )
     uses, others = two.found.uses, three.found.uses
     alike = _pattern(uses) == _pattern(others)
-    return Look(two.found, _axes(two.outputs, uses, others) if alike else None, made)
+    summed = two.found.summed if two.found.summed == three.found.summed else None
+    return Look(two.found, _axes(two.outputs, uses, others) if alike else None, made, summed)
 
 
 def claimed_parameters(model: Model, x: Inputs) -> tuple[Claims, list[Use]]:
@@ -113,7 +117,7 @@ def claims_of(model: Model, seen: Look) -> tuple[Claims, list[Use]]:
     outputs of another.
     """
     if seen.axes is None:
-        return Claims(set(), set(), set(), [], [], {}), []
+        return Claims(set(), set(), set(), [], [], {}, None), []
     found, uses = seen.found, seen.found.uses
     met = list(zip(uses, seen.axes, strict=True))
     odd = found.sources(name for use, axes in met if not axes for name in use.names)
@@ -125,7 +129,7 @@ def claims_of(model: Model, seen: Look) -> tuple[Claims, list[Use]]:
     read -= elsewhere
     kept = [(use, axes) for use, axes in met if _acts(use, read)]
     mine, axes = [use for use, _ in kept], [axes for _, axes in kept]
-    return Claims(claimed, read, idle, _pattern(mine), axes, seen.made), mine
+    return Claims(claimed, read, idle, _pattern(mine), axes, seen.made, seen.summed), mine
 
 
 def accounted(recording: Recording, claims: Claims, rows: int) -> list[Seen] | None:

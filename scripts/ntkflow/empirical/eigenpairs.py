@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checks import as_whole
+from ..checks import as_whole, check_tensors
 from ..errors import ConfigurationError, NtkflowError
 from .operator import NtkOperator
 
@@ -54,8 +54,8 @@ def top_eigenpairs(
         `Eigenpairs` with the residual norms |A u - lambda u| computed anew.
 
     Raises:
-        ConfigurationError: if k is not allowed, the matrix is not square, or the operator is
-            between two sets of rows.
+        ConfigurationError: if k is not allowed, the matrix is not square or not symmetric, or the
+            operator is between two sets of rows.
         NtkflowError: if the iteration does not converge.
 
     Examples:
@@ -69,9 +69,13 @@ def top_eigenpairs(
     """
     if isinstance(operator, NtkOperator):
         operator.check_symmetric("an eigenpair")
+    else:
+        check_tensors(operator=operator)
     size = operator.shape[0]
     if tuple(operator.shape) != (size, size):
         raise ConfigurationError(f"operator: shape {tuple(operator.shape)} is not square")
+    if isinstance(operator, Tensor):
+        _check_symmetric(operator)
     k = as_whole("k", k, 1, size if size <= FORM_UP_TO else size - 1)
     matrix = operator.to_scipy() if isinstance(operator, NtkOperator) else operator.cpu().numpy()
     if size <= FORM_UP_TO:
@@ -82,6 +86,16 @@ def top_eigenpairs(
     values, vectors = values.flip(0), vectors.flip(1)
     residuals = operator @ vectors - vectors * values
     return Eigenpairs(values, vectors, residuals.norm(dim=0))
+
+
+def _check_symmetric(matrix: Tensor) -> None:
+    """Raise a ConfigurationError unless this is its own transpose, half its digits given."""
+    apart, size = (matrix - matrix.mT).abs().max(), matrix.abs().max()
+    if apart > size * torch.finfo(matrix.dtype).eps ** 0.5:
+        raise ConfigurationError(
+            f"operator: differs from its transpose by {float(apart / size):.1e} of its largest "
+            "entry; use a symmetric matrix"
+        )
 
 
 def _dense(matrix: Any, k: int) -> tuple[np.ndarray, np.ndarray]:

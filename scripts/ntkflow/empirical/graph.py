@@ -65,7 +65,8 @@ class Found(NamedTuple):
 
     `elsewhere` holds the kind of an operation that reads the parameter in no way known here;
     `operations` tells what each is, and which results of which others it takes; `made` what is made
-    of parameters alone and named in uses like a parameter.
+    of parameters alone and named in uses like a parameter; `summed` the lengths of the axes that
+    sums and means go over.
     """
 
     uses: list[Use]
@@ -73,6 +74,7 @@ class Found(NamedTuple):
     operations: tuple[tuple, ...]
     made: dict[str, Made]
     walk: Walk
+    summed: tuple[tuple[int, ...], ...] = ()
 
     @property
     def kinds(self) -> set[str]:
@@ -97,6 +99,7 @@ def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor], shapes: Shapes 
     if alone:
         nodes = visit(outputs.grad_fn, lambda node: getattr(read(node), "name", None), alone)
     uses, elsewhere, operations, counts, made = [], {}, [], Counter(), {}
+    summed: list[tuple[int, ...]] = []
     numbers: dict[Node | None, int] = {}
     for node in nodes:
         met = {}
@@ -112,9 +115,12 @@ def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor], shapes: Shapes 
         known = _uses_of(node, met)
         parents = [(numbers.setdefault(p, len(numbers)), i) for p, i in node.next_functions]
         operations.append((*_operation(node, bool(known)), *parents))
+        if kind_of(node) in SUMS:
+            summed.append(_summed_lengths(node))
         uses += known
         elsewhere |= {} if known else {p.name: kind_of(node) for p in met.values()}
-    found = Found(_merged(uses, counts), elsewhere, tuple(operations), made, whole)
+    told = tuple(operations), made, whole, tuple(summed)
+    found = Found(_merged(uses, counts), elsewhere, *told)
     for name, kind in list(elsewhere.items()):
         elsewhere |= dict.fromkeys(found.sources([name]), kind)
     return found
@@ -155,6 +161,8 @@ PLACES = {
 }
 
 
+SUMS = ("Mean", "Sum")
+
 # The factors of a product, by their slots.
 FACTORS = {"Addmm": (1, 2), "Bmm": (0, 1), "Convolution": (0, 1), "Mm": (0, 1)}
 
@@ -170,6 +178,18 @@ def _operation(node: Node, of_parameter: bool) -> tuple:
     if (constant or kind == "Embedding") and not of_parameter:
         return (f"{kind} of rows",)
     return kind, *(getattr(node, f"_saved_{name}", None) for name in PLACES.get(kind, ()))
+
+
+def _summed_lengths(node: Node) -> tuple[int, ...]:
+    """Lengths of the axes that a sum or a mean goes over."""
+    shape = node._saved_self_sym_sizes
+    axes = getattr(node, "_saved_dim", None)
+    # Without an axis all are meant. Autograd keeps axes as numbers without a sign.
+    return tuple(shape) if not axes else tuple(shape[_signed(axis)] for axis in axes)
+
+
+def _signed(axis: int) -> int:
+    return axis - 2**64 if axis >= 2**63 else axis
 
 
 def kind_of(node: Node) -> str:

@@ -101,6 +101,12 @@ def as_inputs(name: str, x: object) -> Inputs:
         labelled = {f"{name}[{key!r}]": tensor for key, tensor in inputs.tensors.items()}
     first = next(iter(labelled))
     for label, tensor in labelled.items():
+        if tensor.is_nested or tensor.layout is not torch.strided:
+            kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
+            raise ConfigurationError(
+                f"{label}: a {kind} tensor is not allowed; use a dense one (to_dense(), or padding "
+                "and a mask)"
+            )
         if tensor.ndim == 0:
             raise ConfigurationError(f"{label}: a tensor without axes has no rows; give rows first")
         if len(tensor) != len(labelled[first]):

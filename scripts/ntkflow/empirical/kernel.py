@@ -219,6 +219,8 @@ def pose(
         alone = [(x1[:1], like)]
         if x2 is not None:
             alone.append((x2[:1], _first(model, x2, "x2", dtype)))
+    if not like.shape[1]:
+        raise UnsupportedLayerError("network: returns no numbers for a row; a kernel needs outputs")
     outputs = read_outputs(outputs, like.shape[1], conventions)
     selected, layout = _layout(outputs, like.shape[1])
     types = like.to(summing_type(like.dtype)), like.dtype

@@ -24,7 +24,7 @@ from .graph import PLACES, Use, shape_of
 from .inputs import Inputs, same_rows, shapes_of_rows
 from .jacobian import jacobian_factors
 from .layer_factors import Part, all_rows, make_factor, prefers_rows, total
-from .proof import Unproved, tolerance
+from .proof import Unproved, is_same, tolerance
 from .rules import PAIRED, Seen, is_swapped, sizes_of
 from .taking import TAKING, taken
 from .task import Factors, Task
@@ -128,7 +128,8 @@ def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
     outputs = recording.outputs
     most = min(GRADIENT_BYTES, task.memory_budget // 4)
     gradients = _output_gradients(outputs, uses, task.selected, most)
-    if len(x) > 1 and not outputs.is_meta and not keep.issuperset(recording.found.kinds):
+    in_place = keep.issuperset(recording.found.kinds) and recording.found.summed == claims.summed
+    if len(x) > 1 and not outputs.is_meta and not in_place:
         _check_order(outputs, uses, gradients, task.selected)
     return _factors(task, uses, gradients, claims, recording)
 
@@ -197,11 +198,23 @@ def _check_order(
     for seen, each, gradient in zip(uses, found, gradients, strict=True):
         summed = torch.tensordot(columns, gradient, 1)
         expected = summed * rows.view(-1, *(1 for _ in summed.shape[1:]))
-        deviations.append((seen.node.rows_first(each, seen.rows) - expected).norm())
-        sizes.append(expected.norm())
+        here = seen.node.rows_first(each, seen.rows)
+        deviation, size = (here - expected).norm(), expected.norm()
+        if not deviation.isfinite():  # some rows have no finite gradient: the same ones in both
+            deviation, size = _of_finite_rows(here, expected)
+        deviations.append(deviation)
+        sizes.append(size)
     allowed = tolerance(outputs.dtype, *(gradient.dtype for gradient in found))
-    if max(deviations) > allowed * max(sizes):
+    if not max(deviations) <= allowed * max(sizes):
         raise Unproved("meets rows in another order than that of the outputs")
+
+
+def _of_finite_rows(found: Tensor, expected: Tensor) -> tuple[Tensor, Tensor]:
+    """Deviation and size where every number of a row is finite; infinite if others are in two."""
+    finite = [each.flatten(1).isfinite().all(1) for each in (found, expected)]
+    if not torch.equal(*finite):
+        return found.new_tensor(torch.inf), expected.new_zeros(())
+    return (found[finite[0]] - expected[finite[0]]).norm(), expected[finite[0]].norm()
 
 
 def _groups(uses: list[Use], claimed: set[str], by_layer: bool, apart: set[str]) -> list[tuple]:
@@ -287,11 +300,14 @@ def _keeping_rows(task: Task, x: Inputs, recording: Recording) -> frozenset[str]
     the others. Operations that take what tensors say take the same as when that was right.
 
     Raises:
-        Unproved: if the plan was right for another graph.
+        Unproved: if these rows have other outputs, or the plan was right for another graph.
     """
     evidence, graph = task.evidence, (len(x) > 1, *recording.found.operations)
     if evidence is None:
         return KEEP_ROWS
+    several = len(x) > 1 and not x.is_meta
+    if several and not _has_outputs_of_few(task, x, recording.outputs.detach()):
+        raise Unproved("has other outputs for some rows than for all")
     form, places = shapes_of_rows(x), (len(x), taken(recording.found))
     if evidence.graphs is None:
         evidence.met.setdefault(form, {}).setdefault(graph, set()).add(places)
@@ -299,8 +315,6 @@ def _keeping_rows(task: Task, x: Inputs, recording: Recording) -> frozenset[str]
     known, right = evidence.graphs.get(form, (None, set()))
     if graph != known:
         raise Unproved("meets other operations than before")
-    if len(x) > 1 and not _has_outputs_of_few(task, x, recording.outputs.detach()):
-        raise Unproved("has other outputs for some rows than for all")
     same = places in right and None not in places
     return KEEP_ROWS_ONCE_RIGHT | TAKING if same else KEEP_ROWS_ONCE_RIGHT
 
@@ -310,6 +324,6 @@ def _has_outputs_of_few(task: Task, x: Inputs, outputs: Float[Tensor, "n o"]) ->
     found = [alone for row, alone in task.alone if same_rows(row, x[:1])][:1]
     rest = groups[len(found) :]
     found += task.model.at(parameters, lambda function: [function(x[rows]) for rows in rest])
-    allowed = tolerance(outputs.dtype) * outputs.abs().max()
+    allowed = tolerance(outputs.dtype) * outputs.nan_to_num(0.0, 0.0, 0.0).abs().max()
     pairs = zip(groups, found, strict=True)
-    return all(bool(((few - outputs[rows]).abs() <= allowed).all()) for rows, few in pairs)
+    return all(is_same(few, outputs[rows], allowed) for rows, few in pairs)

@@ -125,7 +125,8 @@ def _attempts(task: Task) -> dict[str, Callable[[Task], dict[str, Tensor]]]:
     if task.model.has_hooks:
         return {"autograd": autograd_kernel}
     found = {"layerwise": _layerwise_if_most}
-    if 1 in (len(task.x1), len(task.other)) and not task.own_rows:
+    pairs = not task.own_rows and task.sketch is None
+    if pairs and 1 in (len(task.x1), len(task.other)):
         found["vector_product"] = vector_product_kernel
     return found | {"jacobian": jacobian_kernel, "autograd": autograd_kernel}
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.utils import _pytree
@@ -82,6 +83,20 @@ class Model:
             return as_rows(network(x), len(x))
         return as_rows(self.operator(network, x), len(x), source="operator")
 
+    def outputs(self, x: Inputs) -> Float[Tensor, "n o"]:
+        """Outputs at the model's own parameters, without a graph, which a network may need within.
+
+        One that differentiates by its parameters needs them to require gradients.
+        """
+        try:
+            return self(self.parameters, x).detach()
+        except RuntimeError as error:
+            if "does not require grad" not in str(error):
+                raise
+        leaves = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
+        with torch.enable_grad():
+            return self(leaves, x).detach()
+
     def single(self, parameters: Mapping[str, Tensor], row: Inputs) -> Float[Tensor, " o"]:
         """Outputs of one row, for `torch.func.vmap`."""
         return self(parameters, row[None])[0]
@@ -96,7 +111,7 @@ class Model:
         """
         before = _random_state(x.device)
         try:
-            outputs = self(self.parameters, x[:1]).detach()
+            outputs = self.outputs(x[:1])
         except UnsupportedLayerError:
             raise
         except Exception as error:
@@ -108,6 +123,7 @@ class Model:
                 f"on one row: {(str(error) or type(error).__name__).splitlines()[0]}"
             ) from error
         if not torch.equal(before, _random_state(x.device)):
+            _set_random_state(x.device, before)
             raise UnsupportedLayerError(
                 "network: its forward pass draws random numbers, so the kernel depends on chance; "
                 "call network.eval(), or leave out dropout and noise"
@@ -117,7 +133,7 @@ class Model:
     def _takes(self, x: Inputs) -> bool:
         """Whether the network has outputs for these rows."""
         try:
-            self(self.parameters, x)
+            self.outputs(x)
         except Exception:
             return False
         return True
@@ -149,6 +165,13 @@ class Model:
 
 def _random_state(device: torch.device) -> Tensor:
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _set_random_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
 
 
 @contextmanager
@@ -206,6 +229,14 @@ def as_model(
         raise ConfigurationError("parameters: None is not allowed for a function; give a pytree")
     paths, spec = _pytree.tree_flatten_with_path(parameters)
     names = [_path_name(path) for path, _ in paths]
+    if len(set(names)) < len(names):  # keys with dots, or of other types that read alike
+        names = [_pytree.keystr(path) for path, _ in paths]
+    for name, (_, leaf) in zip(names, paths, strict=True):
+        if not isinstance(leaf, Tensor):
+            raise ConfigurationError(
+                f"parameters: {name!r} is {type(leaf).__name__}; give tensors alone, and what is "
+                "no parameter to the function in another way"
+            )
     leaves = {name: leaf for name, (_, leaf) in zip(names, paths, strict=True)}
     pairs = {name for name, leaf in leaves.items() if leaf.is_complex()}
     hooks = {name: _hooks(name, leaf) for name, leaf in leaves.items()}
@@ -228,6 +259,11 @@ def _module_model(
 ) -> Model:
     layers = Layers.of(module)
     _check_layers(layers.named)
+    lazy = [name for name, p in module.named_parameters() if is_lazy(p)]
+    if lazy:
+        raise UnsupportedLayerError(
+            f"parameters: {lazy[0]!r} has no shape before a first call; call the network once"
+        )
     chosen = select_parameters(module, parameters)
     every = dict(module.named_parameters(remove_duplicate=False))
     shared = {id(every[name]) for name in chosen}

@@ -5,7 +5,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from ..checks import check_shape
+from ..errors import ConfigurationError
 from .inputs import Several, apply, as_inputs, call
+from .model import check_evaluation_mode
 
 
 def diagonal_kernel(
@@ -24,7 +26,8 @@ def diagonal_kernel(
         The part of the weights and the whole kernel, each (S,).
 
     Raises:
-        ConfigurationError: if the inputs are not allowed.
+        ConfigurationError: if the inputs or the parameters are not allowed.
+        UnsupportedLayerError: if a layer is in training mode and depends on the batch or on chance.
         KernelError: if the network has several outputs, or x several rows.
 
     Examples:
@@ -35,6 +38,8 @@ def diagonal_kernel(
         ([5.0, 5.0, 5.0], [6.0, 6.0, 6.0])
     """
     x = as_inputs("x", x)
+    check_evaluation_mode(network)
+    _check_stacked(network, parameters)
     apply(lambda tensor: check_shape("x", tensor, 1, ...) or tensor, x)
 
     def output(one: dict[str, Tensor]) -> Tensor:
@@ -48,3 +53,13 @@ def diagonal_kernel(
         return sum(weights), sum(squares.values())
 
     return vmap(of_one)(parameters)
+
+
+def _check_stacked(network: nn.Module, parameters: dict[str, Tensor]) -> None:
+    """Raise unless these are parameters of the network, stacked over as many networks each."""
+    known = dict(network.named_parameters())
+    for name, stacked in parameters.items():
+        if name not in known:
+            raise ConfigurationError(f"parameters: the network has no parameter {name!r}")
+        count = len(next(iter(parameters.values())))
+        check_shape(f"parameters[{name!r}]", stacked, count, *known[name].shape)

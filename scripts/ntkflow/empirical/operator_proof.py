@@ -5,7 +5,7 @@ from torch import Tensor
 
 from .jacobian_map import KINDS, DoubleBackward, ForwardMode, Jacobians, rows_within
 from .methods import Refusal, refusing
-from .proof import COARSE, Unproved, Witness, find_proof, wide
+from .proof import COARSE, NO_GRADIENT, Unproved, Witness, find_proof, wide
 from .task import Task
 
 # Besides 1: a backward pass that is cut off or rounded is not linear.
@@ -46,8 +46,11 @@ def plain_jacobians(task: Task) -> Jacobians:
 
 def _check_products(task: Task, method: str, witnesses: list[Witness]) -> None:
     """Raise Unproved if products with J deviate from plain gradients g, in float64 too."""
-    finite = all(witness.size.isfinite() for witness in witnesses)
-    if not finite or _agree(task, method, witnesses):
+    sides = {witness.second for witness in witnesses}
+    witnesses = [witness for witness in witnesses if witness.size.isfinite()]
+    if sides != {witness.second for witness in witnesses if witness.acting}:
+        raise Unproved(NO_GRADIENT)
+    if _agree(task, method, witnesses):
         return
     if not _agree(task.in_double(), method, [witness.in_double() for witness in witnesses]):
         raise Unproved("deviates from plain autograd on a row of x")
@@ -69,7 +72,7 @@ def _agree_on_side(
 ) -> bool:
     """The same for witnesses of x1 alone, or of x2."""
     x = task.other if witnesses[0].second else task.x1
-    rows = sorted({0, len(x) - 1})
+    rows = sorted({each.index for each in witnesses})
     jacobian = KINDS[method](task, x[rows])
     signal = task.like.new_zeros(len(rows), len(task.selected))
     for each in witnesses:

@@ -20,6 +20,9 @@ from .task import Factors, Task
 # an activation over a kink: what deviates more is computed again in float64, which decides.
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 200 * torch.finfo(torch.float32).eps}
 COARSE = 0.05
+# Most rows whose outputs are looked at in two arrangements, and rows that are looked at beside the
+# first and the last where these have no gradient of some parameter.
+ARRANGED, MORE = 32, 4
 
 CHANCE = (
     "network: has other outputs for the same row at the next call, so they depend on chance or on "
@@ -30,6 +33,8 @@ INTERACT = (
     "reordered; call network.eval(), give batch_first=True, keep the rows on the first axis"
 )
 
+NO_GRADIENT = "cannot be compared: the rows that were looked at have no finite gradient"
+
 
 class Unproved(Exception):
     """A fast method does not apply, or deviates from plain autograd."""
@@ -38,6 +43,12 @@ class Unproved(Exception):
 def tolerance(*dtypes: torch.dtype) -> float:
     """Largest relative deviation that rounding explains in the coarsest of these types."""
     return max(TOLERANCES.get(dtype, COARSE) for dtype in dtypes)
+
+
+def is_same(found: Tensor, known: Tensor, allowed: Tensor) -> bool:
+    """Whether numbers deviate by so much at most; those that are not finite must be the same."""
+    equal = (found == known) | (found.isnan() & known.isnan())
+    return bool((((found - known).abs() <= allowed) | equal).all())
 
 
 def wide(tensor: Tensor) -> torch.dtype:
@@ -82,6 +93,13 @@ class Witness:
             dtypes.add(torch.get_autocast_dtype(device))
         return tolerance(*dtypes)
 
+    @cached_property
+    def acting(self) -> set[str]:
+        """Parameters that this row has a gradient of; none where it is not finite."""
+        if not bool(self.size.isfinite()):
+            return set()
+        return {name for name, part in self.gradient.items() if bool(part.any())}
+
     def in_double(self) -> "Witness":
         """The same row in float64."""
         return self._double
@@ -114,6 +132,8 @@ class Witness:
         """
         if not (self.outputs.isfinite().all() and self.size.isfinite()):
             return False
+        if not outputs.isfinite().all():
+            return True
         weights = self.weights.double()
         deviation = ((outputs.double() - self.outputs) @ weights).abs()
         scale = (weights * self.outputs).abs().sum()
@@ -126,7 +146,11 @@ class Witness:
 
 @dataclass(frozen=True)
 class Proof:
-    """Plain gradients of a row of x1 and of a row of x2, or of two of x1."""
+    """Plain gradients of rows of x1 and of x2, the first and the last of them at least.
+
+    `seen` are witnesses and parameters that were compared; a row that was looked at since, as no
+    other had a gradient of some parameter, is among the witnesses too.
+    """
 
     witnesses: list[Witness]
     selected: list[int]
@@ -134,7 +158,7 @@ class Proof:
 
     def has_gradient(self, name: str) -> bool:
         """Whether a parameter acts on one of the rows."""
-        return any(bool(witness.gradient[name].any()) for witness in self.witnesses)
+        return any(name in witness.acting for witness in self.witnesses)
 
     def watch(
         self,
@@ -150,25 +174,47 @@ class Proof:
             Unproved: if they deviate, in float64 too; or once they are made.
         """
         second, rows = place
-        places = [(w, w.index - rows.start) for w in self.witnesses if w.second == second]
-        mine = [(w, n) for w, n in places if 0 <= n < len(x) and w.size.isfinite()]
+
+        def here() -> list[Witness]:
+            mine = [w for w in self.witnesses if w.second == second and w.size.isfinite()]
+            return [w for w in mine if 0 <= w.index - rows.start < len(x)]
+
         absent = set(task.model.parameters) - {name for names in factors for name in names}
-        if any(w.has_gradient(absent) and w.in_double().has_gradient(absent) for w, _ in mine):
+        if any(w.has_gradient(absent) and w.in_double().has_gradient(absent) for w in here()):
             raise Unproved("does not see every parameter")
         in_double_factors = cache(lambda: make(task.in_double(), in_double(x)))
 
-        def checked(names: tuple[str, ...]) -> Factor:
-            factor = factors[names]()
-            for witness, n in mine:
-                key = id(witness), names
+        def compare(names: tuple[str, ...], factor: Factor) -> None:
+            for witness in here():
+                key, n = (id(witness), names), witness.index - rows.start
                 if key not in self.seen and witness.deviates(names, factor, n, self.selected):
                     double = in_double_factors()[names]()
                     if witness.in_double().deviates(names, double, n, self.selected):
                         raise Unproved("deviates from plain autograd on a row of x")
                 self.seen.add(key)
+
+        def checked(names: tuple[str, ...]) -> Factor:
+            factor = factors[names]()
+            compare(names, factor)
+            if not all(map(self.has_gradient, names)):
+                n = self._strongest(factor, len(x))
+                if n is not None:
+                    one = self.witnesses[0]
+                    found = Witness.of(
+                        task.model, (second, rows.start + n), x[n : n + 1], one.weights
+                    )
+                    self.witnesses.append(found)
+                    compare(names, factor)
             return factor
 
-        return {names: partial(checked, names) for names in factors} if mine else factors
+        return {names: partial(checked, names) for names in factors}
+
+    def _strongest(self, factor: Factor, count: int) -> int | None:
+        """The row of the factor with the longest gradient that is finite; None if all are 0."""
+        weights = self.witnesses[0].weights[self.selected]
+        norms = torch.stack([factor.gradient(weights, n).norm() for n in range(count)])
+        norms = norms.nan_to_num(0.0, 0.0)
+        return int(norms.argmax()) if bool(norms.any()) else None
 
 
 def find_proof(task: Task) -> Proof | None:
@@ -194,7 +240,30 @@ def find_proof(task: Task) -> Proof | None:
             raise UnsupportedLayerError(CHANCE)
     for second in (False, True)[: 1 if task.x2 is None else 2]:
         _check_rows(task, second, witnesses)
+        _check_arrangements(task, second, weights)
+        _look_further(task, second, witnesses)
     return Proof(witnesses, task.selected)
+
+
+def _look_further(task: Task, second: bool, witnesses: list[Witness]) -> None:
+    """More rows of a side, evenly spread, while some parameter acts on none that was looked at."""
+    x, weights = task.other if second else task.x1, witnesses[0].weights
+    mine = [w for w in witnesses if w.second == second]
+    for index in _spread(len(x), MORE + 2)[1:-1]:
+        missing = set(task.model.parameters).difference(*(w.acting for w in mine))
+        if not missing:
+            return
+        found = Witness.of(task.model, (second, index), _row(task, second, index), weights)
+        if missing & found.acting:
+            mine.append(found)
+            witnesses.append(found)
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most so many of the numbers below `count`, the first and the last among them."""
+    if count <= most:
+        return list(range(count))
+    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
 def _row(task: Task, second: bool, index: int) -> Inputs:
@@ -208,18 +277,38 @@ def _check_rows(task: Task, second: bool, witnesses: list[Witness]) -> None:
         return
     indices = [0, len(x) - 1, 0, len(x) // 2]
     known = {(w.second, w.index): w for w in witnesses}
-    found = task.model(task.model.parameters, x[indices]).detach()
+    found = task.model.outputs(x[indices])
     for position, index in enumerate(indices):
         place = (second, index)
         witness = known.get(place)
         if witness is None:
             row, weights = _row(task, *place), witnesses[0].weights
-            alone = task.model(task.model.parameters, row).detach()[0]
+            alone = task.model.outputs(row)[0]
             if torch.allclose(alone, found[position], rtol=witnesses[0].tolerance, atol=0):
                 continue
             witness = Witness.of(task.model, place, row, weights)
         if witness.differs(found[position]) and not _is_rounding(witness, x[indices], position):
             raise UnsupportedLayerError(INTERACT)
+
+
+def _check_arrangements(task: Task, second: bool, weights: Tensor) -> None:
+    """Outputs of many rows together, and of halves of them in reversed order."""
+    x = task.other if second else task.x1
+    indices = _spread(len(x), ARRANGED)
+    middle = len(indices) // 2
+    halves = [half[::-1] for half in (indices[:middle], indices[middle:]) if half]
+    together = task.model.outputs(x[indices])
+    for half in halves:
+        apart = task.model.outputs(x[half])
+        for position, index in enumerate(half):
+            here = indices.index(index)
+            size = apart[position].abs().max()
+            if is_same(apart[position], together[here], tolerance(apart.dtype) * size):
+                continue
+            witness = Witness.of(task.model, (second, index), _row(task, second, index), weights)
+            for batch, at, found in ((indices, here, together), (half, position, apart)):
+                if witness.differs(found[at]) and not _is_rounding(witness, x[batch], at):
+                    raise UnsupportedLayerError(INTERACT)
 
 
 def _is_rounding(witness: Witness, batch: Inputs, position: int) -> bool:
@@ -228,7 +317,7 @@ def _is_rounding(witness: Witness, batch: Inputs, position: int) -> bool:
         return False
     try:
         double = witness.in_double()
-        found = double.model(double.model.parameters, in_double(batch)).detach()
+        found = double.model.outputs(in_double(batch))
     except RuntimeError:
         return False
     return not double.differs(found[position])

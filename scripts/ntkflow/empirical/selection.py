@@ -7,6 +7,7 @@ from typing import Any, SupportsIndex
 
 from torch import Tensor, nn
 
+from ..checks import check_tensors
 from ..errors import ConfigurationError
 
 Outputs = str | SupportsIndex | Iterable[SupportsIndex]
@@ -18,7 +19,8 @@ def select_parameters(module: nn.Module, wanted: Any) -> dict[str, Tensor]:
     Args:
         module: the network.
         wanted: None for those that require a gradient; name to tensor; a name or a pattern
-            ("head.*"); a part of the module; a parameter; or several of the last four.
+            ("head.*"); a part of the module; a parameter; or several of the last four, or pairs as
+            `named_parameters` gives them.
 
     Raises:
         ConfigurationError: if the network has no such parameter, or the shape is another.
@@ -32,8 +34,11 @@ def select_parameters(module: nn.Module, wanted: Any) -> dict[str, Tensor]:
         _check_names(module, chosen)
     else:
         single = isinstance(wanted, str | nn.Module | Tensor)
+        given = [wanted] if single else list(_items(wanted))
+        if given and all(isinstance(each, tuple) and len(each) == 2 for each in given):
+            return select_parameters(module, dict(given))  # as `named_parameters` gives them
         chosen = {}
-        for each in [wanted] if single else _items(wanted):
+        for each in given:
             chosen |= _matching(module, each)
     if not chosen:
         raise ConfigurationError("parameters: none is given; the kernel needs at least one")
@@ -54,6 +59,7 @@ def _check_names(module: nn.Module, given: Mapping[str, Tensor]) -> None:
     for name, value in given.items():
         if name not in known:
             raise ConfigurationError(f"parameters: the network has no parameter {name!r}")
+        check_tensors(**{f"parameters[{name!r}]": value})
         if value.shape != known[name].shape:
             raise ConfigurationError(
                 f"parameters: {name!r} has shape {tuple(value.shape)}; "

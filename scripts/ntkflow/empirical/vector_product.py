@@ -9,7 +9,7 @@ from torch import Tensor
 from .blocks import row_slices
 from .inputs import Inputs
 from .layout import Layout
-from .proof import Proof, Unproved, Witness
+from .proof import NO_GRADIENT, Proof, Unproved, Witness
 from .task import Task
 
 
@@ -48,8 +48,8 @@ class _Probe:
 
     @classmethod
     def of(cls, proof: Proof, swap: bool) -> "_Probe":
-        first, last = proof.witnesses[0], proof.witnesses[-1]
-        return cls(*((last, first) if swap else (first, last)), proof.selected)
+        left, right = sides_of(proof)
+        return cls(*((right, left) if swap else (left, right)), proof.selected)
 
     def add(self, products: Tensor, pairs: list, rows: slice) -> None:
         """Products (pairs, rows, S)."""
@@ -67,11 +67,23 @@ class _Probe:
         return bool((self.total - expected).abs() > allowed)
 
 
+def sides_of(proof: Proof) -> tuple[Witness, Witness]:
+    """A row of x1 and one of x2, or two of x1: those that most parameters act on.
+
+    Raises:
+        Unproved: if none acts on either.
+    """
+    sides = [[w for w in proof.witnesses if w.second == second] for second in (False, True)]
+    left, right = sides[0], sides[1] or sides[0][::-1]
+    found = tuple(max(side, key=lambda witness: len(witness.acting)) for side in (left, right))
+    if not all(witness.acting for witness in found):
+        raise Unproved(NO_GRADIENT)
+    return found
+
+
 def _deviates_in_double(task: Task, names: Sequence[str]) -> bool:
     """The same of the two rows alone, in float64."""
-    witnesses = [
-        witness.in_double() for witness in (task.proof.witnesses[0], task.proof.witnesses[-1])
-    ]
+    witnesses = [witness.in_double() for witness in sides_of(task.proof)]
     rows = [witness.row for witness in witnesses]
     first, last = (replace(witness, index=0) for witness in witnesses)
     probe = _Probe(first, last, task.selected)
