@@ -286,6 +286,25 @@ def test_a_network_that_takes_a_step_of_its_own_training():
     right(ntkflow.ntk_operator(network, x) @ vector, matrix @ vector)
 
 
+def test_a_network_that_does_else_under_vmap():
+    def forward(net, x):
+        try:
+            far = bool((x[:, 0] > 2).any().item())
+        except RuntimeError:  # no number of a row under vmap
+            far = False
+        return net.p * (2 * x if far else x)
+
+    network = made(lambda net, x: torch.cat([forward(net, row[None]) for row in x]))
+    network.p = nn.Parameter(draw(4))
+    x = draw(5, 4)
+    x[2, 0] = 3
+    right(ntkflow.empirical_ntk(network, x).values, of_plain_autograd(network, x))
+    alone = made(lambda net, x: forward(net, x))
+    alone.p = network.p
+    with pytest.raises(UnsupportedLayerError, match="rows interact"):
+        ntkflow.empirical_ntk(alone, x)
+
+
 def test_a_refusal_leaves_the_random_numbers():
     network = made(lambda net, x: net.a(x + torch.randn_like(x)), a=nn.Linear(4, 2))
     before = torch.get_rng_state()

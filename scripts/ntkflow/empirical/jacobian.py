@@ -9,6 +9,7 @@ from torch import Tensor
 from .blocks import Cost, sum_products
 from .factors import JacobianFactor
 from .inputs import Inputs
+from .proof import Unproved, is_same
 from .task import Factors, Task
 
 
@@ -32,15 +33,26 @@ def jacobian_cost(task: Task) -> Cost:
 
 
 def jacobian_factors(task: Task, x: Inputs, names: Sequence[str]) -> Factors:
-    """Jacobian of the selected outputs with respect to each named parameter."""
+    """Jacobian of the selected outputs with respect to each named parameter.
+
+    Raises:
+        Unproved: if the network has other outputs where `torch.func.vmap` gives it its rows.
+    """
     model = task.model
     chosen = {name: model.parameters[name] for name in names}
     index = torch.as_tensor(task.selected, device=x.device)
 
     def outputs(parameters, row):
-        return model.single({**model.parameters, **parameters}, row)[index]
+        every = model.single({**model.parameters, **parameters}, row)
+        return every[index], every
 
-    jacobian = torch.func.vmap(torch.func.jacrev(outputs), (None, 0))(chosen, x)
+    rows_of = torch.func.vmap(torch.func.jacrev(outputs, has_aux=True), (None, 0))
+    jacobian, mapped = rows_of(chosen, x)
+    if task.proof is not None:
+        known = model.outputs(x)
+        allowed = torch.finfo(known.dtype).eps ** 0.5 * known.nan_to_num(0.0, 0.0, 0.0).abs().max()
+        if not is_same(mapped, known, allowed):
+            raise Unproved("has other outputs under torch.func.vmap")
     return {
         (name,): partial(
             JacobianFactor,
