@@ -178,8 +178,13 @@ def test_parameters_of_a_module(call):
 
 def test_pairs_of_names_and_parameters():
     net = network()
-    found = ntkflow.empirical_ntk(net, X, parameters=net.named_parameters()).values
-    torch.testing.assert_close(found, ntkflow.empirical_ntk(net, X).values, rtol=0, atol=0)
+    other = network()
+    found = ntkflow.empirical_ntk(net, X, parameters=other.named_parameters()).values
+    torch.testing.assert_close(found, ntkflow.empirical_ntk(other, X).values)
+    options = dict(parameters=other.named_parameters(), dtype=torch.float64)
+    product = ntkflow.ntk_operator(net, X, **options) @ torch.ones(8, dtype=torch.float64)
+    expected = found.double().sum((1, 3)).T.flatten()  # of a block (O, O, N, N), rows first
+    torch.testing.assert_close(product, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.usefixtures("unchecked_types")
@@ -204,6 +209,7 @@ def test_matrices_with_eigenpairs():
     one_line(ConfigurationError, words, ntkflow.top_eigenpairs, np.eye(3), 2)
     words = r"operator: differs from its transpose by 1\.0e\+00 of its largest entry"
     one_line(ConfigurationError, words, ntkflow.top_eigenpairs, torch.ones(4, 4).triu(), 2)
+    one_line(ConfigurationError, "k: 1 is not allowed", ntkflow.top_eigenpairs, torch.ones(0, 0), 1)
     nearly = torch.eye(4, dtype=torch.float64)
     nearly[0, 1] = 1e-12
     assert ntkflow.top_eigenpairs(nearly, 2).values.tolist() == pytest.approx([1, 1])

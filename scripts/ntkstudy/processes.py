@@ -79,7 +79,8 @@ def at_stop(act: Callable[[int, FrameType | None], None]) -> Callable[[], None]:
     """Call a function in the main thread at signals that ask this process to stop.
 
     The system may give a signal to any thread. Python then calls its handler when the main thread
-    next runs code of Python, which it never does while it waits for a lock. It is woken here.
+    next runs code of Python, which it never does while it waits for a lock. At a first signal it is
+    woken here.
 
     Args:
         act: takes what a handler takes.

@@ -14,6 +14,7 @@ from .operator import NtkOperator
 
 # Size up to which the matrix is formed; Lanczos's method takes about as many products then.
 FORM_UP_TO = 64
+ROWS = 1024  # that are compared at once with the columns that they should be
 
 
 class Eigenpairs(NamedTuple):
@@ -74,9 +75,9 @@ def top_eigenpairs(
     size = operator.shape[0]
     if tuple(operator.shape) != (size, size):
         raise ConfigurationError(f"operator: shape {tuple(operator.shape)} is not square")
+    k = as_whole("k", k, 1, size if size <= FORM_UP_TO else size - 1)
     if isinstance(operator, Tensor):
         _check_symmetric(operator)
-    k = as_whole("k", k, 1, size if size <= FORM_UP_TO else size - 1)
     matrix = operator.to_scipy() if isinstance(operator, NtkOperator) else operator.cpu().numpy()
     if size <= FORM_UP_TO:
         found = _dense(matrix, k)
@@ -90,7 +91,9 @@ def top_eigenpairs(
 
 def _check_symmetric(matrix: Tensor) -> None:
     """Raise a ConfigurationError unless this is its own transpose, half its digits given."""
-    apart, size = (matrix - matrix.mT).abs().max(), matrix.abs().max()
+    parts = zip(matrix.split(ROWS), matrix.split(ROWS, 1), strict=True)
+    apart = torch.stack([(rows - columns.mT).abs().max() for rows, columns in parts]).max()
+    size = torch.linalg.vector_norm(matrix, torch.inf)
     if apart > size * torch.finfo(matrix.dtype).eps ** 0.5:
         raise ConfigurationError(
             f"operator: differs from its transpose by {float(apart / size):.1e} of its largest "

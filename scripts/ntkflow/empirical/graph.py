@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from .walking import Made, Node, Shapes, Walk, find_made, shapes_of, visit, walk
+from .walking import Made, Node, Shapes, Walk, find_made, shapes_of, signed, visit, walk
 
 # Operations that hand the numbers of a tensor on in their order.
 RESHAPES = frozenset(
@@ -185,11 +185,7 @@ def _summed_lengths(node: Node) -> tuple[int, ...]:
     shape = node._saved_self_sym_sizes
     axes = getattr(node, "_saved_dim", None)
     # Without an axis all are meant. Autograd keeps axes as numbers without a sign.
-    return tuple(shape) if not axes else tuple(shape[_signed(axis)] for axis in axes)
-
-
-def _signed(axis: int) -> int:
-    return axis - 2**64 if axis >= 2**63 else axis
+    return tuple(shape) if not axes else tuple(shape[signed(axis)] for axis in axes)
 
 
 def kind_of(node: Node) -> str:

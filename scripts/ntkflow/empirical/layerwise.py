@@ -24,7 +24,7 @@ from .graph import PLACES, Use, shape_of
 from .inputs import Inputs, same_rows, shapes_of_rows
 from .jacobian import jacobian_factors
 from .layer_factors import Part, all_rows, make_factor, prefers_rows, total
-from .proof import Unproved, is_same, tolerance
+from .proof import Unproved, are_same, shows_interaction, tolerance
 from .rules import PAIRED, Seen, is_swapped, sizes_of
 from .taking import TAKING, taken
 from .task import Factors, Task
@@ -305,8 +305,11 @@ def _keeping_rows(task: Task, x: Inputs, recording: Recording) -> frozenset[str]
     evidence, graph = task.evidence, (len(x) > 1, *recording.found.operations)
     if evidence is None:
         return KEEP_ROWS
-    several = len(x) > 1 and not x.is_meta
-    if several and not _has_outputs_of_few(task, x, recording.outputs.detach()):
+    outputs = recording.outputs.detach()
+    others = _other_outputs(task, x, outputs) if len(x) > 1 and not x.is_meta else []
+    if task.proof is not None:
+        others = [n for n in others if shows_interaction(task, x, outputs, n)]
+    if others:
         raise Unproved("has other outputs for some rows than for all")
     form, places = shapes_of_rows(x), (len(x), taken(recording.found))
     if evidence.graphs is None:
@@ -319,11 +322,14 @@ def _keeping_rows(task: Task, x: Inputs, recording: Recording) -> frozenset[str]
     return KEEP_ROWS_ONCE_RIGHT | TAKING if same else KEEP_ROWS_ONCE_RIGHT
 
 
-def _has_outputs_of_few(task: Task, x: Inputs, outputs: Float[Tensor, "n o"]) -> bool:
-    parameters, groups = task.model.parameters, [[0], [-1, len(x) // 2]]
+def _other_outputs(task: Task, x: Inputs, outputs: Float[Tensor, "n o"]) -> list[int]:
+    """Which of the first, the last and the middle row have other outputs than among all."""
+    rows = [0, len(x) - 1, len(x) // 2]
     found = [alone for row, alone in task.alone if same_rows(row, x[:1])][:1]
-    rest = groups[len(found) :]
-    found += task.model.at(parameters, lambda function: [function(x[rows]) for rows in rest])
+    groups = [rows[:1], rows[1:]][len(found) :]
+    parameters = task.model.parameters
+    found += task.model.at(parameters, lambda function: [function(x[group]) for group in groups])
+    few = torch.cat(found)
     allowed = tolerance(outputs.dtype) * outputs.nan_to_num(0.0, 0.0, 0.0).abs().max()
-    pairs = zip(groups, found, strict=True)
-    return all(is_same(few, outputs[rows], allowed) for rows, few in pairs)
+    same = are_same(few, outputs[rows], allowed).all(1).tolist()
+    return [n for n, is_same in zip(rows, same, strict=True) if not is_same]

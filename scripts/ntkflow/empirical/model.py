@@ -122,8 +122,10 @@ class Model:
                 "network: takes several rows but not one alone, so rows interact; "
                 f"on one row: {(str(error) or type(error).__name__).splitlines()[0]}"
             ) from error
-        if not torch.equal(before, _random_state(x.device)):
+        finally:
+            drawn = not torch.equal(before, _random_state(x.device))
             _set_random_state(x.device, before)
+        if drawn:
             raise UnsupportedLayerError(
                 "network: its forward pass draws random numbers, so the kernel depends on chance; "
                 "call network.eval(), or leave out dropout and noise"

@@ -28,7 +28,8 @@ def diagonal_kernel(
     Raises:
         ConfigurationError: if the inputs or the parameters are not allowed.
         UnsupportedLayerError: if a layer is in training mode and depends on the batch or on chance.
-        KernelError: if the network has several outputs, or x several rows.
+        KernelError: if the network has several outputs, x several rows, or a parameter is not
+            stacked over as many networks as the others.
 
     Examples:
         >>> network = torch.nn.Linear(2, 1)
@@ -57,9 +58,10 @@ def diagonal_kernel(
 
 def _check_stacked(network: nn.Module, parameters: dict[str, Tensor]) -> None:
     """Raise unless these are parameters of the network, stacked over as many networks each."""
-    known = dict(network.named_parameters())
+    known = dict(network.named_parameters(remove_duplicate=False))
+    count = None  # any, and then that of the first
     for name, stacked in parameters.items():
         if name not in known:
             raise ConfigurationError(f"parameters: the network has no parameter {name!r}")
-        count = len(next(iter(parameters.values())))
         check_shape(f"parameters[{name!r}]", stacked, count, *known[name].shape)
+        count = len(stacked)

@@ -25,7 +25,7 @@ from .methods import Refusal, refusing
 from .operator_proof import find_jacobians, plain_jacobians
 from .outputs import Pick
 from .precision import check_dtype
-from .selection import Outputs, select_parameters
+from .selection import Outputs, as_mapping, select_parameters
 from .task import Task
 
 Found = TypeVar("Found")
@@ -49,10 +49,11 @@ def ntk_operator(
     the budget they are built once; else rows go chunk by chunk for every product of up to eight
     vectors, by a backward pass and by dual numbers, and no graph is kept.
 
-    Both passes are compared with plain autograd on two rows, and outputs in a batch with those of
-    single rows. Where torch cannot differentiate twice, or finds something else then, the rows of J
-    are formed by one backward pass for each row and output, once if they fit the budget, else twice
-    for every product: right, and slow.
+    Both passes are compared with plain autograd on two rows, on up to four more where a parameter
+    acts on neither, and outputs in a batch with those of single rows. Where torch cannot
+    differentiate twice, or finds something else then, the rows of J are formed by one backward pass
+    for each row and output, once if they fit the budget, else twice for every product: right, and
+    slow.
 
     Args:
         network: module in evaluation mode, or function of (parameters, x); see `empirical_ntk`.
@@ -102,6 +103,8 @@ def ntk_operator(
 
 def _cast(network: nn.Module | Callable, parameters: Any, dtype: torch.dtype) -> tuple:
     """Copies in another type; a module's buffers and fixed parameters follow."""
+    if isinstance(network, nn.Module):
+        parameters = as_mapping(parameters)
     if not isinstance(network, nn.Module) or isinstance(parameters, Mapping):
         parameters = _pytree.tree_map_only(
             Tensor,

@@ -1,7 +1,7 @@
 """Types of numbers in which kernels are computed."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import torch
 
@@ -43,6 +43,21 @@ def without_autocast() -> Iterator[None]:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         yield
+
+
+def same_autocast() -> Callable[[], AbstractContextManager]:
+    """Autocast as it is now, to be entered later."""
+    kinds = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
+    states = [(kind, torch.get_autocast_dtype(kind)) for kind in kinds]
+
+    @contextmanager
+    def entered() -> Iterator[None]:
+        with ExitStack() as stack:
+            for kind, dtype in states:
+                stack.enter_context(torch.autocast(kind, dtype=dtype))
+            yield
+
+    return entered
 
 
 @contextmanager

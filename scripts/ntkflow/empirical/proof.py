@@ -13,7 +13,9 @@ from .complexes import in_precision
 from .factors import Factor, ReadoutFactor
 from .inputs import Inputs, in_double, same_rows
 from .model import Model
+from .precision import same_autocast
 from .rows import row_gradients
+from .squares import squares
 from .task import Factors, Task
 
 # Largest relative deviation that is rounding. In float32 it is only a hint, as rounding may carry
@@ -33,7 +35,7 @@ INTERACT = (
     "reordered; call network.eval(), give batch_first=True, keep the rows on the first axis"
 )
 
-NO_GRADIENT = "cannot be compared: the rows that were looked at have no finite gradient"
+NO_GRADIENT = "cannot be compared: rows that were looked at have no gradient, or no finite one"
 
 
 class Unproved(Exception):
@@ -45,10 +47,10 @@ def tolerance(*dtypes: torch.dtype) -> float:
     return max(TOLERANCES.get(dtype, COARSE) for dtype in dtypes)
 
 
-def is_same(found: Tensor, known: Tensor, allowed: Tensor) -> bool:
-    """Whether numbers deviate by so much at most; those that are not finite must be the same."""
+def are_same(found: Tensor, known: Tensor, allowed: Tensor) -> Tensor:
+    """Which numbers deviate by so much at most; those that are not finite must be the same."""
     equal = (found == known) | (found.isnan() & known.isnan())
-    return bool((((found - known).abs() <= allowed) | equal).all())
+    return ((found - known).abs() <= allowed) | equal
 
 
 def wide(tensor: Tensor) -> torch.dtype:
@@ -95,10 +97,10 @@ class Witness:
 
     @cached_property
     def acting(self) -> set[str]:
-        """Parameters that this row has a gradient of; none where it is not finite."""
+        """Parameters whose gradient is beyond rounding of the whole one, if that is finite."""
         if not bool(self.size.isfinite()):
             return set()
-        return {name for name, part in self.gradient.items() if bool(part.any())}
+        return {name for name in self.gradient if self.has_gradient([name])}
 
     def in_double(self) -> "Witness":
         """The same row in float64."""
@@ -174,6 +176,7 @@ class Proof:
             Unproved: if they deviate, in float64 too; or once they are made.
         """
         second, rows = place
+        as_before = same_autocast()
 
         def here() -> list[Witness]:
             mine = [w for w in self.witnesses if w.second == second and w.size.isfinite()]
@@ -196,25 +199,28 @@ class Proof:
         def checked(names: tuple[str, ...]) -> Factor:
             factor = factors[names]()
             compare(names, factor)
-            if not all(map(self.has_gradient, names)):
-                n = self._strongest(factor, len(x))
-                if n is not None:
-                    one = self.witnesses[0]
-                    found = Witness.of(
-                        task.model, (second, rows.start + n), x[n : n + 1], one.weights
-                    )
-                    self.witnesses.append(found)
-                    compare(names, factor)
+            n = None if all(map(self.has_gradient, names)) else self._strongest(factor)
+            if n is not None:
+                row, weights = x[n : n + 1], self.witnesses[0].weights
+                with as_before():
+                    found = Witness.of(task.model, (second, rows.start + n), row, weights)
+                if not found.size.isfinite():
+                    raise Unproved(NO_GRADIENT)
+                self.witnesses.append(found)
+                compare(names, factor)
+                if not found.acting.intersection(names):
+                    self.witnesses.remove(found)
             return factor
 
         return {names: partial(checked, names) for names in factors}
 
-    def _strongest(self, factor: Factor, count: int) -> int | None:
-        """The row of the factor with the longest gradient that is finite; None if all are 0."""
-        weights = self.witnesses[0].weights[self.selected]
-        norms = torch.stack([factor.gradient(weights, n).norm() for n in range(count)])
-        norms = norms.nan_to_num(0.0, 0.0)
-        return int(norms.argmax()) if bool(norms.any()) else None
+    def _strongest(self, factor: Factor) -> int | None:
+        """The row of the factor with the longest finite gradient; None if that is rounding."""
+        norms = squares(factor).sum(0).sqrt().nan_to_num(0.0, 0.0)
+        sizes = [w.size for w in self.witnesses if w.size.isfinite()]
+        known = max(sizes, default=norms.new_zeros(()))
+        n = int(norms.argmax())
+        return n if bool(norms[n] > self.witnesses[0].tolerance * known) else None
 
 
 def find_proof(task: Task) -> Proof | None:
@@ -294,21 +300,30 @@ def _check_rows(task: Task, second: bool, witnesses: list[Witness]) -> None:
 def _check_arrangements(task: Task, second: bool, weights: Tensor) -> None:
     """Outputs of many rows together, and of halves of them in reversed order."""
     x = task.other if second else task.x1
-    indices = _spread(len(x), ARRANGED)
+    if len(x) < 3:  # seen already
+        return
+    fitting = task.memory_budget // max(1, task.model.row_bytes(x))
+    indices = _spread(len(x), min(ARRANGED, max(3, fitting)))
     middle = len(indices) // 2
-    halves = [half[::-1] for half in (indices[:middle], indices[middle:]) if half]
+    halves = indices[:middle][::-1], indices[middle:][::-1]
     together = task.model.outputs(x[indices])
     for half in halves:
-        apart = task.model.outputs(x[half])
-        for position, index in enumerate(half):
-            here = indices.index(index)
-            size = apart[position].abs().max()
-            if is_same(apart[position], together[here], tolerance(apart.dtype) * size):
-                continue
-            witness = Witness.of(task.model, (second, index), _row(task, second, index), weights)
-            for batch, at, found in ((indices, here, together), (half, position, apart)):
+        apart, places = task.model.outputs(x[half]), [indices.index(index) for index in half]
+        allowed = tolerance(apart.dtype) * apart.abs().amax(1, keepdim=True)
+        other = ~are_same(apart, together[places], allowed).all(1)
+        for n in other.nonzero().flatten().tolist():
+            place = second, half[n]
+            witness = Witness.of(task.model, place, _row(task, *place), weights)
+            for batch, at, found in ((indices, places[n], together), (half, n, apart)):
                 if witness.differs(found[at]) and not _is_rounding(witness, x[batch], at):
                     raise UnsupportedLayerError(INTERACT)
+
+
+def shows_interaction(task: Task, x: Inputs, outputs: Tensor, index: int) -> bool:
+    """Whether a row has other outputs among these rows than alone, beyond rounding."""
+    weights = task.proof.witnesses[0].weights
+    witness = Witness.of(task.model, (False, index), x[index : index + 1], weights)
+    return witness.differs(outputs[index]) and not _is_rounding(witness, x, index)
 
 
 def _is_rounding(witness: Witness, batch: Inputs, position: int) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..checks import check_tensors
 from ..errors import ConfigurationError
 
+SINGLE = str | nn.Module | Tensor
 Outputs = str | SupportsIndex | Iterable[SupportsIndex]
 
 
@@ -25,6 +26,7 @@ def select_parameters(module: nn.Module, wanted: Any) -> dict[str, Tensor]:
     Raises:
         ConfigurationError: if the network has no such parameter, or the shape is another.
     """
+    wanted = as_mapping(wanted)
     if wanted is None:
         chosen = {name: p for name, p in module.named_parameters() if p.requires_grad}
         if not chosen:
@@ -33,16 +35,24 @@ def select_parameters(module: nn.Module, wanted: Any) -> dict[str, Tensor]:
         chosen = dict(wanted)
         _check_names(module, chosen)
     else:
-        single = isinstance(wanted, str | nn.Module | Tensor)
-        given = [wanted] if single else list(_items(wanted))
-        if given and all(isinstance(each, tuple) and len(each) == 2 for each in given):
-            return select_parameters(module, dict(given))  # as `named_parameters` gives them
         chosen = {}
-        for each in given:
+        for each in [wanted] if isinstance(wanted, SINGLE) else _items(wanted):
             chosen |= _matching(module, each)
     if not chosen:
         raise ConfigurationError("parameters: none is given; the kernel needs at least one")
     return chosen
+
+
+def as_mapping(wanted: Any) -> Any:
+    """Pairs of names and tensors, as `named_parameters` gives them, as a mapping; others as a list.
+
+    What is one thing stays as it is.
+    """
+    if wanted is None or isinstance(wanted, Mapping | SINGLE) or not isinstance(wanted, Iterable):
+        return wanted
+    given = list(wanted)
+    pairs = given and all(isinstance(each, tuple) and len(each) == 2 for each in given)
+    return dict(given) if pairs else given
 
 
 def _items(wanted: Any) -> Iterable:
