@@ -189,7 +189,7 @@ class Proof:
 
         def compare(names: tuple[str, ...], factor: Factor) -> None:
             for witness in here():
-                key, n = (id(witness), names), witness.index - rows.start
+                key, n = (witness.second, witness.index, names), witness.index - rows.start
                 if key not in self.seen and witness.deviates(names, factor, n, self.selected):
                     double = in_double_factors()[names]()
                     if witness.in_double().deviates(names, double, n, self.selected):
@@ -209,7 +209,7 @@ class Proof:
                 self.witnesses.append(found)
                 compare(names, factor)
                 if not found.acting.intersection(names):
-                    self.witnesses.remove(found)
+                    self.witnesses.pop()
             return factor
 
         return {names: partial(checked, names) for names in factors}
