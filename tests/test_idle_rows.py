@@ -320,3 +320,60 @@ def test_a_refusal_leaves_the_random_numbers():
         with pytest.raises(UnsupportedLayerError, match="draws random numbers"):
             ntkflow.empirical_ntk(network, draw(3, 4))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def moved_by_neighbours(net, x):
+    """Rows that say so take the row before them in as well, but where they are alone."""
+    use = x[:, :1].abs() < 5
+    before = x.roll(1, 0) * (len(x) > 1)
+    return net.b(net.a(torch.where(use, x + before, x)).tanh())
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("count", [8, 64, 100])
+def test_one_row_that_takes_another_in_is_refused(call, count):
+    network = made(moved_by_neighbours, a=nn.Linear(4, 3), b=nn.Linear(3, 2))
+    x = draw(count, 4)
+    x[:, 0], x[5, 0] = 9, 1
+    with pytest.raises(UnsupportedLayerError, match="rows interact or are reordered"):
+        CALLS[call](network, x)
+
+
+@pytest.mark.parametrize("fill", [-torch.inf, -1e12])
+@pytest.mark.parametrize("call", ["kernel", "operator"])
+def test_masked_outputs_hide_no_interaction(fill, call):
+    def forward(net, x):
+        return moved_by_neighbours(net, x).masked_fill(x[:, 1:] > 0.5, fill)
+
+    network = made(forward, a=nn.Linear(4, 5), b=nn.Linear(5, 3))
+    x = draw(8, 4)
+    x[:, 0], x[5, 0] = 9, 1
+    assert (x[:, 1:] > 0.5).any()
+    with pytest.raises(UnsupportedLayerError, match="rows interact or are reordered"):
+        CALLS[call](network, x)
+
+
+def test_rows_that_take_those_of_their_kind_in_are_refused():
+    def forward(net, x):
+        alike = (x[:, :1] == x[:, 0]).to(x)
+        return net.b(net.a(x + alike @ x / alike.sum(1, keepdim=True)).tanh())
+
+    network = made(forward, a=nn.Linear(4, 3), b=nn.Linear(3, 2))
+    x = draw(7, 4)
+    x[:, 0] = torch.tensor([0, 1, 1, 2, 3, 3, 4])
+    for call in CALLS.values():
+        with pytest.raises(UnsupportedLayerError, match="rows interact or are reordered"):
+            call(network, x)
+
+
+def test_the_order_of_short_gradients_beside_long_ones():
+    def forward(net, x):
+        order = x[:, 0].argsort()
+        return net.b(net.a(x[order]).tanh())[order.argsort()] + 1e11 * net.c(x / 1e11)
+
+    network = made(forward, a=nn.Linear(4, 3), b=nn.Linear(3, 2), c=nn.Linear(4, 2))
+    x = rows_to_sort()
+    expected = plain_kernels(network, x, x)
+    found = ntkflow.empirical_ntk(network, x, by_layer=True).by_parameter
+    for name in ("a.weight", "b.weight"):
+        right(found[name], expected[name])

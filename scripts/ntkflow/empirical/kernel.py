@@ -104,12 +104,12 @@ def empirical_ntk(
     Rows must not interact and the first axis of the output must be that of the rows; further axes
     of the output are flattened into O. The network and x stay as they are, buffers included.
 
-    Outputs in a batch are compared with those of single rows, those of up to 32 rows also in two
+    Outputs in a batch are compared with those of single rows, those of up to 512 rows also in two
     arrangements, and what a fast method finds for two rows with plain autograd; for more rows where
     some parameter acts on neither. What deviates is not handed out. Each of these rows costs one
     backward pass. A module is not compared with autograd again while its modes, hooks, attributes
-    and the operations of its graph are the same; the outputs of three of its rows are looked at
-    every time.
+    and the operations of its graph are the same; the outputs of up to half of its rows, 17 at most,
+    are looked at every time.
 
     Args:
         network: module in evaluation mode, or function of (parameters, x).

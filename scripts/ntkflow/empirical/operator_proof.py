@@ -5,7 +5,7 @@ from torch import Tensor
 
 from .jacobian_map import KINDS, DoubleBackward, ForwardMode, Jacobians, rows_within
 from .methods import Refusal, refusing
-from .proof import COARSE, NO_GRADIENT, Unproved, Witness, find_proof, wide
+from .proof import COARSE, NO_GRADIENT, Unproved, Witness, find_proof, look_further, wide
 from .task import Task
 
 # Besides 1: a backward pass that is cut off or rounded is not linear.
@@ -24,6 +24,7 @@ def find_jacobians(task: Task) -> Jacobians:
         try:
             with refusing(method):
                 if proof is not None:
+                    look_further(task, proof)
                     _check_products(task, method, proof.witnesses)
                 return Jacobians.of(task, method)
         except Refusal:

@@ -22,9 +22,10 @@ from .task import Factors, Task
 # an activation over a kink: what deviates more is computed again in float64, which decides.
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 200 * torch.finfo(torch.float32).eps}
 COARSE = 0.05
-# Most rows whose outputs are looked at in two arrangements, and rows that are looked at beside the
-# first and the last where these have no gradient of some parameter.
-ARRANGED, MORE = 32, 4
+# Most rows whose outputs are looked at in two arrangements, parts of the second, and rows that are
+# looked at beside the first and the last where these have no gradient of some parameter.
+ARRANGED, PARTS, MORE = 512, 4, 4
+ALARMS = 8  # rows of a part whose deviation is compared with rounding, a backward pass each
 
 CHANCE = (
     "network: has other outputs for the same row at the next call, so they depend on chance or on "
@@ -51,6 +52,17 @@ def are_same(found: Tensor, known: Tensor, allowed: Tensor) -> Tensor:
     """Which numbers deviate by so much at most; those that are not finite must be the same."""
     equal = (found == known) | (found.isnan() & known.isnan())
     return ((found - known).abs() <= allowed) | equal
+
+
+def rounding_of(outputs: Float[Tensor, "n o"]) -> Tensor:
+    """Deviations that rounding explains: of a number's size and of what a quarter does not reach.
+
+    A few large ones, as masks set, say nothing of the others.
+    """
+    sizes = outputs.abs()
+    finite = sizes[sizes.isfinite()]
+    low = finite.kthvalue(1 + len(finite) // 4).values if len(finite) else 0.0
+    return tolerance(outputs.dtype) * (sizes + low)
 
 
 def wide(tensor: Tensor) -> torch.dtype:
@@ -130,15 +142,18 @@ class Witness:
     def differs(self, outputs: Float[Tensor, " o"]) -> bool:
         """Whether this row has other outputs in a batch than it has alone.
 
-        Rounding of <v, f> is relative to sum |theta df/dtheta| + sum |v f|.
+        Rounding of <v, f> is relative to sum |theta df/dtheta| + sum |v f|, both over the outputs
+        that are not the same; one that is not finite has to be.
         """
-        if not (self.outputs.isfinite().all() and self.size.isfinite()):
+        if not self.size.isfinite():
             return False
-        if not outputs.isfinite().all():
+        finite = self.outputs.isfinite()
+        if not torch.equal(finite, outputs.isfinite()):
             return True
-        weights = self.weights.double()
-        deviation = ((outputs.double() - self.outputs) @ weights).abs()
-        scale = (weights * self.outputs).abs().sum()
+        apart = finite & ~are_same(outputs, self.outputs, self.tolerance * self.outputs.abs())
+        weights, found = self.weights[apart].double(), outputs[apart].double()
+        deviation = ((found - self.outputs[apart]) @ weights).abs()
+        scale = (weights * self.outputs[apart]).abs().sum()
         if deviation <= self.tolerance * scale:
             return False
         for name, p in self.model.parameters.items():
@@ -247,8 +262,13 @@ def find_proof(task: Task) -> Proof | None:
     for second in (False, True)[: 1 if task.x2 is None else 2]:
         _check_rows(task, second, witnesses)
         _check_arrangements(task, second, weights)
-        _look_further(task, second, witnesses)
     return Proof(witnesses, task.selected)
+
+
+def look_further(task: Task, proof: Proof) -> None:
+    """More rows, where what is made of the whole gradient is compared with it."""
+    for second in (False, True)[: 1 if task.x2 is None else 2]:
+        _look_further(task, second, proof.witnesses)
 
 
 def _look_further(task: Task, second: bool, witnesses: list[Witness]) -> None:
@@ -298,25 +318,29 @@ def _check_rows(task: Task, second: bool, witnesses: list[Witness]) -> None:
 
 
 def _check_arrangements(task: Task, second: bool, weights: Tensor) -> None:
-    """Outputs of many rows together, and of halves of them in reversed order."""
+    """Outputs of many rows together, and of four parts of them, drawn at random."""
     x = task.other if second else task.x1
     if len(x) < 3:  # seen already
         return
     fitting = task.memory_budget // max(1, task.model.row_bytes(x))
-    indices = _spread(len(x), min(ARRANGED, max(3, fitting)))
-    middle = len(indices) // 2
-    halves = indices[:middle][::-1], indices[middle:][::-1]
+    indices = _spread(len(x), min(ARRANGED, max(32, fitting)))
     together = task.model.outputs(x[indices])
-    for half in halves:
-        apart, places = task.model.outputs(x[half]), [indices.index(index) for index in half]
-        allowed = tolerance(apart.dtype) * apart.abs().amax(1, keepdim=True)
-        other = ~are_same(apart, together[places], allowed).all(1)
-        for n in other.nonzero().flatten().tolist():
-            place = second, half[n]
+    for part in drawn(len(indices)).tensor_split(min(PARTS, len(indices))):
+        batch = [indices[n] for n in part.tolist()]
+        apart = task.model.outputs(x[batch])
+        known = together[part.to(together.device)]
+        other = ~are_same(apart, known, rounding_of(apart)).all(1)
+        for n in other.nonzero().flatten().tolist()[:ALARMS]:
+            place = second, batch[n]
             witness = Witness.of(task.model, place, _row(task, *place), weights)
-            for batch, at, found in ((indices, places[n], together), (half, n, apart)):
-                if witness.differs(found[at]) and not _is_rounding(witness, x[batch], at):
+            for rows, at, found in ((indices, int(part[n]), together), (batch, n, apart)):
+                if witness.differs(found[at]) and not _is_rounding(witness, x[rows], at):
                     raise UnsupportedLayerError(INTERACT)
+
+
+def drawn(count: int) -> Tensor:
+    """The numbers below `count` in an order of chance, always the same."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(count))
 
 
 def shows_interaction(task: Task, x: Inputs, outputs: Tensor, index: int) -> bool:

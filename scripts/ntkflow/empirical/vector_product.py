@@ -9,7 +9,7 @@ from torch import Tensor
 from .blocks import row_slices
 from .inputs import Inputs
 from .layout import Layout
-from .proof import NO_GRADIENT, Proof, Unproved, Witness
+from .proof import NO_GRADIENT, Proof, Unproved, Witness, look_further
 from .task import Task
 
 
@@ -24,6 +24,8 @@ def vector_product_kernel(task: Task) -> dict[str, Tensor]:
     swap = len(task.other) < len(task.x1)
     anchors, others = (task.other, task.x1) if swap else (task.x1, task.other)
     kernels = {}
+    if task.proof is not None:
+        look_further(task, task.proof)
     for group in groups:
         values = task.layout.empty(len(anchors), len(others), task.like).zero_()
         probe = None if task.proof is None else _Probe.of(task.proof, swap)
