@@ -377,3 +377,13 @@ def test_the_order_of_short_gradients_beside_long_ones():
     found = ntkflow.empirical_ntk(network, x, by_layer=True).by_parameter
     for name in ("a.weight", "b.weight"):
         right(found[name], expected[name])
+
+
+@pytest.mark.parametrize("method", ["auto", "layerwise", "vector_product", "jacobian"])
+def test_a_network_that_has_diverged_has_a_kernel_of_no_numbers(method):
+    network = made(lambda net, x: net.b(net.a(x).tanh()), a=nn.Linear(4, 3), b=nn.Linear(3, 2))
+    with torch.no_grad():
+        network.a.weight.fill_(torch.nan)
+    x = draw(5, 4)
+    assert ntkflow.empirical_ntk(network, x[:1], x, method=method).values.isnan().all()
+    assert (ntkflow.ntk_operator(network, x) @ draw(10)).isnan().all()

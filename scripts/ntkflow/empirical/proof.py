@@ -173,6 +173,11 @@ class Proof:
     selected: list[int]
     seen: set[tuple] = field(default_factory=set)
 
+    @property
+    def has_finite(self) -> bool:
+        """Whether a row has a finite gradient, as none of a network has that has diverged."""
+        return any(bool(witness.size.isfinite()) for witness in self.witnesses)
+
     def has_gradient(self, name: str) -> bool:
         """Whether a parameter acts on one of the rows."""
         return any(name in witness.acting for witness in self.witnesses)
@@ -214,7 +219,8 @@ class Proof:
         def checked(names: tuple[str, ...]) -> Factor:
             factor = factors[names]()
             compare(names, factor)
-            n = None if all(map(self.has_gradient, names)) else self._strongest(factor)
+            proved = all(map(self.has_gradient, names)) or not self.has_finite
+            n = None if proved else self._strongest(factor)
             if n is not None:
                 row, weights = x[n : n + 1], self.witnesses[0].weights
                 with as_before():

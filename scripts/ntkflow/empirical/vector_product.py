@@ -28,7 +28,7 @@ def vector_product_kernel(task: Task) -> dict[str, Tensor]:
         look_further(task, task.proof)
     for group in groups:
         values = task.layout.empty(len(anchors), len(others), task.like).zero_()
-        probe = None if task.proof is None else _Probe.of(task.proof, swap)
+        probe = _Probe.of(task.proof, swap) if task.proof and task.proof.has_finite else None
         _add_vector_products(task, (anchors, others), values, group, probe)
         if probe is not None and probe.deviates(group) and _deviates_in_double(task, group):
             raise Unproved("deviates from plain autograd on a pair of rows")
