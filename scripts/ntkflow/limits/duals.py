@@ -10,7 +10,6 @@ Sources: Cho, Saul 2009 (ReLU, |x|); Williams 1997 (erf); Tsuchida et al. 2021, 
 import math
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -126,7 +125,11 @@ def _takes_loops(delta: Tensor) -> bool:
 
 @cache
 def _has_numba() -> bool:
-    return find_spec("numba") is not None
+    try:
+        import numba  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def smooth_gap(value: Tensor, root1: Tensor, root2: Tensor) -> Tensor:
