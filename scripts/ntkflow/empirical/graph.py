@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from .walking import Made, Node, Shapes, Walk, find_made, shapes_of, signed, visit, walk
+from .walking import Made, Node, Shapes, Walk, find_made, shapes_of, summed_lengths, visit, walk
 
 # Operations that hand the numbers of a tensor on in their order.
 RESHAPES = frozenset(
@@ -116,7 +116,7 @@ def find_uses(outputs: Tensor, parameters: Mapping[str, Tensor], shapes: Shapes 
         parents = [(numbers.setdefault(p, len(numbers)), i) for p, i in node.next_functions]
         operations.append((*_operation(node, bool(known)), *parents))
         if kind_of(node) in SUMS:
-            summed.append(_summed_lengths(node))
+            summed.append(summed_lengths(node))
         uses += known
         elsewhere |= {} if known else {p.name: kind_of(node) for p in met.values()}
     told = tuple(operations), made, whole, tuple(summed)
@@ -178,14 +178,6 @@ def _operation(node: Node, of_parameter: bool) -> tuple:
     if (constant or kind == "Embedding") and not of_parameter:
         return (f"{kind} of rows",)
     return kind, *(getattr(node, f"_saved_{name}", None) for name in PLACES.get(kind, ()))
-
-
-def _summed_lengths(node: Node) -> tuple[int, ...]:
-    """Lengths of the axes that a sum or a mean goes over."""
-    shape = node._saved_self_sym_sizes
-    axes = getattr(node, "_saved_dim", None)
-    # Without an axis all are meant. Autograd keeps axes as numbers without a sign.
-    return tuple(shape) if not axes else tuple(shape[signed(axis)] for axis in axes)
 
 
 def kind_of(node: Node) -> str:

@@ -12,15 +12,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.parameter import is_lazy
-from torch.nn.utils.parametrizations import _SpectralNorm
-from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.utils import _pytree
 
 from ..errors import ConfigurationError, UnsupportedLayerError
-from ..networks.evaluation import draws_masks, uses_batch_statistics
 from .complexes import as_real, hook_of, put_together
 from .inputs import Inputs, call, constant, refuse_call
 from .keeping import kept_attributes
+from .layer_checks import check_frequencies, check_layers
 from .outputs import Pick, as_rows, picked
 from .selection import select_parameters
 
@@ -260,7 +258,7 @@ def _module_model(
     module: nn.Module, parameters: Any, output: Pick, operator: Applied | None
 ) -> Model:
     layers = Layers.of(module)
-    _check_layers(layers.named)
+    check_layers(layers.named)
     lazy = [name for name, p in module.named_parameters() if is_lazy(p)]
     if lazy:
         raise UnsupportedLayerError(
@@ -272,7 +270,7 @@ def _module_model(
     others = {name: p for name, p in module.named_parameters() if id(p) not in shared}
     own = {name: every[name] for name in chosen if every[name].requires_grad}
     hooks = {name: _hooks(name, p) for name, p in own.items()}
-    _check_frequencies(layers.named, shared)
+    check_frequencies(layers.named, shared)
     pairs = {name for name, p in chosen.items() if p.is_complex()}
 
     def build(cast: Cast) -> Model:
@@ -303,20 +301,6 @@ def _hooks(name: str, parameter: Tensor) -> list[Callable]:
             "use register_hook, which a kernel follows"
         )
     return [hook_of(parameter, hook) for hook in (parameter._backward_hooks or {}).values()]
-
-
-def _check_frequencies(layers: Mapping[str, nn.Module], chosen: Collection[int]) -> None:
-    """Raise an UnsupportedLayerError where gradients of a batch are not sums of those of rows.
-
-    Parameters that are differentiated, or that others take the place of, are told by identity.
-    """
-    for name, layer in layers.items():
-        scaled = isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.scale_grad_by_freq
-        if scaled and id(layer.weight) in chosen:
-            raise UnsupportedLayerError(
-                f"layer {name!r}: {type(layer).__name__} with scale_grad_by_freq=True divides "
-                "gradients by how often a batch looks rows up; set scale_grad_by_freq to False"
-            )
 
 
 def call_unchanged(module: nn.Module, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
@@ -393,37 +377,3 @@ def _path_name(path: tuple) -> str:
     """Dotted name of a leaf: `('layers', 0, 'weight')` is 'layers.0.weight'."""
     keys = [getattr(key, "key", getattr(key, "idx", getattr(key, "name", key))) for key in path]
     return ".".join(map(str, keys)) or "parameters"
-
-
-def check_evaluation_mode(module: nn.Module) -> None:
-    """Raise an UnsupportedLayerError for a layer whose outputs are not those of one row alone."""
-    _check_layers(dict(module.named_modules()))
-
-
-def _check_layers(layers: Mapping[str, nn.Module]) -> None:
-    for name, layer in layers.items():
-        if draws_masks(layer) or uses_batch_statistics(layer):
-            raise UnsupportedLayerError(
-                f"layer {name!r}: {type(layer).__name__} in training mode, or without running "
-                "averages, makes the kernel depend on the batch or on chance; use network.eval(), "
-                "or `ntkflow.evaluated` for statistics frozen on a training set"
-            )
-        if _iterates(layer):
-            raise UnsupportedLayerError(
-                f"layer {name!r}: spectral normalisation in training mode is another function at "
-                "every call; use network.eval()"
-            )
-        if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.max_norm is not None:
-            raise UnsupportedLayerError(
-                f"layer {name!r}: {type(layer).__name__} with max_norm={layer.max_norm:g} changes "
-                "its weight at every call; shorten its rows once and set max_norm to None"
-            )
-
-
-def _iterates(layer: nn.Module) -> bool:
-    """Whether a call of the layer takes a step of the power iteration of spectral normalisation."""
-    hooks = layer._forward_pre_hooks.values()
-    is_normalised = isinstance(layer, _SpectralNorm) or any(
-        isinstance(hook, SpectralNorm) for hook in hooks
-    )
-    return is_normalised and layer.training

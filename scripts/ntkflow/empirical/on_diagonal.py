@@ -7,7 +7,7 @@ from torch.func import functional_call, grad, vmap
 from ..checks import check_shape
 from ..errors import ConfigurationError
 from .inputs import Several, apply, as_inputs, call
-from .model import check_evaluation_mode
+from .layer_checks import check_evaluation_mode
 
 
 def diagonal_kernel(

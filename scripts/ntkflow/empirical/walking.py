@@ -130,7 +130,7 @@ def _put_back(node: Node, signals: Float[Tensor, "b *dims"], leaf: Tensor) -> Te
         shape = parent.variable.shape if hasattr(parent, "variable") else shapes_of(parent)[0]
         kind = node.name().rstrip("0123456789").removesuffix("Backward")
         if kind == "Permute":
-            axes = [signed(axis) % len(shape) for axis in node._saved_dims]
+            axes = [_signed(axis) % len(shape) for axis in node._saved_dims]
             signals = signals.permute(0, *(1 + axes.index(axis) for axis in range(len(shape))))
         elif kind == "Index" and len(node._saved_indices) == 1 and _counts(node._saved_indices[0]):
             (index,) = node._saved_indices
@@ -150,6 +150,14 @@ def _counts(index: Tensor | None) -> bool:
     return index is not None and index.dtype == torch.int64 and index.ndim > 0
 
 
-def signed(axis: int) -> int:
+def summed_lengths(node: Node) -> tuple[int, ...]:
+    """Lengths of the axes that a sum or a mean goes over."""
+    shape = node._saved_self_sym_sizes
+    axes = getattr(node, "_saved_dim", None)
+    # Without an axis all are meant. Autograd keeps axes as numbers without a sign.
+    return tuple(shape) if not axes else tuple(shape[_signed(axis)] for axis in axes)
+
+
+def _signed(axis: int) -> int:
     """An axis from the end, which a node keeps as a number of 64 bits without a sign."""
     return axis - 2**64 if axis >= 2**63 else axis

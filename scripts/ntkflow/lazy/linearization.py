@@ -5,7 +5,8 @@ import copy
 from torch import Tensor, nn
 from torch.func import jvp
 
-from ..empirical.model import call_unchanged, check_evaluation_mode
+from ..empirical.layer_checks import check_evaluation_mode
+from ..empirical.model import call_unchanged
 from ..errors import ConfigurationError
 from ..networks.output_scale import scale_output
 
