@@ -2,7 +2,8 @@
 
 Ours is `train_ensemble` with the engine that it chooses; the peers are a loop over networks with
 torch.autograd, each network a module of its own, and torch.func's vmap(grad) over all of them. All
-take turns in one process; times are medians. Prints CSV.
+end with the losses after the last step, and take turns in one process; times are medians. Prints
+CSV.
 
     PYTHONPATH=scripts python benchmarks/training_architectures.py [--repeats 5] [ARCHITECTURE ...]
 """
@@ -66,6 +67,8 @@ def loop(network, parameters, x, y) -> None:
             with torch.no_grad():
                 for each, gradient in zip(p.values(), gradients, strict=True):
                     each.sub_(gradient, alpha=ETA)
+        with torch.no_grad():
+            (functional_call(network, p, (x,)) - y).square().sum(1).mean()
 
 
 def vmapped(network, parameters, x, y) -> None:
@@ -81,6 +84,8 @@ def vmapped(network, parameters, x, y) -> None:
         g = gradient(p)
         with torch.no_grad():
             p = {name: each - ETA * g[name] for name, each in p.items()}
+    with torch.no_grad():
+        vmap(loss)(p)
 
 
 def compare(architecture: str, width: int, repeats: int) -> list:

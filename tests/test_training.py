@@ -372,8 +372,8 @@ def test_no_graph_is_held_between_the_turns_of_networks():
     x, held = torch.randn(3, 1, 4, 4), []
 
     def look(step, parameters):
-        groups = [each for each in gc.get_objects() if type(each) is GeneralGroup]
-        held.append([group.outputs for group in groups if group.named["0.weight"].shape[1] == 2])
+        groups = [each for each in gc.get_objects() if issubclass(type(each), GeneralGroup)]
+        held.append([group.outputs for group in groups if group.named["0.weight"].shape[0] == 2])
 
     train_ensemble(
         network, draw_parameters(network, range(3)), x, x[:, 0, 0, :1],

@@ -11,7 +11,7 @@ from ..randomness import seeded, torch_seed
 from .optimizers import Optimizer
 
 # Parameters of a network above which its seeds train one at a time.
-LARGE_NETWORK = 2**16
+LARGE_NETWORK = 2**17
 
 
 class GeneralEngine:
@@ -52,7 +52,7 @@ class GeneralEngine:
         parameters = {name: p[seeds] for name, p in self.parameters.items()}
         count = len(next(iter(parameters.values())))
         if count == 1:
-            return GeneralGroup(self._single, parameters, self.noise_seeds[seeds])
+            return SingleGroup(self._single, parameters, self.noise_seeds[seeds])
         # Inputs a copy for each seed: with one for all, vmap multiplies the weights of all seeds
         # at once, and the rounding of a seed would depend on how many there are.
         x = self.x.expand(count, *self.x.shape)
@@ -60,7 +60,7 @@ class GeneralEngine:
 
     def _single(self, parameters: dict[str, Tensor]) -> Tensor:
         """Outputs (1, M, O) of one network, without vmap."""
-        return self.network({name: p[0] for name, p in parameters.items()}, self.x)[None]
+        return self.network(parameters, self.x)[None]
 
 
 class LoopEngine(GeneralEngine):
@@ -73,7 +73,7 @@ class LoopEngine(GeneralEngine):
 
 
 class GeneralGroup:
-    """Forward and backward pass of some seeds of a GeneralEngine; of one seed with dropout."""
+    """Forward and backward pass of some seeds of a GeneralEngine."""
 
     mode = torch.no_grad
 
@@ -114,4 +114,14 @@ class GeneralGroup:
         gradients = torch.autograd.grad(self.outputs, leaves, cotangent, materialize_grads=True)
         self.updates += 1
         for tensor, gradient in zip(into, gradients, strict=True):
-            tensor.mul_(keep).add_(gradient, alpha=scale)
+            if keep != 1:
+                tensor.mul_(keep)
+            tensor.view_as(gradient).add_(gradient, alpha=scale)
+
+
+class SingleGroup(GeneralGroup):
+    """One seed, with dropout or without."""
+
+    def __init__(self, network, parameters: dict[str, Tensor], noise_seeds: Sequence[int] = ()):
+        super().__init__(network, parameters, noise_seeds)
+        self.named = {name: p[0] for name, p in parameters.items()}

@@ -33,7 +33,7 @@ class GroupTraining:
         watch: Callable[[int, Tensor], object] | None = None,
     ):
         self.group, self.stepper, self.record = group, optimizer.begin(), record
-        self.watch = watch
+        self.objective, self.watch = objective, watch
         seeds = len(group.parameters[0])
         length = max(1, HISTORY_NUMBERS // (seeds * y.numel()))
         # Samples along the last axis in memory, as the dense engine writes them.
@@ -41,19 +41,32 @@ class GroupTraining:
         self.residual = torch.empty_like(self.history[0])
         self.losses = y.new_full((seeds, len(record)), torch.nan)
         self.diverged_at = torch.full((seeds,), -1, device=y.device)
-        self.step = 0
-        self._look(self.history[0])
-        self.loss = objective.of(y, self.history[0].clone())
-        initial = self.loss.value(self.history[0])
-        self.bound = EXPLOSION * (initial + self.loss.value(torch.zeros_like(self.residual)))
+        self.y, self.loss, self.step, self.ahead = y, None, 0, False
+
+    @torch.no_grad()
+    def _begin(self) -> None:
+        """Look at the start; the first step goes on from this pass."""
+        initial = self.history[0]
+        self.group.forward(initial)
+        self.loss, self.ahead = self.objective.of(self.y, initial.clone()), True
+        zero = self.loss.value(torch.zeros_like(initial))
+        self.bound = EXPLOSION * (self.loss.value(initial) + zero)
+
+    def _forward(self, outputs: Float[Tensor, "s m o"]) -> None:
+        """Write the outputs, unless those of the start are there already."""
+        if not self.ahead:
+            self.group.forward(outputs)
+        self.ahead = False
 
     def advance(self, stop: int) -> None:
         """Train until `stop` updates are done, and look at the loss there too."""
+        if self.loss is None:
+            self._begin()
         with self.group.mode():
             while self.step < stop:
                 history = self.history[: stop - self.step]
                 for outputs in history.unbind():
-                    self.group.forward(outputs)
+                    self._forward(outputs)
                     self.stepper.update(self.group, self.loss, outputs, self.residual)
                 losses = self._review(history)
                 self.step += len(history)
@@ -64,7 +77,7 @@ class GroupTraining:
 
     def _look(self, outputs: Float[Tensor, "s m o"]) -> None:
         """Write the outputs; what a step would need from this pass is not kept."""
-        self.group.forward(outputs)
+        self._forward(outputs)
         self.group.forget()
 
     def losses_before_each_step(self, most_steps: int) -> Iterator[Float[Tensor, " s"]]:
@@ -73,10 +86,11 @@ class GroupTraining:
         No divergence is looked for; nothing is recorded.
         """
         outputs = self.history[0]
+        self._begin()
         try:
             for step in range(most_steps + 1):
                 with self.group.mode():
-                    self.group.forward(outputs)
+                    self._forward(outputs)
                     losses = self.loss.value(outputs)
                 yield losses
                 if step < most_steps:
