@@ -11,7 +11,7 @@ from ntkstudy.subjects.measuring import join, measure
 from ntkstudy.subjects.members import Members
 from ntkstudy.subjects.networks import build_network
 
-NUMBERS = 2**24  # weights that are held at once
+NUMBERS = 2**26  # weights that are held at once; networks are compared with those beside them
 
 
 def main(input: dict, output: dict, cfg: dict, device: str) -> None:

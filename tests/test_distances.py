@@ -1,6 +1,8 @@
 """Distances of ensembles from a limit, of weights from their start, and coupling of outputs."""
 
 import math
+import statistics
+from itertools import combinations
 
 import pytest
 import torch
@@ -14,20 +16,48 @@ def draw(*shape, seed=0):
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
+def mean_over_pairs(samples, function):
+    return math.fsum(function(a, b) for a, b in combinations(samples, 2)) / math.comb(
+        len(samples), 2
+    )
+
+
+def jackknife(samples, statistic):
+    """Values whose mean is a statistic less its bias, from its definition."""
+    count, others = len(samples), [statistic(x) for x in combinations(samples, len(samples) - 1)]
+    return [count * statistic(samples) - (count - 1) * each for each in reversed(others)]
+
+
 @pytest.mark.parametrize("shape", [(4, 4), (2, 2, 3, 3), (5,)])
 def test_relative_distances_written_out(shape):
-    samples, limit = draw(3, *shape), draw(*shape, seed=1)
+    samples, limit = draw(4, *shape), draw(*shape, seed=1)
     sample, mean_square, scale = relative_distances(samples, limit)
     size = math.fsum(v * v for v in limit.flatten().tolist())
-    for s in range(3):
-        pairs = list(zip(samples[s].flatten(), samples[(s + 1) % 3].flatten(), strict=True))
-        flat = limit.flatten()
-        square = math.fsum(float((a - k) ** 2) for (a, _), k in zip(pairs, flat, strict=True))
-        product = math.fsum(float((a - k) * (b - k)) for (a, b), k in zip(pairs, flat, strict=True))
-        overlap = math.fsum(float(a * k) for (a, _), k in zip(pairs, flat, strict=True))
-        assert sample[s].item() == pytest.approx((square / size) ** 0.5, rel=1e-12)
-        assert mean_square[s].item() == pytest.approx(product / size, rel=1e-10)
+
+    def product(a, b):
+        return math.fsum(((a - limit) * (b - limit)).flatten().tolist()) / size
+
+    expected = jackknife(list(samples), lambda some: mean_over_pairs(some, product))
+    assert mean_square.tolist() == pytest.approx(expected, rel=1e-10)
+    assert mean_square.mean().item() == pytest.approx(mean_over_pairs(samples, product), rel=1e-10)
+    for s in range(4):
+        overlap = math.fsum((samples[s] * limit).flatten().tolist())
+        assert sample[s].item() == pytest.approx(product(samples[s], samples[s]) ** 0.5, rel=1e-12)
         assert scale[s].item() == pytest.approx(overlap / size - 1, rel=1e-10)
+
+
+def test_errors_of_means_over_pairs_are_those_of_repetitions():
+    limit, means, errors = torch.ones(3, 3, dtype=torch.float64), [], []
+    for seed in range(400):
+        noise = draw(30, 1, 1, seed=seed)  # all entries move together
+        found = relative_distances((1.2 + 0.5 * noise) * limit, limit).mean_square
+        means.append(found.mean().item())
+        errors.append(found.std().item() / 30**0.5)
+    assert statistics.mean(errors) == pytest.approx(statistics.stdev(means), rel=0.1)
+    off = 0.5 * draw(30, 1, 1, seed=1000)  # samples whose mean is the limit
+    beside = float((off * off.roll(-1, 0)).std()) / 30**0.5
+    found = relative_distances((1 + off) * limit, limit).mean_square
+    assert float(found.std()) / 30**0.5 < 0.5 * beside
 
 
 def test_mean_square_is_free_of_the_noise_of_few_networks():

@@ -1,5 +1,7 @@
 """How much kernels of random networks differ from each other, and their figure."""
 
+from itertools import combinations
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -21,12 +23,25 @@ def test_spread_of_known_matrices():
     noise = torch.randn(20000, 2, 2, generator=generator, dtype=torch.float64)
     found = pairwise_spread(mean + 0.01 * noise)
     expected = 0.01 * 2 / float(mean.norm())
-    assert float(found.square().mean().sqrt()) == pytest.approx(expected, rel=0.01)
+    assert float(found.mean()) == pytest.approx(expected, rel=0.01)
     assert pairwise_spread(mean[None]).isnan().all()
+    two = pairwise_spread(torch.stack([mean, 2 * mean]))
+    assert two.tolist() == pytest.approx([0.5, 0.5])  # |K|^2 / (2 * 2 |K|^2), its root
 
 
-def test_kernels_are_compared_pair_by_pair(tmp_path):
-    networks = digits_networks(seeds=3)
+def test_error_of_the_spread_is_that_of_repetitions():
+    generator, means, errors = torch.Generator().manual_seed(0), [], []
+    for _ in range(300):
+        noise = torch.randn(40, 1, generator=generator, dtype=torch.float64)
+        found = pairwise_spread(1 + 0.1 * noise * torch.ones(1, 6))  # all entries move together
+        means.append(float(found.mean()))
+        errors.append(float(found.std()) / 40**0.5)
+    assert np.mean(means) == pytest.approx(0.1, rel=0.02)
+    assert np.mean(errors) == pytest.approx(np.std(means), rel=0.1)
+
+
+def test_kernels_are_compared_with_all_others(tmp_path):
+    networks = digits_networks(seeds=4)
     with digits_data(tmp_path) as data:
         found = measured("kernel_spread", networks, data, "initialization", images=12)
         x = data.training_set(**networks.where)[0][:12]
@@ -34,9 +49,16 @@ def test_kernels_are_compared_pair_by_pair(tmp_path):
         empirical_ntk(networks.network, x, parameters=one.weights, outputs="mean").values.double()
         for one in networks
     ]
-    for s, (k, other) in enumerate(zip(kernels, [*kernels[1:], kernels[0]], strict=True)):
-        expected = (k - other).norm() / (2 * (k * other).sum()).sqrt()
-        assert found["spread"][s] == pytest.approx(float(expected), rel=1e-9)
+
+    def spread(some):
+        pairs = list(combinations(some, 2))
+        apart = sum((k - other).square().sum() for k, other in pairs)
+        return float((apart / (2 * sum((k * other).sum() for k, other in pairs))).sqrt())
+
+    for s, k in enumerate(kernels):
+        others = [each for place, each in enumerate(kernels) if place != s]
+        expected = 4 * spread(kernels) - 3 * spread(others)
+        assert found["spread"][s] == pytest.approx(expected, rel=1e-9)
         assert found["size"][s] == pytest.approx(float(k.diagonal().mean()), rel=1e-9)
 
 

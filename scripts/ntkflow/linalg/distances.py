@@ -14,9 +14,10 @@ class RelativeDistances(NamedTuple):
 
     Attributes:
         sample: ||K_s - K|| / ||K||, (S,).
-        mean_square: `<K_s - K, K_(s+1) - K>` / ||K||^2, (S,), the last one beside the first. Its
-            expectation over independent samples is the squared relative distance of their mean from
-            K, without the noise of few samples; it may be negative. NaN for a single sample.
+        mean_square: jackknife values, (S,), of the mean of `<K_s - K, K_t - K>` / ||K||^2 over all
+            pairs of samples, which is the mean of these values. Its expectation over independent
+            samples is the squared relative distance of their mean from K, without the noise of few
+            samples; it may be negative. NaN for a single sample.
         scale: `<K_s, K>` / ||K||^2 - 1, (S,): how much larger a sample is along K.
 
     Examples:
@@ -54,30 +55,54 @@ def relative_distances(
     check_shape("samples", samples, None, *limit.shape)
     size = limit.norm()
     off = ((samples - limit) / size).flatten(1)
-    beside = off.roll(-1, dims=0) if len(off) > 1 else off * torch.nan
-    return RelativeDistances(off.norm(dim=1), (off * beside).sum(1), off @ (limit / size).flatten())
+    scale = off @ (limit / size).flatten()
+    return RelativeDistances(off.norm(dim=1), _jackknife(*_mean_products(off)), scale)
 
 
 def pairwise_spread(samples: Float[Tensor, "s *n"]) -> Float[Tensor, " s"]:
-    """Relative standard deviation of the entries of independent kernels, pair by pair.
+    """Relative standard deviation of the entries of independent kernels, from all pairs of them.
 
-    ||K_s - K_(s+1)|| / sqrt(2 <K_s, K_(s+1)>), the last one beside the first, with Frobenius norms:
-    the squared numerator has the mean 2 sum_ij Var K_ij and the product the mean ||E K||^2, so that
-    no limit and no mean of few samples has to stand in for E K.
+    sqrt(mean ||K_s - K_t||^2 / (2 mean <K_s, K_t>)) with Frobenius norms and means over pairs: the
+    numerator has the expectation 2 sum_ij Var K_ij and the product ||E K||^2, so that no limit and
+    no mean of few samples has to stand in for E K.
 
     Args:
         samples: K_s of independent networks, of one shape.
 
     Returns:
-        One number a sample; NaN for a single sample, or where a product is negative.
+        Jackknife values, one a sample: their mean is the spread, less its bias of order 1 / S, and
+        their standard deviation over sqrt(S) its standard error (Efron, Tibshirani 1993, section
+        11.5). NaN for a single sample, or where a mean product is negative.
 
     Examples:
         >>> from ntkflow.linalg.distances import pairwise_spread
         >>> pairwise_spread(torch.tensor([[2.0, 2.0], [1.0, 1.0]]))
         tensor([0.5000, 0.5000])
     """
-    if len(samples) < 2:
-        return samples.new_full((len(samples),), torch.nan)
-    beside = samples.roll(-1, dims=0)
-    apart = (samples - beside).flatten(1).norm(dim=1)
-    return apart / (2 * (samples * beside).flatten(1).sum(1)).sqrt()
+    flat = samples.flatten(1)
+    squares = (flat - flat.mean(0)).square().sum(1)
+    apart = _over_pairs(len(flat) * squares + squares.sum())
+    pairs = zip(apart, _mean_products(flat), strict=True)
+    return _jackknife(*(torch.sqrt(a / (2 * b)) for a, b in pairs))
+
+
+def _mean_products(flat: Float[Tensor, "s n"]) -> tuple[Tensor, Float[Tensor, " s"]]:
+    """Mean product of two different rows, and without each of them."""
+    return _over_pairs(flat @ flat.sum(0) - flat.square().sum(1))
+
+
+def _over_pairs(sums: Float[Tensor, " s"]) -> tuple[Tensor, Float[Tensor, " s"]]:
+    """Mean over pairs of samples, and over those without each one, from its sums with the others.
+
+    Of two samples there is one pair, which stands for both.
+    """
+    count, total = len(sums), sums.sum()
+    mean = total / (count * (count - 1))
+    if count == 2:
+        return mean, mean.expand(2)
+    return mean, (total - 2 * sums) / ((count - 1) * (count - 2))
+
+
+def _jackknife(found: Tensor, others: Float[Tensor, " s"]) -> Float[Tensor, " s"]:
+    """S times a statistic less S - 1 times that of the others; NaN for a single sample."""
+    return len(others) * found - (len(others) - 1) * others

@@ -9,9 +9,9 @@ from .common import labelled
 def kernel_spread(options, networks, data):
     """Relative standard deviation of entries of the kernel (mean over outputs), and their size.
 
-    `spread`: ||K - K'|| / sqrt(2 <K, K'>) with the next network's K', whose numerator and product
-    have the summed variances of all entries and the squared norm of the mean kernel as
-    expectations. `size`: mean of K's diagonal.
+    `spread`: jackknife values of sqrt(mean ||K - K'||^2 / (2 mean <K, K'>)) over all pairs of
+    networks, whose means have twice the summed variances of all entries and the squared norm of the
+    mean kernel as expectations. `size`: mean of K's diagonal.
     """
     from ntkflow.linalg.distances import pairwise_spread
 
