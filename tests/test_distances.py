@@ -37,9 +37,15 @@ def test_relative_distances_written_out(shape):
     def product(a, b):
         return math.fsum(((a - limit) * (b - limit)).flatten().tolist()) / size
 
-    expected = jackknife(list(samples), lambda some: mean_over_pairs(some, product))
-    assert mean_square.tolist() == pytest.approx(expected, rel=1e-10)
+    expected = torch.tensor(jackknife(list(samples), lambda some: mean_over_pairs(some, product)))
     assert mean_square.mean().item() == pytest.approx(mean_over_pairs(samples, product), rel=1e-10)
+    apart = (samples - samples.mean(0)).flatten(1) / limit.norm()
+    scatter = torch.linalg.matrix_norm(apart.T @ apart / 3).item()
+    assert mean_square.std().item() ** 2 / 4 == pytest.approx(
+        max(expected.var().item() / 4, 2 * scatter**2 / 4**2), rel=1e-6
+    )
+    turned = torch.corrcoef(torch.stack([mean_square, expected.double()]))[0, 1].item()
+    assert turned == pytest.approx(1.0)
     for s in range(4):
         overlap = math.fsum((samples[s] * limit).flatten().tolist())
         assert sample[s].item() == pytest.approx(product(samples[s], samples[s]) ** 0.5, rel=1e-12)
@@ -54,10 +60,18 @@ def test_errors_of_means_over_pairs_are_those_of_repetitions():
         means.append(found.mean().item())
         errors.append(found.std().item() / 30**0.5)
     assert statistics.mean(errors) == pytest.approx(statistics.stdev(means), rel=0.1)
-    off = 0.5 * draw(30, 1, 1, seed=1000)  # samples whose mean is the limit
-    beside = float((off * off.roll(-1, 0)).std()) / 30**0.5
-    found = relative_distances((1 + off) * limit, limit).mean_square
-    assert float(found.std()) / 30**0.5 < 0.5 * beside
+
+
+def test_intervals_of_samples_whose_mean_is_the_limit_hold_it():
+    limit, held, beside = torch.ones(3, 3, dtype=torch.float64), 0, []
+    for seed in range(400):
+        off = 0.5 * draw(30, 1, 1, seed=seed)
+        found = relative_distances((1 + off) * limit, limit).mean_square
+        half = 2.05 * found.std().item() / 30**0.5
+        held += abs(found.mean().item()) <= half
+        beside.append(half / (2.05 * (off * off.roll(-1, 0)).std().item() / 30**0.5))
+    assert held >= 0.95 * 400
+    assert statistics.median(beside) < 0.5  # of pairs that lie beside each other
 
 
 def test_mean_square_is_free_of_the_noise_of_few_networks():

@@ -106,5 +106,24 @@ def test_checks_of_theory_take_as_long_as_their_draws():
         for draws in (100, 10_000)
     )
     assert START_S < few < SHORT_S < many
-    unknown = {"kind": "pick_architecture", "when": ["theory"], "draws": 5}
+    unknown = {"kind": "network_against_kernel", "when": ["theory"], "draws": 5}
     assert seconds("theory", cell | {"measurements": [one, unknown]}, facts, 1) is None
+
+
+def test_trainings_to_a_loss_and_checks_of_architectures_are_long():
+    trained = {"kind": "trained_to_loss", "when": ["initialization"]}
+    at_start = {"kind": "kernel_spread", "when": ["initialization"], "images": 10}
+    network = {"kind": "architecture", "architecture": "cnn", "width": 64}
+    task = {"kind": "mnist", "train_points": 16, "test_points": 64, "image_size": 7}
+    cell = config() | {"network": network, "task": task}
+    facts = read_facts(cell)
+    short, long = (
+        seconds("initialization", cell | {"measurements": [entry]}, facts, 10)
+        for entry in (at_start, trained)
+    )
+    assert long > 5 + short
+    fewer = cell | {"measurements": [trained | {"most_steps": 40}]}
+    assert seconds("initialization", fewer, facts, 10) < long - 3
+    for kind in ("architecture_regression", "pick_architecture"):
+        checks = cell | {"measurements": [{"kind": kind, "when": ["theory"], "draws": 5}]}
+        assert seconds("theory", checks, facts, 1) > 30

@@ -69,3 +69,16 @@ def test_measurements_that_keep_a_kernel_a_network_need_more_with_every_seed():
     digits = during | dict(kind="mnist", test_points=4, test_from="test")
     of_digits = memory_mb("train", config(measured="linearized", **digits), 1)
     assert of_digits - kept[0] >= (5000**2 - 500**2) * 8 / 1e6
+
+
+def test_kernels_of_splits_are_not_those_of_their_pool():
+    digits = {"kind": "mnist", "train_points": 1500, "test_points": 10}
+    cell = config(when=["theory"]) | {"task": digits}
+    split, pool = (
+        memory_mb("theory", cell | {"measurements": [entry]}, 1)
+        for entry in (
+            {"kind": "architecture_regression", "when": ["theory"], "train": 500},
+            {"kind": "architecture_regression", "when": ["theory"], "train": 1500},
+        )
+    )
+    assert pool - split == pytest.approx(6 * (15_000**2 - 5_000**2) * 8 / 1e6)

@@ -14,10 +14,10 @@ class RelativeDistances(NamedTuple):
 
     Attributes:
         sample: ||K_s - K|| / ||K||, (S,).
-        mean_square: jackknife values, (S,), of the mean of `<K_s - K, K_t - K>` / ||K||^2 over all
-            pairs of samples, which is the mean of these values. Its expectation over independent
-            samples is the squared relative distance of their mean from K, without the noise of few
-            samples; it may be negative. NaN for a single sample.
+        mean_square: (S,), values whose mean is that of `<K_s - K, K_t - K>` / ||K||^2 over all
+            pairs of samples, and whose standard deviation over sqrt(S) is its standard error. Its
+            expectation over independent samples is the squared relative distance of their mean from
+            K, without the noise of few samples; it may be negative. NaN for a single sample.
         scale: `<K_s, K>` / ||K||^2 - 1, (S,): how much larger a sample is along K.
 
     Examples:
@@ -56,7 +56,22 @@ def relative_distances(
     size = limit.norm()
     off = ((samples - limit) / size).flatten(1)
     scale = off @ (limit / size).flatten()
-    return RelativeDistances(off.norm(dim=1), _jackknife(*_mean_products(off)), scale)
+    return RelativeDistances(off.norm(dim=1), _square_of_mean(off), scale)
+
+
+def _square_of_mean(off: Float[Tensor, "s n"]) -> Float[Tensor, " s"]:
+    """Jackknife values of the mean product of two rows, spread by as much as rows scatter at least.
+
+    Where the mean is 0, those values may be nearly equal by chance, and the variance of the
+    estimate is 2 tr(C^2) / S^2, C the covariance of the rows (Serfling 1980, section 5.5.2).
+    """
+    values = _jackknife(*_mean_products(off))
+    apart = off - off.mean(0)
+    square = apart @ apart.T if len(off) < off.shape[1] else apart.T @ apart
+    least = (2 / len(off)) ** 0.5 * square.norm() / max(1, len(off) - 1)
+    found, mean = values.std(correction=min(1, len(off) - 1)), values.mean()
+    wider = torch.where(found > 0, (least / found).clamp(min=1.0), 1.0)
+    return mean + (values - mean) * wider
 
 
 def pairwise_spread(samples: Float[Tensor, "s *n"]) -> Float[Tensor, " s"]:

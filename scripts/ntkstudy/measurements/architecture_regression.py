@@ -45,6 +45,7 @@ class ArchitectureRegressionOptions(SplitOptions):
     needs=(TRAINING, LABELS, NTK),
     kernel="block",
     asks=within_pool,
+    draw_s=10.0,
 )
 def architecture_regression(options, setting, data):
     """Test accuracy of a trained network, of the kernel of a random one and of the limit kernel.

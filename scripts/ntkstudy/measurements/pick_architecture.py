@@ -92,6 +92,7 @@ def _is_met(need: Need, network: Any, options: Any, facts: Facts) -> bool:
     needs=(TRAINING, LABELS, SQUARE),
     kernel="mean",
     asks=_asks,
+    draw_s=25.0,
 )
 def pick_architecture(options, setting, data):
     """Scores of the kernels of untrained networks beside test accuracy after training, and ranks.

@@ -23,6 +23,7 @@ JACOBIAN_S = 1e-11  # of one in the gradient of an output
 SOLVING_S = 1e-10  # times R^3: eigenvalues of a kernel with R rows
 STEPPING_S = 4e-7  # times R^2: descent on a kernel with R rows, to its end
 PASSES = 30  # over the data, of a measurement without a kernel
+STEPS = 400  # of a training to a share of its loss, at most
 SHORT_S = 60.0  # what is shorter is not sent to a queue alone
 LEAST_MINUTES = 15
 CAUTION = 10  # times the estimate is the limit
@@ -50,7 +51,6 @@ def seconds(stage: str, config: Mapping[str, Any], facts: Facts, seeds: int) -> 
         return None
     if stage == "theory":
         return _checking(config)
-    samples = facts.sizes.train
     one_sample = 6.0 * network_size(facts)[0] * _places(facts)
     needed, times = START_S, seeds if STAGES[stage].seeds else 1
     if STAGES[stage].tiled:
@@ -58,9 +58,7 @@ def seconds(stage: str, config: Mapping[str, Any], facts: Facts, seeds: int) -> 
         needed += JACOBIAN_S * 2 * side * facts.sizes.outputs * one_sample
     if stage == "train":
         steps = config["training"]["steps"]
-        layers = getattr(facts.options, "depth", 1) + 1
-        one_network = TRAINING_S * samples * one_sample + UPDATE_S * network_size(facts)[0]
-        needed += steps * (STEP_S * layers + seeds * one_network)
+        needed += steps * (STEP_S * _layers(facts) + seeds * _network_step(facts, one_sample))
         times *= config["training"]["snapshots"]
     measured = [entry for entry in config["measurements"] if STAGES[stage].when in entry["when"]]
     for entry in measured:
@@ -84,6 +82,9 @@ def _measuring(
 ) -> float:
     """Seconds of a measurement, of one network at one step."""
     samples, outputs = facts.sizes.train, facts.sizes.outputs
+    if entry["kind"] == "trained_to_loss":
+        steps = min(entry.get("most_steps", STEPS), STEPS)
+        return steps * (STEP_S * _layers(facts) + _network_step(facts, one_sample))
     if kernel is None:
         return PASS_S * PASSES * (samples + facts.sizes.probe) * one_sample
     images = min(entry.get("images", samples), samples)
@@ -93,6 +94,15 @@ def _measuring(
     if kernel in ("stored", "tiles"):
         return STEPPING_S * rows**2
     return JACOBIAN_S * images * outputs * one_sample + SOLVING_S * rows**3
+
+
+def _network_step(facts: Facts, one_sample: float) -> float:
+    """Seconds of a step of training, of one network."""
+    return TRAINING_S * facts.sizes.train * one_sample + UPDATE_S * network_size(facts)[0]
+
+
+def _layers(facts: Facts) -> int:
+    return getattr(facts.options, "depth", 1) + 1
 
 
 def _places(facts: Facts) -> int:

@@ -71,7 +71,8 @@ def _kernels_mb(entry: Mapping[str, Any], variant, facts: Facts, together: int) 
     """Two kernels in float64, and what an eigensolver copies, for each network that has them."""
     if variant.kernel is None:
         return 0.0
-    samples = min(entry.get("images", facts.sizes.train), facts.sizes.train)
+    asked = entry.get("images", entry.get("train", facts.sizes.train))
+    samples = min(asked, facts.sizes.train)
     if variant.kernel == "stored":  # and what preconditions it
         return 1.2 * samples**2 * 4 / 1e6
     empirical = variant.kernel == "tiles" and facts.tiles["kernel"] == "empirical"
