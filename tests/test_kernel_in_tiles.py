@@ -242,13 +242,22 @@ def test_costs_are_rounds_of_jobs():
     costs = tile_costs(tiles, jobs, projected_rows=95, nodes=[1, 4])
     assert axes_of(costs) == ["size", "nodes"]
     first, second = costs[costs["size"] == 10].to_dict("records")
-    assert first["seconds_per_tile"] == pytest.approx(2.0)
-    assert first["seconds_per_job"] == pytest.approx(2.0 + 2.5)
     assert (first["kernel_rows"], first["tile_rows"], first["jobs"]) == (95, 10, 55)
-    assert first["hours"] == pytest.approx(55 * 4.5 / 3600)
-    assert second["hours"] == pytest.approx(14 * 4.5 / 3600)  # 55 jobs on 4 nodes
+    # 10 tiles on the diagonal of 1 s; beside it 45 of 6 s, as one that was cut in half took 3 s.
+    assert first["seconds_per_tile"] == pytest.approx((10 * 1 + 45 * 6) / 55)
+    assert first["seconds_per_job"] == pytest.approx((10 * 1 + 45 * 6) / 55 + 2.5)
+    assert first["hours"] == pytest.approx((10 * 3.5 + 45 * 8.5) / 3600)
+    assert second["hours"] == pytest.approx((3 * 3.5 + 12 * 8.5) / 3600)  # on 4 nodes
     assert first["gigabytes"] == pytest.approx(55 * 1100 / 1e9)
     assert costs[costs["size"] == 20]["jobs"].tolist() == [15, 15]
+
+
+def test_tiles_on_the_diagonal_do_not_stand_for_those_beside_it():
+    rows = [(0, 0, 100, 1000, 1, 0.5), (0, 1, 100, 1000, 1, 1.0), (1, 1, 100, 1000, 1, 0.5)]
+    names = ["row", "column", "entries", "bytes", "repeats", "seconds"]
+    tiles = with_axes(pd.DataFrame(rows, columns=names), ["row", "column"])
+    costs = tile_costs(tiles, tiles["seconds"], projected_rows=600, nodes=[1])
+    assert costs["hours"].tolist() == [pytest.approx((60 * 0.5 + 1770 * 1.0) / 3600)]
 
 
 def test_costs_of_a_block_kernel_count_outputs():
@@ -272,7 +281,8 @@ def test_costs_are_read_from_the_records_of_the_jobs(tmp_path):
     )
     costs = read_table(tmp_path / "costs.csv")
     assert axes_of(costs) == ["nodes"]
-    assert costs["hours"].tolist() == [pytest.approx(3 * 5.0 / 3600)]
+    # Jobs of 5 s whose tiles take 2 s on average: 1 s on the diagonal, 6 s beside it if whole.
+    assert costs["hours"].tolist() == [pytest.approx((2 * (1 + 3.0) + 6 + 3.0) / 3600)]
     assert list(Tables(given["tables"])) == ["tiles"]
 
 

@@ -140,6 +140,7 @@ def _kernel(
     right = accuracies(found.predictions, rows[places].labels).tolist()
     best = _best([(-a, s) for a, s in zip(right, found.mean_squares.tolist(), strict=True)])
     if ridges[best] != fit.ridge:
+        del fit  # which holds the kernel of all rows
         fit = _fit(setting, rows, ridges[best])
     return accuracies(fit.predict(test.x)[None], test.labels).item(), options.ridges[best]
 
