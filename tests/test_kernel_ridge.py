@@ -1,5 +1,10 @@
 """Fits of every source and by every method against NumPy's solver."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -99,8 +104,42 @@ def test_float64_factor_where_float32_does_not_do():
     ridge = -1.5 * torch.linalg.eigvalsh(kernel.double())[0].item()
     fit = kernel_ridge(kernel, y, ridge, method="direct")
     assert fit.residual <= 1e-6
-    with pytest.raises(KernelError, match=r"use a (larger )?ridge"):
-        kernel_ridge(kernel, y, ridge, method="direct", memory_budget=60_000)
+    for budget in (60_000, 12 * 120**2 - 1):  # both matrices are there while one is made
+        with pytest.raises(KernelError, match=r"use a (larger )?ridge"):
+            kernel_ridge(kernel, y, ridge, method="direct", memory_budget=budget)
+    assert kernel_ridge(kernel, y, ridge, method="direct", memory_budget=12 * 120**2).steps
+
+
+def test_one_matrix_is_held_while_its_factor_in_float64_is_made():
+    program = """if True:
+        import gc, torch
+        from ntkflow import kernel_ridge
+        from ntkflow.linalg.triangles import SharedTriangles
+        from ntkflow.regression import solvers
+
+        factorize, held = SharedTriangles._factorize, []
+        def watched(self):
+            tensors = [each for each in gc.get_objects() if type(each) is torch.Tensor]
+            large = [each for each in tensors if each.shape == (157, 157)]
+            storages = {each.untyped_storage().data_ptr() for each in large}
+            held.append((str(self.matrix.dtype), len(storages)))
+            return factorize(self)
+        SharedTriangles._factorize = watched
+
+        root = torch.randn(157, 20, generator=torch.Generator().manual_seed(0))
+        kernel = root @ root.T
+        kernel = (kernel + kernel.T) / 2
+        lowest = -torch.linalg.eigvalsh(kernel.double())[0].item()
+        kernel_ridge(kernel, torch.ones(157), 1.5 * lowest, method="direct")
+        solvers._ROUNDS = 1  # that in float32 is not refined
+        kernel_ridge(kernel, torch.ones(157), 400 * lowest, method="direct", tolerance=1e-8)
+        print(held)
+    """
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "scripts")}
+    run = [sys.executable, "-c", program]
+    printed = subprocess.run(run, env=environment, check=True, capture_output=True, text=True)
+    # The user's, and the one that is factorised.
+    assert printed.stdout.strip() == str(2 * [("torch.float32", 2), ("torch.float64", 2)])
 
 
 def test_a_tensor_is_overwritten_only_when_asked():

@@ -241,6 +241,9 @@ def test_a_variance_is_of_the_points_that_the_diagonal_is_of(method):
             fit.posterior(cross, wrong)
     with pytest.raises(KernelError, match=r"^cross: it has no rows, or entries that are not"):
         fit.posterior(cross * torch.nan, tests.diagonal())
+    nearly = (tests.diagonal() - variance) * (1 - 1e-4)
+    with pytest.raises(KernelError, match=r"^diagonal: \S+ leaves row 0 a variance of -"):
+        fit.posterior(cross, nearly)
     with pytest.raises(KernelError, match=r"^cross: it has no rows"):
         fit.posterior(cross[:0], torch.ones(0))
 
@@ -272,6 +275,24 @@ def test_what_was_changed_since_a_fit_is_refused(method):
     x.add_(1.0)
     with pytest.raises(ConfigurationError, match=r"^kernel: it, the network or x was changed"):
         fit.leave_one_out([0.1])
+
+
+def test_a_file_that_was_changed_since_a_fit_is_refused(tmp_path):
+    _, y, _, kernel, *_ = problem(n=20)
+    path = tmp_path / "kernel.h5"
+    write_kernel_tiles(path, lambda i, j: kernel[i, j], 20, tile=6)
+    fits = [
+        kernel_ridge(path, y, 0.1, method=method, memory_budget=budget)
+        for method, budget in (("iterative", 2000), ("direct", None), ("iterative", None))
+    ]
+    found = [fit.leave_one_out([0.1], rows=20, method="iterative").mean_squares for fit in fits]
+    path.unlink()
+    write_kernel_tiles(path, lambda i, j: 2 * kernel[i, j], 20, tile=6)
+    with pytest.raises(ConfigurationError, match=r"^kernel: the tiles in .* changed since the fit"):
+        fits[0].leave_one_out([0.1])
+    for fit, before in zip(fits[1:], found[1:], strict=True):  # which hold it in memory
+        again = fit.leave_one_out([0.1], rows=20, method="iterative").mean_squares
+        torch.testing.assert_close(again, before)
 
 
 @pytest.mark.parametrize("method", METHODS)

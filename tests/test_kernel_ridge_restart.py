@@ -7,6 +7,7 @@ from ridge_problems import problem
 
 from ntkflow import kernel_ridge
 from ntkflow.errors import StorageError
+from ntkflow.regression import choosing
 
 OPTIONS = dict(method="iterative", rank=10, tolerance=1e-9, restart_every=0.0)
 
@@ -91,6 +92,17 @@ def test_other_settings_are_refused(changed, words, tmp_path):
     options = dict(ridge=0.05) | OPTIONS | changed
     with pytest.raises(StorageError, match=f"^{path}: the stopped run had {words}"):
         kernel_ridge(kernel, y, restart=path, **options)
+
+
+def test_a_run_goes_on_with_the_rank_that_it_was_stopped_with(tmp_path, monkeypatch):
+    _, y, _, kernel, *_ = problem()
+    path, options = tmp_path / "state.npz", OPTIONS | dict(rank=None)
+    stopped(path, kernel, y, rank=None)
+    undisturbed = kernel_ridge(kernel, y, 0.05, **options)
+    monkeypatch.setattr(choosing, "_RANK", 2)  # as if less memory was free now
+    fit = kernel_ridge(kernel, y, 0.05, restart=path, **options)
+    torch.testing.assert_close(fit.coefficients, undisturbed.coefficients, rtol=0, atol=0)
+    assert kernel_ridge(kernel, y, 0.05, **options).steps > fit.steps
 
 
 def test_other_data_are_refused(tmp_path):

@@ -52,7 +52,7 @@ def test_interrupted_run_goes_on_with_the_missing_tiles(tmp_path):
         write_kernel_tiles(path, Counting(GRAM, fail_at=4), 7, tile=3)
     rest = Counting(GRAM)
     write_kernel_tiles(path, rest, 7, tile=3)
-    assert rest.calls == 3
+    assert rest.calls == 1 + 3  # first entries of a finished tile, and what was missing
     np.testing.assert_array_equal(stored(path), GRAM)
 
 
@@ -69,18 +69,37 @@ def test_killed_process_leaves_a_file_that_can_be_continued(tmp_path):
     killed = subprocess.run(
         [sys.executable, "-c", program, str(path)], env=os.environ | {"PYTHONPATH": scripts}
     )
-    rest = Counting(np.zeros((7, 7)))
+    known = np.zeros((7, 7))
+    known[:3] = known[:, :3] = 5
+    rest = Counting(known)
     write_kernel_tiles(path, rest, 7, tile=3)
-    assert (killed.returncode, rest.calls) == (9, 3)
+    assert (killed.returncode, rest.calls) == (9, 1 + 3)
     assert (stored(path)[:3] == 5).all()
     assert (stored(path)[3:, 3:] == 0).all()
 
 
-def test_finished_file_computes_nothing(tmp_path):
-    again = Counting(GRAM)
-    write_kernel_tiles(tmp_path / "k.h5", Counting(GRAM), 7, tile=3)
-    write_kernel_tiles(tmp_path / "k.h5", again, 7, tile=3)
-    assert again.calls == 0
+def test_finished_file_computes_no_tile(tmp_path):
+    matrix, asked = np.eye(40), []
+    write_kernel_tiles(tmp_path / "k.h5", Counting(matrix), 40, tile=20)
+    write_kernel_tiles(
+        tmp_path / "k.h5", lambda i, j: asked.append((i, j)) or matrix[i, j], 40, tile=20
+    )
+    assert asked == [(slice(0, 8), slice(0, 8))]
+
+
+@pytest.mark.parametrize("fail_at", [4, None])
+@pytest.mark.parametrize("lead", [(), (2, 2)])
+def test_tiles_of_another_kernel_are_not_gone_on_with(fail_at, lead, tmp_path):
+    path, matrix = tmp_path / "k.h5", np.broadcast_to(GRAM, (*lead, 7, 7))
+    try:
+        write_kernel_tiles(path, Counting(matrix, fail_at), 7, tile=3, lead=lead)
+    except KeyboardInterrupt:
+        assert fail_at
+    for other in (1.001 * matrix, matrix * np.nan):
+        with pytest.raises(StorageError, match=rf"^{path}: its tiles are of another kernel"):
+            write_kernel_tiles(path, Counting(other), 7, tile=3, lead=lead)
+    write_kernel_tiles(path, Counting(matrix * (1 + 1e-7)), 7, tile=3, lead=lead)
+    np.testing.assert_allclose(stored(path), matrix, rtol=1e-6)
 
 
 def test_block_kernel_of_a_network(tmp_path):

@@ -12,6 +12,9 @@ from ..arrays import to_numpy
 from ..errors import ConfigurationError, StorageError
 
 KERNEL, FINISHED = "kernel", "finished"
+# Rows and columns of a tile that are compared when a file is gone on with, and the deviation, over
+# the largest entry, that is no other kernel.
+_COMPARED, _SAME = 8, 1e-4
 
 
 def write_kernel_tiles(
@@ -33,7 +36,8 @@ def write_kernel_tiles(
     Without n2 the kernel is symmetric in its rows: only tiles with j >= i are computed, and the
     mirrored tile is written too, the two leading axes of a block kernel exchanged. The dataset
     "finished" marks the tiles that are on disk; a second call with the same arguments computes
-    only the others, so an interrupted run goes on where it stopped.
+    only the others, so an interrupted run goes on where it stopped. It asks for the first entries
+    of a finished tile again, which tell another kernel.
 
     Args:
         path: the file; made if it does not exist.
@@ -51,7 +55,7 @@ def write_kernel_tiles(
     Raises:
         ConfigurationError: if a size is not positive, or the leading axes are not () or (O, O).
         StorageError: if the file is not HDF5 or holds a kernel of another size, type, tiling,
-            convention or data set, or a tile has the wrong shape.
+            convention, data set or network, or a tile has the wrong shape.
 
     Examples:
         >>> network, x = ntkflow.mlp(3, [64], 2), torch.randn(5, 3)
@@ -77,6 +81,7 @@ def write_kernel_tiles(
         data="" if data is None else data_digest(data),
     )
     with _open(Path(path), expected) as file:
+        _check_same_kernel(path, file, tile_kernel, tile)
         for index, i, j in unfinished(file[FINISHED], shape, tile, symmetric):
             values = to_numpy(tile_kernel(i, j))
             wanted = (*lead, i.stop - i.start, j.stop - j.start)
@@ -139,6 +144,24 @@ def _check(path: Path, file: h5py.File, expected: dict) -> None:
     for name, wanted in expected.items():
         if found[name] != wanted:
             raise StorageError(f"{path}: {name} is {found[name]!r} in the file, not {wanted!r}")
+
+
+def _check_same_kernel(path: str | Path, file: h5py.File, tile_kernel: Callable, tile: int) -> None:
+    """Refuse to go on with another kernel than that of the tiles that are there."""
+    done = np.argwhere(file[FINISHED][()])
+    if not len(done):
+        return
+    ends = zip(done[0] * tile, file[KERNEL].shape[-2:], strict=True)
+    i, j = (slice(int(a), int(min(a + min(_COMPARED, tile), end))) for a, end in ends)
+    known, found = file[KERNEL][..., i, j], to_numpy(tile_kernel(i, j))
+    same = found.shape == known.shape and np.allclose(
+        found, known, rtol=0, atol=_SAME * np.abs(known).max(), equal_nan=True
+    )
+    if not same:
+        raise StorageError(
+            f"{path}: its tiles are of another kernel than this one; go on with that one, or "
+            "remove the file"
+        )
 
 
 def unfinished(

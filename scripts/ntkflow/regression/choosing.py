@@ -26,7 +26,7 @@ class Choice(NamedTuple):
     Attributes:
         method: "direct" or "iterative".
         build: whether the matrix is made in memory for it.
-        widen: whether a factor in float64 fits, too.
+        widen: whether one in float64 fits beside it, to be factorised in its place.
         rank: of the preconditioner.
         reason: why, in a sentence.
     """
@@ -75,7 +75,7 @@ def choose(
     reason = f"{'direct' if direct else 'iterative'}: {asked}; {room} {has}; {where}"
     rest = budget - (matrix if keep and not source.stored else 0)
     rank = _rank(source, rest) if rank is None else as_whole("rank", rank, 1)
-    build, widen = keep and not source.stored, 8 * source.size**2 <= budget
+    build, widen = keep and not source.stored, (8 + entry) * source.size**2 <= budget
     return Choice("direct" if direct else "iterative", build, widen, min(rank, source.size), reason)
 
 

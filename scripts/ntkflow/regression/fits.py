@@ -19,8 +19,9 @@ from .sources import NetworkSource, Source, Version, versions
 
 # Numbers of a cross kernel that are held at once; test points whose variances are solved together.
 _NUMBERS, _TOGETHER = 2**25, 64
-# Share of k(x, x) that a variance may be below 0 by the residual of a solution.
-_ROUNDING = 0.01
+# Share of k(x, x) that a variance may be below 0 by the rounding of entries, beside what the
+# residual of the solution explains.
+_ROUNDING = {torch.float32: 0.01, torch.float64: 1e-8}
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,6 +57,7 @@ class RidgeFit:
     _network: NetworkSource | None
     _source: Source
     _versions: list[tuple[Tensor, Version]]
+    _stamp: Any
 
     def __repr__(self) -> str:
         shape = tuple(self.coefficients.shape)
@@ -117,7 +119,7 @@ class RidgeFit:
             )
             given = "None" if diagonal is None else type(diagonal).__name__
             raise ConfigurationError(f"diagonal: {given} is not allowed; use {use}")
-        flat, means, explained = columns(self.coefficients), [], []
+        flat, means, explained, unsure = columns(self.coefficients), [], [], []
         for block in self._blocks(cross, _TOGETHER * len(flat)):
             if not isinstance(block, Tensor):
                 raise ConfigurationError(
@@ -127,14 +129,17 @@ class RidgeFit:
             if not len(rows) or not bool(rows.isfinite().all()):
                 raise KernelError("cross: it has no rows, or entries that are not finite")
             means.append(rows @ flat)
-            explained.append((rows * self._solver.solve(rows.T.contiguous()).values.T).sum(1))
+            solved = self._solver.solve(rows.T.contiguous())
+            explained.append((rows * solved.values.T).sum(1))
+            unsure.append(solved.residual * rows.norm(dim=1) * solved.values.norm(dim=0))
         if self._network is not None:
             diagonal = self._network.diagonal_of(cross)
         variance = torch.cat(explained)
         check_shape("diagonal", diagonal, len(variance))
         diagonal = diagonal.detach()
         variance = diagonal.double() - variance
-        wrong = (~(variance >= -_ROUNDING * diagonal.double())).nonzero()
+        rounding = _ROUNDING[self._source.dtype] * diagonal.double() + torch.cat(unsure)
+        wrong = (~(variance >= -rounding)).nonzero()
         if len(wrong):
             row = int(wrong[0])
             raise KernelError(
@@ -193,6 +198,10 @@ class RidgeFit:
 
     def _check_unchanged(self) -> None:
         """Raise a ConfigurationError if what the kernel is made from was written into."""
+        if self._stamp is not None and self._stamp != self._source.stamp():
+            raise ConfigurationError(
+                f"kernel: {self._source.words} changed since the fit; fit anew"
+            )
         now = versions(self._source.parts()) if self._versions else []
         for (old, before), (new, after) in zip(self._versions, now, strict=True):
             if old is not new or before != after:

@@ -12,7 +12,7 @@ from ..checks import as_whole, check_not_negative, check_positive, check_ridge
 from ..linalg.conjugate_gradients import Progress
 from .choosing import choose
 from .fits import RidgeFit
-from .restarting import RestartFile
+from .restarting import RestartFile, stored_rank
 from .solvers import DirectSolver, IterativeSolver
 from .soundness import check_kernel, check_targets
 from .sources import DenseSource, NetworkSource, as_source, versions
@@ -57,14 +57,16 @@ def kernel_ridge(
             and kept if it fits.
         y: targets, one row per row of K, any number of outputs.
         ridge: lambda >= 0, in the units of K.
-        centre: subtract the mean of the targets and add it to predictions.
+        centre: subtract the mean of the targets, of each column of y its own, and add it to
+            predictions. Of `y.flatten()` that is one mean of all outputs.
         method: "direct" or "iterative"; default: what `reason` of the fit says.
         memory_budget: bytes for K, its copy if one is made, and the preconditioner; default: 80 %
             of the memory that is free.
         overwrite: let the factor overwrite a tensor, which is not to be used then; else a direct
             solution copies it.
         tolerance: of the relative residual of every right-hand side.
-        rank: of the preconditioner; default: 8 sqrt(n), fewer if the budget is small.
+        rank: of the preconditioner; default: that of the stopped run, else 8 sqrt(n), fewer if the
+            budget is small.
         seed: of the pivots of the preconditioner.
         kind: of (network, x): "ntk" or "nngp", the limit kernels, or "empirical", the mean over
             outputs of `empirical_ntk`.
@@ -105,6 +107,8 @@ def kernel_ridge(
     source = as_source(kernel, data, kind, dtype)
     targets = check_targets(y, source.size).to(source.device)
     check_kernel(source, targets, float(ridge))
+    if rank is None and restart is not None:
+        rank = stored_rank(restart)
     choice = choose(
         source, method=method, memory_budget=memory_budget, overwrite=overwrite, rank=rank
     )
@@ -137,4 +141,5 @@ def kernel_ridge(
         _network=source if isinstance(source, NetworkSource) else None,
         _source=source,
         _versions=[] if copied else versions(source.parts()),
+        _stamp=None if choice.method == "direct" or choice.build else source.stamp(),
     )

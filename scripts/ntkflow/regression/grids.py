@@ -75,18 +75,19 @@ def left_out_errors(
     # Columns: G y, G 1 (for means without the row) and, where G is not known, G e_i.
     if method == "direct":
         values, vectors = _eigenpairs(source, None, ridges)
-        turned, squares = vectors.T @ torch.cat([y, ones], 1), vectors[rows].square()
+        rhs = torch.cat([y, ones], 1)
+        turned, squares = vectors.T @ rhs, vectors[rows].square()
         inverses = [1 / (values + ridge) for ridge in ridges]
-        solved = [vectors[rows] @ (each[:, None] * turned) for each in inverses]
-        diagonals, residual = [squares @ each for each in inverses], 0.0
+        found = torch.stack([vectors @ (each[:, None] * turned) for each in inverses])
+        solved, diagonals = found[:, rows], [squares @ each for each in inverses]
     else:
         units = torch.zeros(len(y), len(rows), dtype=y.dtype, device=y.device)
         units[rows, torch.arange(len(rows), device=y.device)] = 1
         rhs = torch.cat([y, ones, units], 1)
         found = _krylov(solver, source, rhs, ridges, None, tolerance)
-        residual = _true_residual(source, None, rhs, found, ridges, tolerance)
         solved = [each[rows] for each in found[..., : y.shape[1] + 1]]
         diagonals = [each[rows, y.shape[1] + 1 :].diagonal() for each in found]
+    residual = _true_residual(source, None, rhs, found, ridges, tolerance)
     means = (y.sum(0) - y[rows]) / (len(y) - 1) if centre else torch.zeros_like(y[rows])
     predictions = [
         y[rows] - (each[:, :-1] - means * each[:, -1:]) / diagonal[:, None]
@@ -112,10 +113,10 @@ def held_out_errors(
     mean = y[kept].mean(0) if centre else torch.zeros_like(y[0])
     rhs = y[kept] - mean
     if method == "direct":
-        found, residual = _direct(source, rhs, ridges, kept), 0.0
+        found = _direct(source, rhs, ridges, kept)
     else:
         found = _krylov(solver, source, rhs, ridges, kept, tolerance)
-        residual = _true_residual(source, kept, rhs, found, ridges, tolerance)
+    residual = _true_residual(source, kept, rhs, found, ridges, tolerance)
     flat = found.permute(1, 0, 2).flatten(1)
     products = source.multiply_exactly(_spread(flat, kept, len(y)))[rows]
     predictions = products.unflatten(1, (len(ridges), -1)).permute(1, 0, 2) + mean
@@ -178,8 +179,9 @@ def _eigenpairs(
     if kept is not None:
         dense = dense[kept][:, kept]
     values, vectors = torch.linalg.eigh(dense)
+    # An eigenvalue below 0 is rounding of the entries, which a ridge has to be larger than.
     rounding = len(values) * torch.finfo(torch.float64).eps * values[-1]
-    if values[0] + min(ridges) <= rounding:
+    if values[0] + min(ridges) <= torch.maximum(rounding, -values[0]):
         raise KernelError(
             f"ridges: {min(ridges):g} is not allowed with a smallest eigenvalue of "
             f"{values[0].item():.3g}; use larger ones"

@@ -54,13 +54,7 @@ class RestartFile:
         self._sample = _sample(self._source)
         if not self._path.exists():
             return None
-        try:
-            with open(self._path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-                found = {name: file[name] for name in file.files}
-            settings = json.loads(str(found.pop("settings")))
-            sample = found.pop("sample")
-        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-            raise StorageError(f"{self._path}: not a restart file of kernel_ridge") from error
+        settings, sample, found = _read(self._path)
         for name, value in self._settings.items():
             if settings.get(name) != value:
                 raise StorageError(
@@ -106,6 +100,26 @@ class RestartFile:
     def remove(self) -> None:
         """Delete the file of a run that has ended."""
         self._path.unlink(missing_ok=True)
+
+
+def stored_rank(path: str | Path) -> int | None:
+    """Rank of the preconditioner of a stopped run, which free memory decided; None without a run.
+
+    Raises:
+        StorageError: if the file is no such one.
+    """
+    return int(_read(Path(path))[0]["rank"]) if Path(path).exists() else None
+
+
+def _read(path: Path) -> tuple[dict[str, Any], np.ndarray, dict[str, np.ndarray]]:
+    """Settings, the numbers of the kernel that are compared, and the state."""
+    try:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+        settings = json.loads(str(found.pop("settings")))
+        return settings | {"rank": int(settings["rank"])}, found.pop("sample"), found
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise StorageError(f"{path}: not a restart file of kernel_ridge") from error
 
 
 def _sample(source: Source) -> np.ndarray:

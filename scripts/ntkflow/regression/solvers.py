@@ -48,28 +48,27 @@ class DirectSolver:
     ):
         self.ridge, self.tolerance, self._widen = ridge, tolerance, widen
         self._words = source.words
-        matrix = source.matrix if isinstance(source, DenseSource) else None
-        if matrix is None:
-            matrix = source.to_dense(source.dtype)
-        elif not overwrite:
-            matrix = matrix.clone(memory_format=torch.contiguous_format)
-        elif 0 in matrix.stride() and len(matrix) > 1:
-            raise ConfigurationError(
-                "overwrite: an expanded tensor shares its numbers; use overwrite=False, or a clone"
-            )
-        self._factorize(matrix)
+        self._factorize(_own_matrix(source, overwrite))
 
     def _factorize(self, matrix: Tensor) -> None:
         """Put the factor in the place of the matrix; where that fails, of one in float64."""
-        self._triangles = SharedTriangles(matrix, self.ridge)
-        self.source = TriangleSource(self._triangles, self._words)
-        if self._triangles.pivot is None:
-            return
+        while True:
+            self._triangles = SharedTriangles(matrix, self.ridge)
+            self.source = TriangleSource(self._triangles, self._words)
+            if self._triangles.pivot is None:
+                return
+            matrix = self._triangles.restore()
+            check_symmetric(matrix)  # a number that is not finite is no pivot either
+            if matrix.dtype == torch.float64 or not self._widen:
+                raise indefinite(DenseSource(matrix), self.ridge)
+            del matrix
+            matrix = self._widened()
+
+    def _widened(self) -> Tensor:
+        """The matrix in float64; that in float32 is given up."""
         matrix = self._triangles.restore()
-        check_symmetric(matrix)  # a number that is not finite is no pivot either
-        if matrix.dtype == torch.float64 or not self._widen:
-            raise indefinite(DenseSource(matrix), self.ridge)
-        self._factorize(matrix.double())
+        self._triangles = self.source = None
+        return matrix.double()
 
     def solve(self, rhs: Float[Tensor, "n k"]) -> Solution:
         """Refine until the residual falls no more; what float32 cannot do, float64 does.
@@ -81,7 +80,7 @@ class DirectSolver:
         if found.residual <= self.tolerance:
             return found
         if self._triangles.matrix.dtype == torch.float32 and self._widen:
-            self._factorize(self._triangles.restore().double())
+            self._factorize(self._widened())
             return self.solve(rhs)
         raise KernelError(
             f"kernel: the relative residual is {found.residual:.1e} instead of "
@@ -103,6 +102,19 @@ class DirectSolver:
                 break
             best = Solution(x, residual, best.steps + 1)
         return best
+
+
+def _own_matrix(source: Source, overwrite: bool) -> Tensor:
+    """The matrix that a factor may overwrite: the user's own if that is allowed."""
+    if not isinstance(source, DenseSource):
+        return source.to_dense(source.dtype)
+    if not overwrite:
+        return source.matrix.clone(memory_format=torch.contiguous_format)
+    if 0 in source.matrix.stride() and len(source.matrix) > 1:
+        raise ConfigurationError(
+            "overwrite: an expanded tensor shares its numbers; use overwrite=False, or a clone"
+        )
+    return source.matrix
 
 
 class IterativeSolver:

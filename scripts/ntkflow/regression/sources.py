@@ -49,6 +49,10 @@ class Source(ABC):
         """Tensors of the user that entries are still made from."""
         return []
 
+    def stamp(self) -> Any:
+        """What changes with a file that entries are still read from; None without one."""
+        return None
+
     @abstractmethod
     def tile(self, i: slice, j: slice) -> Float[Tensor, "a b"]:
         """Rows i and columns j, the same ones or later ones."""
@@ -165,10 +169,15 @@ class FileSource(Source):
     """A file of `write_kernel_tiles` or `assemble_kernel_tiles`, read tile by tile."""
 
     def __init__(self, path: str | Path, data: Any):
-        self._kernel = open_square_tiles(path, data)
+        self._path, self._kernel = Path(path), open_square_tiles(path, data)
         self.size, self.side = self._kernel.size, self._kernel.side
         self.dtype, self.device = getattr(torch, self._kernel.dtype), torch.device("cpu")
         self.words = f"the tiles in {path}"
+
+    def stamp(self) -> Any:
+        """When the file was written, and its length."""
+        found = self._path.stat()
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
     def tile(self, i: slice, j: slice) -> Tensor:
         """Read from the file."""
