@@ -10,7 +10,8 @@ from proved_networks import dense, is_right, rows, sorted_inside
 from torch import nn
 
 from ntkflow import empirical_ntk
-from ntkflow.empirical import methods
+from ntkflow.empirical import layerwise, methods
+from ntkflow.empirical.factors import mapped
 from ntkflow.errors import UnsupportedLayerError
 
 
@@ -129,6 +130,39 @@ class Halved(torch.autograd.Function):
 def branching(net, x):
     h = net.a(x)
     return net.b(Halved.apply(h) if x.sum() > 0 else torch.tanh(h))
+
+
+class Faint(nn.Module):
+    """With a layer whose gradient is within rounding of the whole one."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.faint = dense().float(), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.body(x) + 1e-6 * self.faint(x)
+
+
+def test_gradients_within_rounding_are_compared_in_float64(proofs, monkeypatch):
+    network = Faint()
+    for seed in (0, 1):
+        found = empirical_ntk(network, rows(seed=seed).float(), by_layer=True)
+        assert (found.method, len(proofs)) == ("layerwise", 1)
+    double = empirical_ntk(
+        network, rows(seed=1), by_layer=True, dtype=torch.float64, method="autograd"
+    )
+    for name, part in found.by_parameter.items():
+        torch.testing.assert_close(part.double(), double.by_parameter[name], rtol=1e-4, atol=1e-18)
+
+    def larger(task, name, parts, readout):
+        factor = make_factor(task, name, parts, readout)
+        double = task.like.dtype == torch.float64 and name.startswith("faint")
+        return mapped(factor, lambda tensor: 1.01 * tensor) if double else factor
+
+    make_factor = layerwise.make_factor
+    monkeypatch.setattr(layerwise, "make_factor", larger)
+    assert empirical_ntk(Faint(), rows().float()).method != "layerwise"
 
 
 def test_other_operations_are_proved_again(proofs):

@@ -1,6 +1,7 @@
 """What a fast method must agree with: plain autograd on real rows, and rows on their own."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 
@@ -166,12 +167,14 @@ class Proof:
     """Plain gradients of rows of x1 and of x2, the first and the last of them at least.
 
     `seen` are witnesses and parameters that were compared; a row that was looked at since, as no
-    other had a gradient of some parameter, is among the witnesses too.
+    other had a gradient of some parameter, is among the witnesses too. `small` are parameters whose
+    gradient is within rounding of the whole one, and was compared in float64.
     """
 
     witnesses: list[Witness]
     selected: list[int]
     seen: set[tuple] = field(default_factory=set)
+    small: set[str] = field(default_factory=set)
 
     @property
     def has_finite(self) -> bool:
@@ -180,7 +183,7 @@ class Proof:
 
     def has_gradient(self, name: str) -> bool:
         """Whether a parameter acts on one of the rows."""
-        return any(name in witness.acting for witness in self.witnesses)
+        return name in self.small or any(name in witness.acting for witness in self.witnesses)
 
     def watch(
         self,
@@ -216,22 +219,39 @@ class Proof:
                         raise Unproved("deviates from plain autograd on a row of x")
                 self.seen.add(key)
 
+        def compare_small(names: tuple[str, ...]) -> None:
+            for witness in here():
+                some = any(bool(witness.gradient[name].any()) for name in names)
+                if some and witness.tolerance > TOLERANCES[torch.float64]:
+                    double, n = in_double_factors()[names](), witness.index - rows.start
+                    if witness.in_double().deviates(names, double, n, self.selected):
+                        raise Unproved("deviates from plain autograd on a row of x")
+                    self.small.update(witness.in_double().acting.intersection(names))
+
+        def compare_strongest(names: tuple[str, ...], factor: Factor) -> None:
+            n = self._strongest(factor)
+            if n is None:
+                return
+            row, weights = x[n : n + 1], self.witnesses[0].weights
+            with as_before():
+                found = Witness.of(task.model, (second, rows.start + n), row, weights)
+            if not found.size.isfinite():
+                if self.has_finite:
+                    raise Unproved(NO_GRADIENT)
+                return
+            self.witnesses.append(found)
+            compare(names, factor)
+            if not found.acting.intersection(names):
+                self.witnesses.pop()
+
         def checked(names: tuple[str, ...]) -> Factor:
             factor = factors[names]()
             compare(names, factor)
-            n = None if all(map(self.has_gradient, names)) else self._strongest(factor)
-            if n is not None:
-                row, weights = x[n : n + 1], self.witnesses[0].weights
-                with as_before():
-                    found = Witness.of(task.model, (second, rows.start + n), row, weights)
-                if not found.size.isfinite():
-                    if self.has_finite:
-                        raise Unproved(NO_GRADIENT)
-                    return factor
-                self.witnesses.append(found)
-                compare(names, factor)
-                if not found.acting.intersection(names):
-                    self.witnesses.pop()
+            if not all(map(self.has_gradient, names)):
+                compare_strongest(names, factor)
+            if not all(map(self.has_gradient, names)):
+                with suppress(RuntimeError):  # of a network that does not take float64
+                    compare_small(names)
             return factor
 
         return {names: partial(checked, names) for names in factors}
