@@ -104,15 +104,85 @@ def adapted(net, x):
     return net.read(torch.tanh(net.base(x) + net.up(net.down(x))))
 
 
-def test_gradients_that_were_zero_prove_nothing(proofs):
+def adapted_twice(net, x):
+    return net.read(torch.tanh(net.base(x) + net.up(net.down(x) * net.down(2 * x))))
+
+
+@pytest.mark.parametrize(("forward", "looks"), [(adapted, 1), (adapted_twice, 2)])
+def test_rules_of_gradients_that_are_zero_are_compared_with_others(proofs, forward, looks):
     layers = dict(base=nn.Linear(3, 6), down=nn.Linear(3, 2), up=nn.Linear(2, 6))
-    network = Net(adapted, **layers, read=nn.Linear(6, 2)).double().eval()
+    network = Net(forward, **layers, read=nn.Linear(6, 2)).double().eval()
     nn.init.zeros_(network.up.weight)
     empirical_ntk(network, rows())
     nn.init.normal_(network.up.weight)
     empirical_ntk(network, rows())
-    assert len(proofs) == 2
+    assert len(proofs) == looks
     assert is_right(network, rows())
+
+
+FIRST = nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 4, 1)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Linear(3, 4),
+        nn.Linear(3, 4, bias=False),
+        nn.Sequential(nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 4, 2, padding=1), nn.Flatten()),
+        nn.Sequential(nn.Unflatten(1, (1, 3)), nn.ConvTranspose1d(1, 4, 2), nn.Flatten()),
+        nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)),
+        nn.Sequential(*FIRST, nn.GroupNorm(2, 4), nn.Conv1d(4, 4, 1, groups=2), nn.Flatten()),
+    ],
+)
+def test_every_rule_is_compared_where_its_gradient_is_zero(proofs, layer):
+    network = Net(lambda net, x: net.base(x) + 0 * net.layer(x).flatten(1).sum(1, keepdim=True))
+    network.base, network.layer = nn.Linear(3, 2), layer
+    network = network.double().eval()
+    for seed in (0, 1):
+        found = empirical_ntk(network, rows(seed=seed))
+        assert (found.method, len(proofs)) == ("layerwise", 1)
+
+
+def test_a_wrong_rule_of_a_gradient_that_is_zero_is_no_precedent(proofs, monkeypatch):
+    def larger(task, name, parts, readout):
+        factor = make_factor(task, name, parts, readout)
+        return mapped(factor, lambda each: 1.01 * each) if name.startswith("down") else factor
+
+    make_factor = layerwise.make_factor
+    monkeypatch.setattr(layerwise, "make_factor", larger)
+    layers = dict(base=nn.Linear(3, 6), down=nn.Linear(3, 2), up=nn.Linear(2, 6))
+    network = Net(adapted, **layers, read=nn.Linear(6, 2)).double().eval()
+    nn.init.zeros_(network.up.weight)
+    for _ in range(2):
+        empirical_ntk(network, rows())
+    assert len(proofs) == 2
+    nn.init.normal_(network.up.weight)
+    assert empirical_ntk(network, rows()).method != "layerwise"
+
+
+class Heads(nn.Module):
+    """Attention, whose outputs do not depend on the biases of keys."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.q, self.k, self.v = (nn.Linear(3, 4) for _ in range(3))
+        self.read = nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = torch.stack([x, x.square(), x.roll(1, 1)], 1)
+        scores = self.q(x) @ self.k(x).mT
+        return self.read((scores.softmax(-1) @ self.v(x)).mean(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_parameters_without_influence_do_not_keep_a_network_from_a_precedent(proofs, dtype):
+    network = Heads().to(dtype)
+    for seed in (0, 1):
+        x = rows(seed=seed).to(dtype)
+        assert empirical_ntk(network, x).method == "layerwise"
+    assert len(proofs) == 1
+    assert is_right(network.double(), rows())
 
 
 class Halved(torch.autograd.Function):
@@ -144,7 +214,7 @@ class Faint(nn.Module):
         return self.body(x) + 1e-6 * self.faint(x)
 
 
-def test_gradients_within_rounding_are_compared_in_float64(proofs, monkeypatch):
+def test_gradients_within_rounding_of_others_are_right_and_proved_once(proofs):
     network = Faint()
     for seed in (0, 1):
         found = empirical_ntk(network, rows(seed=seed).float(), by_layer=True)
@@ -154,15 +224,6 @@ def test_gradients_within_rounding_are_compared_in_float64(proofs, monkeypatch):
     )
     for name, part in found.by_parameter.items():
         torch.testing.assert_close(part.double(), double.by_parameter[name], rtol=1e-4, atol=1e-18)
-
-    def larger(task, name, parts, readout):
-        factor = make_factor(task, name, parts, readout)
-        double = task.like.dtype == torch.float64 and name.startswith("faint")
-        return mapped(factor, lambda tensor: 1.01 * tensor) if double else factor
-
-    make_factor = layerwise.make_factor
-    monkeypatch.setattr(layerwise, "make_factor", larger)
-    assert empirical_ntk(Faint(), rows().float()).method != "layerwise"
 
 
 def test_other_operations_are_proved_again(proofs):

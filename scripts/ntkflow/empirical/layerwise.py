@@ -19,12 +19,20 @@ from .capture import (
     edges,
     record,
 )
-from .factors import Factor, JacobianFactor
+from .factors import Factor, JacobianFactor, ReadoutFactor
 from .graph import PLACES, Use, shape_of
 from .inputs import Inputs, same_rows, shapes_of_rows
 from .jacobian import jacobian_factors
 from .layer_factors import Part, all_rows, make_factor, prefers_rows, total
-from .proof import Unproved, are_same, drawn, rounding_of, shows_interaction, tolerance
+from .proof import (
+    Unproved,
+    are_same,
+    drawn,
+    joined,
+    rounding_of,
+    shows_interaction,
+    tolerance,
+)
 from .rules import PAIRED, Seen, is_swapped, sizes_of
 from .taking import TAKING, taken
 from .task import Factors, Task
@@ -132,7 +140,45 @@ def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
     in_place = keep.issuperset(recording.found.kinds) and recording.found.summed == claims.summed
     if len(x) > 1 and not outputs.is_meta and not in_place:
         _check_order(outputs, uses, gradients, task.selected)
+    if task.evidence is not None:
+        task.evidence.holds = partial(_holds, task, uses, gradients, claims, recording)
     return _factors(task, uses, gradients, claims, recording)
+
+
+def _holds(
+    task: Task,
+    uses: list[Seen],
+    gradients: list[Tensor],
+    claims: Claims,
+    recording: Recording,
+    names: tuple[str, ...],
+) -> bool:
+    """Whether the rule of an operation is right for any gradient of what it makes.
+
+    A gradient that is zero, or within rounding of others, agrees with anything: a drawn one is put
+    in its place, and goes back through that operation alone, by plain autograd.
+    """
+    mine = [i for i, seen in enumerate(uses) if not {*seen.use.names}.isdisjoint(names)]
+    if len(mine) != 1 or not recording.leaves.keys() >= {*names} or gradients[0].is_meta:
+        return False
+    seen, generator = uses[mine[0]], torch.Generator().manual_seed(0)
+    like = gradients[mine[0]]
+    rows = torch.randn(like[:, :1].shape, generator=generator, dtype=torch.float64).to(like)
+    gradients = [*gradients]
+    gradients[mine[0]] = rows.expand(like.shape).contiguous()
+    factor = _factors(task, uses, gradients, claims, recording)[names]()
+    if isinstance(factor, ReadoutFactor):
+        return False
+    signal = torch.zeros(shape_of(seen.use.node), dtype=like.dtype, device=like.device)
+    seen.node.rows_first(signal, seen.rows)[0] = rows[0, 0]
+    leaves = [recording.leaves[name] for name in names]
+    options = dict(retain_graph=True, materialize_grads=True)
+    expected = joined(torch.autograd.grad(edges([seen.use.node]), leaves, [signal], **options))
+    output = torch.zeros(len(rows), dtype=torch.float64)
+    output[0] = 1
+    size, found = expected.norm(), factor.gradient(output, 0)
+    deviation, allowed = (found - expected.flatten()).norm(), tolerance(like.dtype, expected.dtype)
+    return bool(size > 0) and bool(deviation <= allowed * size)
 
 
 def _first(make: Callable[[], Factor]) -> Factor:

@@ -4,6 +4,7 @@ A fast kernel was compared with plain autograd. While the module, its modes and 
 attributes, the arguments and the operations of the graph are the same, it is not compared again.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
@@ -33,12 +34,15 @@ class Evidence:
     """The graphs for which the plan is known to be right, if it is, and those that are met now.
 
     They are kept by the shapes of what a row holds. A graph is known by its operations, and with it
-    numbers of rows and what operations take that tensors tell what to take.
+    numbers of rows and what operations take that tensors tell what to take. `holds` tells of
+    parameters whether their rule is right for any gradient of what they make, in the graph of the
+    rows that were met last.
     """
 
     graphs: dict[tuple, tuple[tuple, set]] | None = None
     plan: Any = None
     met: dict[tuple, dict[tuple, set]] = field(default_factory=dict)
+    holds: Callable[[tuple[str, ...]], bool] = field(default=lambda names: False)
 
 
 _KEPT: WeakKeyDictionary[nn.Module, dict[tuple, Precedent]] = WeakKeyDictionary()

@@ -1,7 +1,6 @@
 """What a fast method must agree with: plain autograd on real rows, and rows on their own."""
 
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 
@@ -66,6 +65,13 @@ def rounding_of(outputs: Float[Tensor, "n o"]) -> Tensor:
     return tolerance(outputs.dtype) * (sizes + low)
 
 
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Gradients of a weight and its bias in the order of a factor."""
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat([part.reshape(len(part), -1) for part in parts], dim=-1)
+
+
 def wide(tensor: Tensor) -> torch.dtype:
     """The type, or float32 for 16-bit numbers."""
     return torch.promote_types(tensor.dtype, torch.float32)
@@ -126,10 +132,7 @@ class Witness:
 
     def deviates(self, names: tuple[str, ...], factor: Factor, n: int, selected: list[int]) -> bool:
         """Whether row n of the factor is not this gradient, relative to the whole gradient."""
-        parts = [self.gradient[name] for name in names]
-        if len(parts) > 1:
-            parts = [part.reshape(len(part), -1) for part in parts]
-        expected = torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+        expected = joined([self.gradient[name] for name in names])
         if isinstance(factor, ReadoutFactor):
             expected = expected[selected]
         found = factor.gradient(self.weights[selected], n)
@@ -168,7 +171,7 @@ class Proof:
 
     `seen` are witnesses and parameters that were compared; a row that was looked at since, as no
     other had a gradient of some parameter, is among the witnesses too. `small` are parameters whose
-    gradient is within rounding of the whole one, and was compared in float64.
+    gradient is within rounding of the whole one, and whose rule is right for drawn gradients.
     """
 
     witnesses: list[Witness]
@@ -209,6 +212,7 @@ class Proof:
         if any(w.has_gradient(absent) and w.in_double().has_gradient(absent) for w in here()):
             raise Unproved("does not see every parameter")
         in_double_factors = cache(lambda: make(task.in_double(), in_double(x)))
+        holds = task.evidence.holds if task.evidence is not None else lambda names: False
 
         def compare(names: tuple[str, ...], factor: Factor) -> None:
             for witness in here():
@@ -218,15 +222,6 @@ class Proof:
                     if witness.in_double().deviates(names, double, n, self.selected):
                         raise Unproved("deviates from plain autograd on a row of x")
                 self.seen.add(key)
-
-        def compare_small(names: tuple[str, ...]) -> None:
-            for witness in here():
-                some = any(bool(witness.gradient[name].any()) for name in names)
-                if some and witness.tolerance > TOLERANCES[torch.float64]:
-                    double, n = in_double_factors()[names](), witness.index - rows.start
-                    if witness.in_double().deviates(names, double, n, self.selected):
-                        raise Unproved("deviates from plain autograd on a row of x")
-                    self.small.update(witness.in_double().acting.intersection(names))
 
         def compare_strongest(names: tuple[str, ...], factor: Factor) -> None:
             n = self._strongest(factor)
@@ -249,9 +244,8 @@ class Proof:
             compare(names, factor)
             if not all(map(self.has_gradient, names)):
                 compare_strongest(names, factor)
-            if not all(map(self.has_gradient, names)):
-                with suppress(RuntimeError):  # of a network that does not take float64
-                    compare_small(names)
+            if not all(map(self.has_gradient, names)) and holds(names):
+                self.small.update(names)
             return factor
 
         return {names: partial(checked, names) for names in factors}
