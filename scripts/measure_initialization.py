@@ -1,5 +1,6 @@
 """Measure untrained networks over many initialisations."""
 
+import numpy as np
 import torch
 
 from job import run_job
@@ -11,7 +12,7 @@ from ntkstudy.subjects.measuring import join, measure
 from ntkstudy.subjects.members import Members
 from ntkstudy.subjects.networks import build_network
 
-NUMBERS = 2**26  # weights that are held at once; networks are compared with those beside them
+NUMBERS = 2**27  # weights that are held at once, by networks that are compared with each other
 
 
 def main(input: dict, output: dict, cfg: dict, device: str) -> None:
@@ -20,9 +21,9 @@ def main(input: dict, output: dict, cfg: dict, device: str) -> None:
     parts = []
     with open_dataset(input["dataset"]) as data:
         network = build_network(cfg["network"], *data.sizes)
-        size = max(1, NUMBERS // sum(p.numel() for p in network.parameters()))
-        for first in range(0, len(cfg["seeds"]), size):
-            seeds = cfg["seeds"][first : first + size]
+        most = max(1, NUMBERS // sum(p.numel() for p in network.parameters()))
+        for group in np.array_split(cfg["seeds"], -(-len(cfg["seeds"]) // most)):
+            seeds = group.tolist()
             drawn = draw_parameters(network, seeds, dtype=torch.float32, device=device)
             members = Members(network, drawn, drawn, seeds, cfg["network"])
             parts.append(measure(cfg["measurements"], "initialization", members, data))

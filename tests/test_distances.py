@@ -74,6 +74,16 @@ def test_intervals_of_samples_whose_mean_is_the_limit_hold_it():
     assert statistics.median(beside) < 0.5  # of pairs that lie beside each other
 
 
+def test_values_that_are_equal_by_chance_are_spread():
+    limit = torch.ones(2, 2, dtype=torch.float64)
+    for off in ([0.1, 0.1, -0.1, -0.1], [0.1, -0.1], [0.1, 0.3]):
+        samples = limit * (1 + torch.tensor(off, dtype=torch.float64).view(-1, 1, 1))
+        found = relative_distances(samples, limit).mean_square
+        square, count = torch.tensor(off).double().var().item(), len(off)
+        assert found.std().item() >= 0.999 * (2 / count) ** 0.5 * square
+    assert relative_distances(limit[:0], limit[0]).mean_square.shape == (0,)
+
+
 def test_mean_square_is_free_of_the_noise_of_few_networks():
     limit = torch.ones(3, 3, dtype=torch.float64)
     samples = 1.2 * limit + 0.5 * draw(4000, 3, 3)

@@ -6,7 +6,12 @@ import pytest
 import torch
 from ridge_problems import NETWORK, problem
 
-from ntkflow import kernel_ridge, write_kernel_tiles
+from ntkflow import (
+    assemble_kernel_tiles,
+    kernel_ridge,
+    write_kernel_tile,
+    write_kernel_tiles,
+)
 from ntkflow.errors import ConfigurationError, KernelError, StorageError
 from ntkflow.regression import soundness, sources
 
@@ -277,19 +282,40 @@ def test_what_was_changed_since_a_fit_is_refused(method):
         fit.leave_one_out([0.1])
 
 
-def test_a_file_that_was_changed_since_a_fit_is_refused(tmp_path):
-    _, y, _, kernel, *_ = problem(n=20)
+def written(path, kernel, form):
+    """A kernel in one file, or in one for each tile."""
+    if form == "whole":
+        write_kernel_tiles(path, lambda i, j: kernel[i, j], 20, tile=6)
+        return
+    files = []
+    for place in [(a, b) for a in range(4) for b in range(a, 4)]:
+        i, j = (slice(6 * each, 6 * each + 6) for each in place)
+        files.append(path.with_name("{}-{}.h5".format(*place)))
+        write_kernel_tile(files[-1], kernel[i, j], place, 20, tile=6)
+    if not path.exists():
+        assemble_kernel_tiles(path, files)
+
+
+@pytest.mark.parametrize("form", ["whole", "tiles"])
+def test_a_file_that_was_changed_since_a_fit_is_refused(form, tmp_path):
+    _, y, _, kernel, cross, _ = problem(n=20)
     path = tmp_path / "kernel.h5"
-    write_kernel_tiles(path, lambda i, j: kernel[i, j], 20, tile=6)
+    written(path, kernel, form)
     fits = [
         kernel_ridge(path, y, 0.1, method=method, memory_budget=budget)
         for method, budget in (("iterative", 2000), ("direct", None), ("iterative", None))
     ]
     found = [fit.leave_one_out([0.1], rows=20, method="iterative").mean_squares for fit in fits]
-    path.unlink()
-    write_kernel_tiles(path, lambda i, j: 2 * kernel[i, j], 20, tile=6)
+    predicted = fits[0].predict(cross)
+    if form == "whole":
+        path.unlink()
+    written(path, 2 * kernel, form)
     with pytest.raises(ConfigurationError, match=r"^kernel: the tiles in .* changed since the fit"):
         fits[0].leave_one_out([0.1])
+    path.unlink()
+    torch.testing.assert_close(fits[0].predict(cross), predicted)  # which does not read it
+    with pytest.raises(ConfigurationError, match=r"^kernel: the tiles in .* changed since the fit"):
+        fits[0].posterior(cross, torch.ones(9))
     for fit, before in zip(fits[1:], found[1:], strict=True):  # which hold it in memory
         again = fit.leave_one_out([0.1], rows=20, method="iterative").mean_squares
         torch.testing.assert_close(again, before)

@@ -103,6 +103,8 @@ def test_a_run_goes_on_with_the_rank_that_it_was_stopped_with(tmp_path, monkeypa
     fit = kernel_ridge(kernel, y, 0.05, restart=path, **options)
     torch.testing.assert_close(fit.coefficients, undisturbed.coefficients, rtol=0, atol=0)
     assert kernel_ridge(kernel, y, 0.05, **options).steps > fit.steps
+    path.write_text("notes")
+    assert kernel_ridge(kernel, y, 0.05, restart=path, method="direct").method == "direct"
 
 
 def test_other_data_are_refused(tmp_path):

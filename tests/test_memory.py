@@ -82,3 +82,11 @@ def test_kernels_of_splits_are_not_those_of_their_pool():
         )
     )
     assert pool - split == pytest.approx(6 * (15_000**2 - 5_000**2) * 8 / 1e6)
+    wide = cell | {"task": digits | {"train_points": 20_000}}
+    few = {"kind": "architecture_regression", "when": ["theory"], "train": 50}
+    found = [
+        memory_mb("theory", wide | {"measurements": [few | {"test": test}]}, 1)
+        for test in (10, 5_000)
+    ]
+    assert found[0] >= 6 * 20_000**2 * 8 / 1e6
+    assert found[1] - found[0] == pytest.approx(4_990 * 10 * 500 * 8 / 1e6, rel=0.01)

@@ -102,6 +102,24 @@ def test_tiles_of_another_kernel_are_not_gone_on_with(fail_at, lead, tmp_path):
     np.testing.assert_allclose(stored(path), matrix, rtol=1e-6)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_in_a_finished_tile_is_no_other_kernel(bad, tmp_path):
+    path, matrix = tmp_path / "k.h5", GRAM.copy()
+    matrix[0, 1] = matrix[1, 0] = bad
+    for again in (matrix, matrix * (1 + 1e-12)):
+        write_kernel_tiles(path, Counting(again), 7, tile=3)
+    with pytest.raises(StorageError, match="of another kernel"):
+        write_kernel_tiles(path, Counting(1.1 * matrix), 7, tile=3)
+    with pytest.raises(StorageError, match="of another kernel"):
+        write_kernel_tiles(path, Counting(GRAM), 7, tile=3)
+
+
+def test_a_file_in_half_precision_is_gone_on_with(tmp_path):
+    path = tmp_path / "k.h5"
+    for _ in range(2):
+        write_kernel_tiles(path, Counting(GRAM), 7, tile=3, dtype="float16")
+
+
 def test_block_kernel_of_a_network(tmp_path):
     torch.manual_seed(0)
     network, x = mlp(3, [5], 2, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)

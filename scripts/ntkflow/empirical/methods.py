@@ -14,7 +14,7 @@ from .autograd import autograd_kernel
 from .jacobian import jacobian_kernel
 from .layerwise import layerwise_kernel, plan_layerwise
 from .precedents import Evidence, find_precedent, keep_precedent
-from .proof import Unproved, find_proof
+from .proof import Unproved, find_proof, no_rule
 from .task import Task
 from .vector_product import vector_product_kernel
 
@@ -76,6 +76,8 @@ def try_methods(task: Task, method: str) -> Computed:
         except Refusal as refusal:
             last = refusal
             refused[name] = refusal.reason
+        finally:
+            evidence.holds = no_rule  # which holds a graph
     raise last
 
 

@@ -246,12 +246,13 @@ def as_model(
         tree = _pytree.tree_unflatten([whole[name] for name in names], spec)
         return work(partial(network, tree))
 
-    def build(cast: Cast) -> Model:
+    def at(cast: Cast, again: Callable) -> Model:
         values = [cast(as_real(constant(leaf))) for _, leaf in paths]
         named = dict(zip(names, values, strict=True))
+        build = partial(again, again=again)
         return Model(named, run, None, build, output, hooks=hooks, operator=operator)
 
-    return build(_same)
+    return at(_same, at)
 
 
 def _module_model(
@@ -273,16 +274,17 @@ def _module_model(
     check_frequencies(layers.named, shared)
     pairs = {name for name, p in chosen.items() if p.is_complex()}
 
-    def build(cast: Cast) -> Model:
+    def at(cast: Cast, again: Callable) -> Model:
         def run(named: Mapping[str, Tensor], work: Callable) -> Any:
             fixed = {name: cast(constant(p)) for name, p in others.items()}
             every = fixed | put_together(named, pairs)
             return run_unchanged(module, every, work, cast, layers)
 
         values = {name: cast(as_real(constant(p))) for name, p in chosen.items()}
+        build = partial(again, again=again)
         return Model(values, run, module, build, output, own, hooks, operator)
 
-    return build(_same)
+    return at(_same, at)  # which is not told of itself: a cycle would hold the network
 
 
 def _same(tensor: Tensor) -> Tensor:

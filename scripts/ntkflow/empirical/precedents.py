@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .inputs import Inputs
 from .keeping import UNCHANGEABLE
-from .proof import Proof
+from .proof import Proof, no_rule
 from .task import Task
 
 MOST = 16  # situations that are kept for a module
@@ -42,7 +42,7 @@ class Evidence:
     graphs: dict[tuple, tuple[tuple, set]] | None = None
     plan: Any = None
     met: dict[tuple, dict[tuple, set]] = field(default_factory=dict)
-    holds: Callable[[tuple[str, ...]], bool] = field(default=lambda names: False)
+    holds: Callable[[tuple[str, ...]], bool] = no_rule
 
 
 _KEPT: WeakKeyDictionary[nn.Module, dict[tuple, Precedent]] = WeakKeyDictionary()
@@ -60,14 +60,14 @@ def find_precedent(task: Task, method: str) -> Precedent | None:
 def keep_precedent(task: Task, method: str, evidence: Evidence, proof: Proof | None) -> None:
     """Keep that the plan was right, if rows of a side have one graph and every gradient was met.
 
-    A gradient that is zero agrees with anything.
+    A gradient that is zero agrees with anything, unless the rule was compared for another.
     """
     module = task.model.module
     alike = all(len(graphs) == 1 for graphs in evidence.met.values())
     if module is None or proof is None or not alike:
         return
     plan, situation = evidence.plan, _situation(task, method)
-    proved = all(proof.has_gradient(name) for name in [*plan.claimed, *plan.rest])
+    proved = all(map(proof.is_shown, [*plan.claimed, *plan.rest]))
     if situation is None or not proved:
         return
     kept = _KEPT.setdefault(module, {})

@@ -39,6 +39,11 @@ INTERACT = (
 NO_GRADIENT = "cannot be compared: rows that were looked at have no gradient, or no finite one"
 
 
+def no_rule(names: tuple[str, ...]) -> bool:
+    """Nothing is known of rules."""
+    return False
+
+
 class Unproved(Exception):
     """A fast method does not apply, or deviates from plain autograd."""
 
@@ -186,7 +191,11 @@ class Proof:
 
     def has_gradient(self, name: str) -> bool:
         """Whether a parameter acts on one of the rows."""
-        return name in self.small or any(name in witness.acting for witness in self.witnesses)
+        return any(name in witness.acting for witness in self.witnesses)
+
+    def is_shown(self, name: str) -> bool:
+        """Whether the gradient of a parameter, or its rule, was compared with plain autograd."""
+        return name in self.small or self.has_gradient(name)
 
     def watch(
         self,
@@ -212,7 +221,7 @@ class Proof:
         if any(w.has_gradient(absent) and w.in_double().has_gradient(absent) for w in here()):
             raise Unproved("does not see every parameter")
         in_double_factors = cache(lambda: make(task.in_double(), in_double(x)))
-        holds = task.evidence.holds if task.evidence is not None else lambda names: False
+        holds = task.evidence.holds if task.evidence is not None else no_rule
 
         def compare(names: tuple[str, ...], factor: Factor) -> None:
             for witness in here():
@@ -244,7 +253,7 @@ class Proof:
             compare(names, factor)
             if not all(map(self.has_gradient, names)):
                 compare_strongest(names, factor)
-            if not all(map(self.has_gradient, names)) and holds(names):
+            if not all(map(self.is_shown, names)) and holds(names):
                 self.small.update(names)
             return factor
 

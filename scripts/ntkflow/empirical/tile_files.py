@@ -176,6 +176,13 @@ def check_sources(path: str | Path, file: h5py.File) -> None:
             )
 
 
+def source_files(path: str | Path) -> list[Path]:
+    """Files of the tiles of an assembled kernel; none of another one."""
+    with h5py.File(path) as file:
+        names = file[SOURCES].asstr()[:, 0] if SOURCES in file else []
+    return [Path(path).parent / name for name in names]
+
+
 def _write_assembled(path: Path, tiles: Sequence[_Tile], n: int, tile: int, dtype: str) -> None:
     layout = h5py.VirtualLayout((n, n), dtype)
     names = [os.path.relpath(one.path, path.parent) for one in tiles]

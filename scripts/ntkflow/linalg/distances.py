@@ -49,8 +49,8 @@ def relative_distances(
     Examples:
         >>> kernels = torch.stack([1.5 * torch.eye(4), 0.5 * torch.eye(4)])
         >>> sample, mean_square, scale = ntkflow.relative_distances(kernels, torch.eye(4))
-        >>> sample.tolist(), mean_square.tolist(), scale.tolist()
-        ([0.5, 0.5], [-0.25, -0.25], [0.5, -0.5])
+        >>> sample.tolist(), mean_square.mean().item(), scale.tolist()
+        ([0.5, 0.5], -0.25, [0.5, -0.5])
     """
     check_shape("samples", samples, None, *limit.shape)
     size = limit.norm()
@@ -65,13 +65,16 @@ def _square_of_mean(off: Float[Tensor, "s n"]) -> Float[Tensor, " s"]:
     Where the mean is 0, those values may be nearly equal by chance, and the variance of the
     estimate is 2 tr(C^2) / S^2, C the covariance of the rows (Serfling 1980, section 5.5.2).
     """
-    values = _jackknife(*_mean_products(off))
+    values, count = _jackknife(*_mean_products(off)), len(off)
+    if count < 2:
+        return values
     apart = off - off.mean(0)
-    square = apart @ apart.T if len(off) < off.shape[1] else apart.T @ apart
-    least = (2 / len(off)) ** 0.5 * square.norm() / max(1, len(off) - 1)
-    found, mean = values.std(correction=min(1, len(off) - 1)), values.mean()
-    wider = torch.where(found > 0, (least / found).clamp(min=1.0), 1.0)
-    return mean + (values - mean) * wider
+    square = apart @ apart.T if count < off.shape[1] else apart.T @ apart
+    least = (2 / count) ** 0.5 * square.norm() / (count - 1)
+    places = torch.arange(count, dtype=off.dtype, device=off.device)
+    around = values - values.mean()
+    around = torch.where(around.std() > 0, around, places - places.mean())
+    return values.mean() + around * torch.maximum(least, values.std()) / around.std()
 
 
 def pairwise_spread(samples: Float[Tensor, "s *n"]) -> Float[Tensor, " s"]:

@@ -65,8 +65,8 @@ def kernel_ridge(
         overwrite: let the factor overwrite a tensor, which is not to be used then; else a direct
             solution copies it.
         tolerance: of the relative residual of every right-hand side.
-        rank: of the preconditioner; default: that of the stopped run, else 8 sqrt(n), fewer if the
-            budget is small.
+        rank: of the preconditioner; default: 8 sqrt(n), fewer if the budget is small; without one,
+            that of a stopped run.
         seed: of the pivots of the preconditioner.
         kind: of (network, x): "ntk" or "nngp", the limit kernels, or "empirical", the mean over
             outputs of `empirical_ntk`.
@@ -107,11 +107,12 @@ def kernel_ridge(
     source = as_source(kernel, data, kind, dtype)
     targets = check_targets(y, source.size).to(source.device)
     check_kernel(source, targets, float(ridge))
-    if rank is None and restart is not None:
-        rank = stored_rank(restart)
+    stamp = source.stamp()
     choice = choose(
         source, method=method, memory_budget=memory_budget, overwrite=overwrite, rank=rank
     )
+    if choice.method == "iterative" and rank is memory_budget is None and restart is not None:
+        choice = choice._replace(rank=stored_rank(restart) or choice.rank)
     mean = targets.mean(0) if centre else torch.zeros_like(targets[0])
     if choice.method == "direct":
         options = dict(overwrite=overwrite, widen=choice.widen)
@@ -141,5 +142,5 @@ def kernel_ridge(
         _network=source if isinstance(source, NetworkSource) else None,
         _source=source,
         _versions=[] if copied else versions(source.parts()),
-        _stamp=None if choice.method == "direct" or choice.build else source.stamp(),
+        _stamp=None if choice.method == "direct" or choice.build else stamp,
     )

@@ -179,9 +179,8 @@ def _eigenpairs(
     if kept is not None:
         dense = dense[kept][:, kept]
     values, vectors = torch.linalg.eigh(dense)
-    # An eigenvalue below 0 is rounding of the entries, which a ridge has to be larger than.
     rounding = len(values) * torch.finfo(torch.float64).eps * values[-1]
-    if values[0] + min(ridges) <= torch.maximum(rounding, -values[0]):
+    if values[0] + min(ridges) <= rounding:
         raise KernelError(
             f"ridges: {min(ridges):g} is not allowed with a smallest eigenvalue of "
             f"{values[0].item():.3g}; use larger ones"

@@ -108,14 +108,17 @@ def stored_rank(path: str | Path) -> int | None:
     Raises:
         StorageError: if the file is no such one.
     """
-    return int(_read(Path(path))[0]["rank"]) if Path(path).exists() else None
+    return int(_read(Path(path), state=False)[0]["rank"]) if Path(path).exists() else None
 
 
-def _read(path: Path) -> tuple[dict[str, Any], np.ndarray, dict[str, np.ndarray]]:
-    """Settings, the numbers of the kernel that are compared, and the state."""
+def _read(
+    path: Path, *, state: bool = True
+) -> tuple[dict[str, Any], np.ndarray, dict[str, np.ndarray]]:
+    """Settings, the numbers of the kernel that are compared, and the state if it is wanted."""
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
+            names = file.files if state else ("settings", "sample")
+            found = {name: file[name] for name in names}
         settings = json.loads(str(found.pop("settings")))
         return settings | {"rank": int(settings["rank"])}, found.pop("sample"), found
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..checks import check_choice, check_tensors
 from ..empirical import empirical_ntk
 from ..empirical.stored import open_square_tiles
+from ..empirical.tile_files import source_files
 from ..errors import ConfigurationError, KernelError
 from ..limits import limit_kernels
 from ..linalg.solving import add_products, check_square, slices, stored_product, tile_pairs
@@ -169,15 +170,15 @@ class FileSource(Source):
     """A file of `write_kernel_tiles` or `assemble_kernel_tiles`, read tile by tile."""
 
     def __init__(self, path: str | Path, data: Any):
-        self._path, self._kernel = Path(path), open_square_tiles(path, data)
+        self._path, self._kernel = Path(path).absolute(), open_square_tiles(path, data)
+        self._tiles = source_files(self._path)
         self.size, self.side = self._kernel.size, self._kernel.side
         self.dtype, self.device = getattr(torch, self._kernel.dtype), torch.device("cpu")
         self.words = f"the tiles in {path}"
 
     def stamp(self) -> Any:
-        """When the file was written, and its length."""
-        found = self._path.stat()
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        """When its files were written, their lengths and places; nothing of one that is gone."""
+        return tuple(map(_stamp, [self._path, *self._tiles]))
 
     def tile(self, i: slice, j: slice) -> Tensor:
         """Read from the file."""
@@ -192,6 +193,14 @@ class FileSource(Source):
                 slab = torch.from_numpy(self._kernel.rows(rows))
                 found[here] = slab[index[here] - rows.start]
         return found
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 class OperatorSource(Source):

@@ -54,9 +54,10 @@ def estimate_wide(options, networks, data):
     kernel ridge regression with a on the test inputs, f_inf that with the limit kernel; negative
     eigenvalues of an extrapolated kernel count as zero. `gap`: ||f - f_inf|| / ||f_inf||; `widest`:
     the same of the mean kernel of the largest width; `single`: of one network of that width.
-    `mean_square`: <f - f_inf, f' - f_inf> / ||f_inf||^2 with the next estimate's f', the squared
-    distance without the noise of few networks; `widest_square`: the same of the mean kernel of the
-    largest width; `linear_square`: the squared distance of regression with the kernel x . x'.
+    `mean_square`: the mean of <f - f_inf, f' - f_inf> / ||f_inf||^2 over all pairs of estimates, as
+    jackknife values: the squared distance without the noise of few networks; `widest_square`: the
+    same of the mean kernel of the largest width; `linear_square`: the squared distance of
+    regression with the kernel x . x'.
     """
     from ..subjects.estimate_wide import estimate_wide
 

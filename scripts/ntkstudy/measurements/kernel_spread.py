@@ -10,8 +10,8 @@ def kernel_spread(options, networks, data):
     """Relative standard deviation of entries of the kernel (mean over outputs), and their size.
 
     `spread`: jackknife values of sqrt(mean ||K - K'||^2 / (2 mean <K, K'>)) over all pairs of
-    networks, whose means have twice the summed variances of all entries and the squared norm of the
-    mean kernel as expectations. `size`: mean of K's diagonal.
+    networks that a job holds at once; the means have twice the summed variances of all entries and
+    the squared norm of the mean kernel as expectations. `size`: mean of K's diagonal.
     """
     from ntkflow.linalg.distances import pairwise_spread
 

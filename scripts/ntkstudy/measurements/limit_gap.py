@@ -19,9 +19,9 @@ def limit_distance(options, networks, data):
     """How far kernels (mean over outputs) are from their limit, each alone and in the mean.
 
     `sample`: ||K - K_inf|| / ||K_inf||, and `sample_square` its square. `mean_square`: jackknife
-    values of the mean of <K - K_inf, K' - K_inf> / ||K_inf||^2 over all pairs of networks; its
-    expectation is the squared relative distance of E[K] from K_inf, without the noise of few
-    networks. `scale`: <K, K_inf> / ||K_inf||^2 - 1.
+    values of the mean of <K - K_inf, K' - K_inf> / ||K_inf||^2 over all pairs of networks that a
+    job holds at once; its expectation is the squared relative distance of E[K] from K_inf, without
+    the noise of few networks. `scale`: <K, K_inf> / ||K_inf||^2 - 1.
     """
     from ntkflow.limits import limit_kernels
     from ntkflow.linalg.distances import relative_distances

@@ -77,4 +77,7 @@ def _kernels_mb(entry: Mapping[str, Any], variant, facts: Facts, together: int) 
         return 1.2 * samples**2 * 4 / 1e6
     empirical = variant.kernel == "tiles" and facts.tiles["kernel"] == "empirical"
     rows = samples * (facts.sizes.outputs if variant.kernel == "block" or empirical else 1)
+    if "train" in entry:  # splits of a pool, whose mean kernel is there too, and their test images
+        test = entry.get("test", 0) * facts.sizes.outputs
+        return (6 * max(rows, facts.sizes.train) ** 2 + test * rows) * 8 / 1e6
     return 6 * rows**2 * 8 * (together if variant.kept or not variant.each else 1) / 1e6
