@@ -19,7 +19,7 @@ from .capture import (
     edges,
     record,
 )
-from .factors import Factor, JacobianFactor, ReadoutFactor
+from .factors import Factor, JacobianFactor
 from .graph import PLACES, Use, shape_of
 from .inputs import Inputs, same_rows, shapes_of_rows
 from .jacobian import jacobian_factors
@@ -28,11 +28,11 @@ from .proof import (
     Unproved,
     are_same,
     drawn,
-    joined,
     rounding_of,
     shows_interaction,
     tolerance,
 )
+from .rule_checks import RuleChecks
 from .rules import PAIRED, Seen, is_swapped, sizes_of
 from .taking import TAKING, taken
 from .task import Factors, Task
@@ -41,9 +41,6 @@ from .walking import pulled_back
 # Most bytes of the gradients of all layers that one backward pass makes for several outputs.
 GRADIENT_BYTES = 2**28
 FEW = 16  # most rows whose outputs are looked at at every call
-# Deviations of so many eps of the longest gradient are not looked at where the order of rows is;
-# gradients of so many tell it.
-UNSEEN, TELLING = 8, 32
 # Operations that leave every row in its place; others may move rows, which costs a check.
 KINDS = """
     Abs Add Addmm AdaptiveAvgPool2D AvgPool2D Clamp ClampMin Clone Convolution Cos CudnnBatchNorm
@@ -144,47 +141,13 @@ def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
     if len(x) > 1 and not outputs.is_meta and not in_place:
         _check_order(outputs, uses, gradients, task.selected)
     if task.evidence is not None and task.proof is not None:
-        task.evidence.holds = partial(_holds, task, uses, gradients, claims, recording)
+
+        def factor(gradients: list[Tensor], names: tuple[str, ...]) -> Factor:
+            return _factors(task, uses, gradients, claims, recording)[names]()
+
+        rules = RuleChecks(uses, gradients, task.selected, recording, factor)
+        task.evidence.holds = rules
     return _factors(task, uses, gradients, claims, recording)
-
-
-def _holds(
-    task: Task,
-    uses: list[Seen],
-    gradients: list[Tensor],
-    claims: Claims,
-    recording: Recording,
-    names: tuple[str, ...],
-) -> bool:
-    """Whether the rule of an operation is right for any gradient of what it makes.
-
-    The gradient of a parameter that is zero, or within rounding of others, agrees with anything: a
-    drawn one of what it makes is put in place of the real one, and goes back through that operation
-    alone, by plain autograd. The real one has to be there: it tells where the rows are.
-    """
-    mine = [i for i, seen in enumerate(uses) if not {*seen.use.names}.isdisjoint(names)]
-    if len(mine) != 1 or not recording.leaves.keys() >= {*names} or gradients[0].is_meta:
-        return False
-    seen, generator = uses[mine[0]], torch.Generator().manual_seed(0)
-    like, largest = gradients[mine[0]], max(each.double().norm() for each in gradients)
-    if not like.double().norm() > TELLING * torch.finfo(recording.outputs.dtype).eps * largest:
-        return False
-    rows = torch.randn(like[:, :1].shape, generator=generator, dtype=torch.float64).to(like)
-    gradients = [*gradients]
-    gradients[mine[0]] = rows.expand(like.shape).contiguous()
-    factor = _factors(task, uses, gradients, claims, recording)[names]()
-    if isinstance(factor, ReadoutFactor):
-        return False
-    signal = torch.zeros(shape_of(seen.use.node), dtype=like.dtype, device=like.device)
-    seen.node.rows_first(signal, seen.rows)[0] = rows[0, 0]
-    leaves = [recording.leaves[name] for name in names]
-    options = dict(retain_graph=True, materialize_grads=True)
-    expected = joined(torch.autograd.grad(edges([seen.use.node]), leaves, [signal], **options))
-    output = torch.zeros(len(rows), dtype=torch.float64)
-    output[0] = 1
-    allowed, expected = tolerance(like.dtype, expected.dtype), expected.flatten().double()
-    size, deviation = expected.norm(), (factor.gradient(output, 0).double() - expected).norm()
-    return bool(size > 0) and bool(deviation <= allowed * size)
 
 
 def _first(make: Callable[[], Factor]) -> Factor:
@@ -260,7 +223,7 @@ def _check_order(
     allowed = tolerance(outputs.dtype, *(gradient.dtype for gradient in found))
     # Rows in another order deviate by about their size, if another use has longer gradients too.
     share = max(allowed, torch.finfo(outputs.dtype).eps ** 0.5)
-    floor = UNSEEN * torch.finfo(outputs.dtype).eps * max(sizes)
+    floor = 8 * torch.finfo(outputs.dtype).eps * max(sizes)
     apart = any(d > share * size + floor for d, size in zip(deviations, sizes, strict=True))
     if apart or not max(deviations) <= allowed * max(sizes):
         raise Unproved("meets rows in another order than that of the outputs")
