@@ -81,6 +81,8 @@ def test_values_that_are_equal_by_chance_are_spread():
         found = relative_distances(samples, limit).mean_square
         square, count = torch.tensor(off).double().var().item(), len(off)
         assert found.std().item() >= 0.999 * (2 / count) ** 0.5 * square
+        mean = mean_over_pairs(off, lambda a, b: a * b)
+        assert found.mean().item() == pytest.approx(mean, abs=1e-12)
     assert relative_distances(limit[:0], limit[0]).mean_square.shape == (0,)
 
 

@@ -224,6 +224,79 @@ def test_nothing_of_a_call_waits_for_the_collector(dtype):
         gc.enable()
 
 
+def used_twice(net, x):
+    s = torch.stack([x, x.square()])
+    return net.read(torch.tanh(net.base(x) + net.up(net.base(s)).mean(0)))
+
+
+def turned_and_not(net, x):
+    return net.read(torch.tanh(net.base(x) + net.up(net.base(x.flip(0)).flip(0))))
+
+
+def gated(net, x):
+    h = net.base(torch.stack([x, x.square()])) * net.gate + net.shift
+    return net.read(net.up(torch.tanh(h)).mean(0))
+
+
+@pytest.mark.parametrize("forward", [used_twice, turned_and_not, gated])
+def test_a_use_without_gradient_is_not_shown_by_another(forward):
+    layers = dict(base=nn.Linear(3, 6, bias=False), up=nn.Linear(6, 6, bias=False))
+    network = Net(forward, **layers, read=nn.Linear(6, 2))
+    network.shift = nn.Parameter(torch.randn(6))
+    network.register_buffer("gate", torch.zeros(()))
+    network = network.double().eval()
+    if forward is not gated:
+        nn.init.zeros_(network.up.weight)
+    assert is_right(network, rows())
+    nn.init.normal_(network.up.weight)
+    network.gate.fill_(1)
+    assert is_right(network, rows())
+
+
+def twice_with_dead_rows(net, x):
+    return net.b(net.a(x).tanh() + net.a(torch.stack([x, x])).relu().mean(0))
+
+
+def time_first_and_dead(net, x):
+    return net.b(torch.relu(net.a(x.transpose(0, 1))).mean(0))
+
+
+def test_rows_that_are_dead_where_it_is_looked_tell_no_side():
+    network = Net(twice_with_dead_rows, a=nn.Linear(3, 4, bias=False), b=nn.Linear(4, 2))
+    network = network.double().eval()
+    with torch.no_grad():
+        network.a.weight.abs_()
+    x = -rows(12).abs()
+    x[5:7].neg_()
+    assert is_right(network, x)
+    network = Net(time_first_and_dead, a=network.a, b=network.b).double().eval()
+    x1 = rows(10).abs().view(5, 2, 3)
+    x2 = -rows(36, seed=1).abs().view(12, 3, 3)
+    x2[5:7].neg_()
+    found = empirical_ntk(network, x1, x2).values
+    expected = empirical_ntk(network, x1, x2, method="autograd").values
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+def sorted_small(net, x):
+    order = x[:, 0].argsort()
+    return net.base(x) + net.up(net.a(x[order]).tanh()[order.argsort()])
+
+
+def test_an_order_that_small_gradients_do_not_tell_is_none_that_was_right():
+    network = Net(sorted_small, base=nn.Linear(3, 2), a=nn.Linear(3, 4), up=nn.Linear(4, 2))
+    network.up.bias = None
+    network = network.eval()
+    nn.init.normal_(network.up.weight, std=1e-8)
+    x1, x2 = rows(6).float(), rows(5, seed=1).float()
+    x1 = x1[x1[:, 0].argsort()]
+    empirical_ntk(network, x1, x2)
+    nn.init.normal_(network.up.weight)
+    found = empirical_ntk(network, x1, x2).values
+    expected = empirical_ntk(network, x1, x2, dtype=torch.float64, method="autograd").values
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5 * expected.abs().max())
+
+
 class Heads(nn.Module):
     """Attention, whose outputs do not depend on the biases of keys."""
 

@@ -1,7 +1,8 @@
 """Parameters that act only in operations known here, as they are met in a forward pass."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -100,9 +101,28 @@ def look(model: Model, x: Inputs) -> Look:
             each._replace(found=find_uses(each.outputs, each.leaves, made)) for each in (two, three)
         )
     uses, others = two.found.uses, three.found.uses
-    alike = _pattern(uses) == _pattern(others)
     summed = two.found.summed if two.found.summed == three.found.summed else None
-    return Look(two.found, _axes(two.outputs, uses, others) if alike else None, made, summed)
+    if _pattern(uses) != _pattern(others):
+        return Look(two.found, None, made, summed)
+    axes = _axes(two.outputs, uses, others)
+    if None in axes and not two.outputs.is_meta:
+        # Where a layer starts at zero, those before it have gradients at other weights alone.
+        moved = record(replace(model, parameters=_moved(model.parameters)), x[[0] * 2], made)
+        if _pattern(moved.found.uses) == _pattern(uses):
+            found = _axes(moved.outputs, moved.found.uses, others)
+            axes = [here or there for here, there in zip(axes, found, strict=True)]
+    return Look(two.found, axes, made, summed)
+
+
+def _moved(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Parameters near these, none of which is zero."""
+    generator = torch.Generator().manual_seed(0)
+    found = {}
+    for name, p in parameters.items():
+        size = p.double().square().mean().sqrt()
+        noise = torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p.device)
+        found[name] = (p + (0.1 * torch.clamp(size, min=0.1)) * noise).to(p.dtype)
+    return found
 
 
 def claimed_parameters(model: Model, x: Inputs) -> tuple[Claims, list[Use]]:
@@ -208,7 +228,12 @@ def _ordered(
 
 
 def _side(axis: RowAxis, first: Tensor, second: Tensor) -> RowAxis | None:
-    """The side on which each row has its own gradient, and both the same; None if there is none."""
+    """The side on which each row has its own gradient, and both the same; None if there is none.
+
+    A gradient that is zero tells no side, where there are several places.
+    """
+    if axis.places > 1 and not first.any():
+        return None
     for outer in (True, False):
         candidate = axis._replace(outer=outer)
         (mine, other), (another, same) = (candidate.rows_first(g, 2) for g in (first, second))

@@ -138,15 +138,18 @@ def _layer_factors(task: Task, x: Inputs, claims: Claims) -> Factors:
     most = min(GRADIENT_BYTES, task.memory_budget // 4)
     gradients = _output_gradients(outputs, uses, task.selected, most)
     in_place = keep.issuperset(recording.found.kinds) and recording.found.summed == claims.summed
-    if len(x) > 1 and not outputs.is_meta and not in_place:
-        _check_order(outputs, uses, gradients, task.selected)
+    seen = len(x) == 1 or outputs.is_meta or in_place
+    if not seen:
+        seen = _check_order(outputs, uses, gradients, task.selected)
     if task.evidence is not None and task.proof is not None:
 
-        def factor(gradients: list[Tensor], names: tuple[str, ...]) -> Factor:
-            return _factors(task, uses, gradients, claims, recording)[names]()
+        def factor(gradients: list[Tensor], names: tuple[str, ...]) -> Factor | None:
+            make = _factors(task, uses, gradients, claims, recording).get(names)
+            return None if make is None else make()
 
         rules = RuleChecks(uses, gradients, task.selected, recording, factor)
         task.evidence.holds = rules
+        task.evidence.in_order &= seen or all(rules.in_order)
     return _factors(task, uses, gradients, claims, recording)
 
 
@@ -197,10 +200,13 @@ def _check_order(
     uses: list[Seen],
     gradients: list[Tensor],
     selected: Sequence[int],
-) -> None:
+) -> bool:
     """Raise Unproved unless row n of each operation acts on row n of the outputs alone.
 
     Then the gradients of sum over n of v_n f[n] are v_n times those of row n.
+
+    Returns:
+        Whether every operation has gradients that are long enough to tell.
     """
     generator = torch.Generator().manual_seed(0)
     signal = torch.zeros_like(outputs)
@@ -227,6 +233,7 @@ def _check_order(
     apart = any(d > share * size + floor for d, size in zip(deviations, sizes, strict=True))
     if apart or not max(deviations) <= allowed * max(sizes):
         raise Unproved("meets rows in another order than that of the outputs")
+    return bool(min(sizes) > 4 * floor)
 
 
 def _of_finite_rows(found: Tensor, expected: Tensor) -> tuple[Tensor, Tensor]:

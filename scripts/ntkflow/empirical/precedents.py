@@ -36,13 +36,14 @@ class Evidence:
     They are kept by the shapes of what a row holds. A graph is known by its operations, and with it
     numbers of rows and what operations take that tensors tell what to take. `holds` tells of
     parameters whether their rule is right for any gradient of what they make, in the graph of the
-    rows that were met last.
+    rows that were met last; `in_order` whether gradients told the order of rows in every graph.
     """
 
     graphs: dict[tuple, tuple[tuple, set]] | None = None
     plan: Any = None
     met: dict[tuple, dict[tuple, set]] = field(default_factory=dict)
     holds: Callable[[tuple[str, ...]], bool] = no_rule
+    in_order: bool = True
 
 
 _KEPT: WeakKeyDictionary[nn.Module, dict[tuple, Precedent]] = WeakKeyDictionary()
@@ -64,7 +65,7 @@ def keep_precedent(task: Task, method: str, evidence: Evidence, proof: Proof | N
     """
     module = task.model.module
     alike = all(len(graphs) == 1 for graphs in evidence.met.values())
-    if module is None or proof is None or not alike:
+    if module is None or proof is None or not (alike and evidence.in_order):
         return
     plan, situation = evidence.plan, _situation(task, method)
     proved = all(map(proof.is_shown, [*plan.claimed, *plan.rest]))

@@ -28,14 +28,15 @@ class RuleChecks:
         gradients: of what they make, (S, N, *dims).
         selected: outputs that are needed.
         recording: the graph.
-        factor: makes the factor of some parameters from gradients of what all uses make.
+        factor: makes the factor of some parameters from gradients of what all uses make; None if
+            there is none.
     """
 
     uses: list[Seen]
     gradients: list[Tensor]
     selected: Sequence[int]
     recording: Recording
-    factor: Callable[[list[Tensor], tuple[str, ...]], Factor]
+    factor: Callable[[list[Tensor], tuple[str, ...]], Factor | None]
 
     @cached_property
     def in_order(self) -> list[bool]:
@@ -61,24 +62,39 @@ class RuleChecks:
     def __call__(self, names: tuple[str, ...]) -> bool:
         """Of parameters that one factor is of."""
         mine = [i for i, seen in enumerate(self.uses) if not {*seen.use.names}.isdisjoint(names)]
-        leaves = self.recording.leaves
-        if len(mine) != 1 or not leaves.keys() >= {*names} or self.recording.outputs.is_meta:
+        leaves, found = self.recording.leaves, self.recording.found
+        alone = len(mine) == 1 and found.sources(found.made).isdisjoint(names)
+        if not alone or not leaves.keys() >= {*names} or self.recording.outputs.is_meta:
             return False
         (place,) = mine
+        if not self.in_order[place]:
+            return False
         seen, like, generator = self.uses[place], self.gradients[place], torch.Generator()
         rows = torch.randn(like[:, :1].shape, generator=generator.manual_seed(0)).to(like)
         gradients = [*self.gradients]
-        gradients[place] = rows.expand(like.shape).contiguous()
+        gradients[place] = rows.expand(like.shape)
         factor = self.factor(gradients, names)
-        if isinstance(factor, ReadoutFactor) or not self.in_order[place]:
+        if factor is None or isinstance(factor, ReadoutFactor):
             return False
         signal = torch.zeros(shape_of(seen.use.node), dtype=like.dtype, device=like.device)
         seen.node.rows_first(signal, seen.rows)[0] = rows[0, 0]
         options = dict(retain_graph=True, materialize_grads=True)
         parts = [leaves[name] for name in names]
-        expected = joined(torch.autograd.grad(edges([seen.use.node]), parts, [signal], **options))
+        expected = torch.autograd.grad(edges([seen.use.node]), parts, [signal], **options)
         first = torch.zeros(len(rows), dtype=torch.float64)
         first[0] = 1
-        allowed, expected = tolerance(like.dtype, expected.dtype), expected.flatten().double()
-        size, deviation = expected.norm(), (factor.gradient(first, 0).double() - expected).norm()
-        return bool(size > 0) and bool(deviation <= allowed * size)
+        allowed = tolerance(like.dtype, *(part.dtype for part in expected))
+        found = factor.gradient(first, 0).double().view(joined(expected).shape)
+        if len(expected) == 2:  # the bias is the last column
+            pairs = [(found[:, :-1], expected[0]), (found[:, -1], expected[1])]
+        else:
+            pairs = [(found, expected[0])]
+        return all(
+            _is_near(mine.flatten(), part.double().flatten(), allowed) for mine, part in pairs
+        )
+
+
+def _is_near(found: Tensor, expected: Tensor, allowed: float) -> bool:
+    """Whether they are the same up to rounding, and not zero."""
+    size = expected.norm()
+    return bool(size > 0) and bool((found - expected).norm() <= allowed * size)

@@ -73,7 +73,8 @@ def _square_of_mean(off: Float[Tensor, "s n"]) -> Float[Tensor, " s"]:
     least = (2 / count) ** 0.5 * square.norm() / (count - 1)
     places = torch.arange(count, dtype=off.dtype, device=off.device)
     around = values - values.mean()
-    around = torch.where(around.std() > 0, around, places - places.mean())
+    around = torch.where(around.std() > 0, around, places)
+    around = around - around.mean()
     return values.mean() + around * torch.maximum(least, values.std()) / around.std()
 
 
