@@ -106,8 +106,9 @@ def look(model: Model, x: Inputs) -> Look:
         return Look(two.found, None, made, summed)
     axes = _axes(two.outputs, uses, others)
     if None in axes and not two.outputs.is_meta:
-        # Where a layer starts at zero, those before it have gradients at other weights alone.
-        moved = record(replace(model, parameters=_moved(model.parameters)), x[[0] * 2], made)
+        # Where a layer starts at zero, those before it have gradients at other weights alone; and
+        # another row may have gradients where the first has none.
+        moved = record(replace(model, parameters=_moved(model.parameters)), x[[-1] * 2], made)
         if _pattern(moved.found.uses) == _pattern(uses):
             found = _axes(moved.outputs, moved.found.uses, others)
             axes = [here or there for here, there in zip(axes, found, strict=True)]
@@ -130,8 +131,8 @@ def claimed_parameters(model: Model, x: Inputs) -> tuple[Claims, list[Use]]:
     return claims_of(model, look(model, x))
 
 
-def claims_of(model: Model, seen: Look) -> tuple[Claims, list[Use]]:
-    """The same of a graph that was looked at.
+def claims_of(model: Model, seen: Look, apart: Iterable[str] = ()) -> tuple[Claims, list[Use]]:
+    """The same of a graph that was looked at, but for the parameters that are to be left `apart`.
 
     An operation counts if one axis of its output follows the number of rows and no row acts on the
     outputs of another.
@@ -141,7 +142,7 @@ def claims_of(model: Model, seen: Look) -> tuple[Claims, list[Use]]:
     found, uses = seen.found, seen.found.uses
     met = list(zip(uses, seen.axes, strict=True))
     odd = found.sources(name for use, axes in met if not axes for name in use.names)
-    elsewhere = {*found.elsewhere, *odd}
+    elsewhere = {*found.elsewhere, *odd, *apart}
     known = found.sources(name for use in uses for name in use.names)
     claimed, idle = known - elsewhere, set(model.parameters) - elsewhere - known
     claimed &= model.parameters.keys()

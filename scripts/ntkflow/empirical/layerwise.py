@@ -15,8 +15,9 @@ from .capture import (
     Claims,
     Recording,
     accounted,
-    claimed_parameters,
+    claims_of,
     edges,
+    look,
     record,
 )
 from .factors import Factor, JacobianFactor
@@ -92,13 +93,17 @@ class LayerwisePlan(NamedTuple):
 def plan_layerwise(task: Task) -> LayerwisePlan:
     """Look at the network with one row of each kind and decide parameter by parameter."""
     model, outputs = task.model, len(task.selected)
-    claims, uses = claimed_parameters(model, task.largest)
-    sides = {shapes_of_rows(task.largest): claims}
-    for x in (task.x1, task.other):
-        if shapes_of_rows(x) not in sides:
-            sides[shapes_of_rows(x)] = claimed_parameters(model, x)[0]
-    if any(side.claimed != claims.claimed for side in sides.values()):
-        raise Unproved("sees other parameters in x1 than in x2")
+    looks = {}
+    for x in (task.largest, task.x1, task.other):
+        if shapes_of_rows(x) not in looks:
+            looks[shapes_of_rows(x)] = look(model, x)
+    found = {shape: claims_of(model, seen) for shape, seen in looks.items()}
+    claimed = [side.claimed for side, _ in found.values()]
+    if any(each != claimed[0] for each in claimed):  # what rows of one shape alone tell
+        apart = set().union(*claimed).difference(set.intersection(*claimed))
+        found = {shape: claims_of(model, seen, apart) for shape, seen in looks.items()}
+    claims, uses = found[shapes_of_rows(task.largest)]
+    sides = {shape: side for shape, (side, _) in found.items()}
     rest = [name for name in model.parameters if name not in claims.claimed | claims.idle]
     entries = sum(model.parameters[name].numel() for name in rest) * outputs
     largest, grams = 0, 0
