@@ -69,3 +69,19 @@ def data(tmp_path):
 def networks(data):
     """Three networks trained on that data set."""
     return labelled_networks(data)
+
+
+@pytest.fixture
+def proofs(monkeypatch):
+    """How often a network was looked at row by row."""
+    from ntkflow.empirical import methods
+
+    made = []
+
+    def find(task):
+        made.append(task)
+        return find_proof(task)
+
+    find_proof = methods.find_proof
+    monkeypatch.setattr(methods, "find_proof", find)
+    return made

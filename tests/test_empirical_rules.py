@@ -7,7 +7,7 @@ from torch.autograd.graph import GradientEdge
 from torch.nn import functional as F
 
 from ntkflow import empirical_ntk
-from ntkflow.empirical.capture import claimed_parameters
+from ntkflow.empirical.capture import claims_of, look
 from ntkflow.empirical.model import as_model
 from ntkflow.empirical.walking import Made, pulled_back
 
@@ -144,7 +144,7 @@ LAYERS = {
 
 def check(network, x):
     """All parameters are claimed, and every convention agrees with plain autograd."""
-    claims, _ = claimed_parameters(as_model(network), x)
+    claims, _ = claims_of(as_model(network), look(as_model(network), x))
     assert claims.claimed == {name for name, _ in network.named_parameters()}
     for outputs in ("block", "trace", [1, 0]):
         for rows, other in ((x, None), (x, x[1:]), (x[:1], x)):
@@ -209,7 +209,7 @@ def test_table_that_is_also_the_read_out():
 @pytest.mark.parametrize("by_layer", [False, True])
 def test_what_is_made_of_parameters_alone_is_one_more(network, by_layer):
     network, x = network.double().eval(), torch.randn(3, 4, dtype=torch.float64)
-    claims, _ = claimed_parameters(as_model(network), x)
+    claims, _ = claims_of(as_model(network), look(as_model(network), x))
     assert claims.claimed == set(dict(network.named_parameters()))
     options = dict(by_layer=by_layer)
     found = empirical_ntk(network, x, method="layerwise", **options)
@@ -253,7 +253,7 @@ def test_unknown_operations_are_left_to_the_jacobian(network):
     network, x = network.double(), torch.randn(3, 4, dtype=torch.float64)
     convolution = isinstance(network, nn.Sequential)
     x = x[..., None] if convolution else x
-    claims, _ = claimed_parameters(as_model(network), x)
+    claims, _ = claims_of(as_model(network), look(as_model(network), x))
     assert claims.claimed == ({"0.weight", "0.bias"} if convolution else set())
     found, plain = (empirical_ntk(network, x, method=m).values for m in ("layerwise", "autograd"))
     assert torch.allclose(found, plain, rtol=1e-12, atol=1e-12)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ntkflow import empirical_ntk
-from ntkflow.empirical.capture import claimed_parameters
+from ntkflow.empirical.capture import claims_of, look
 from ntkflow.empirical.model import as_model
 from ntkflow.errors import ConfigurationError, KernelError, UnsupportedLayerError
 
@@ -190,7 +190,7 @@ FIRST = {"body.0.weight", "body.0.bias"}
 )
 def test_second_uses_in_a_double_backward_are_met(name, claimed):
     network, x = build(CASES[name])
-    found = claimed_parameters(as_model(network), x)[0]
+    found = claims_of(as_model(network), look(as_model(network), x))[0]
     assert found.claimed == claimed
     assert "body.2.bias" in found.claimed | found.idle or name == "force on an image"
 

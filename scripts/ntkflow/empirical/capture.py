@@ -126,13 +126,10 @@ def _moved(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def claimed_parameters(model: Model, x: Inputs) -> tuple[Claims, list[Use]]:
-    """Which parameters can be had from the graph of the first row, and their uses in two rows."""
-    return claims_of(model, look(model, x))
-
-
 def claims_of(model: Model, seen: Look, apart: Iterable[str] = ()) -> tuple[Claims, list[Use]]:
-    """The same of a graph that was looked at, but for the parameters that are to be left `apart`.
+    """Which parameters can be had from a graph that was looked at, and their uses in two rows.
+
+    Parameters that are to be left `apart` cannot.
 
     An operation counts if one axis of its output follows the number of rows and no row acts on the
     outputs of another.
